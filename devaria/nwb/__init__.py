@@ -1,0 +1,17 @@
+"""Reading the units table of a remote NWB file, and turning it into a figpack raster plot.
+
+A submitted URL and the file behind it come from a stranger: every module here treats them so.
+This package imports nothing of the runner, and the runner's job handler imports it late, because
+it needs h5py, numpy and figpack, which are optional.
+
+    http_range    byte ranges of one file over HTTP, every answer verified
+    urls, retry   what that needs: which URLs may be fetched, and trying again
+    file_kind     what a file is that is not HDF5
+    block_file    a file object over those ranges, cached in blocks
+    remote_file   the two together, opened by h5py, with errors that say what the file is
+    hdf5_guard    paths and datasets that do not lead out of the file
+    units_table   spike times and unit ids of one units table
+    raster_arrays the arrays of a raster plot, from a units table
+    raster        the figpack view that writes these arrays
+    synthetic     a small NWB file for demos and tests
+"""

@@ -1,0 +1,57 @@
+"""What a file is that is not HDF5: people paste links to web pages, pointers and other formats."""
+
+import re
+from typing import Optional
+from urllib.parse import urlsplit
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+_KINDS = (
+    (rb"version https://git-lfs", "a git-LFS pointer (the file itself lies elsewhere)"),
+    (rb"(?i)<!doctype html|<html|<head", "a web page (HTML)"),
+    (rb"<\?xml|<", "an XML document"),
+    (rb"PK\x03\x04", "a zip archive"),
+    (rb"\x1f\x8b", "a gzip archive"),
+    (rb"[\[{]", "a JSON document"),
+    (rb"CDF|\x93NUMPY|MATLAB", "a file of another format"),
+)
+
+
+def is_hdf5(head: bytes) -> bool:
+    """Tell whether a file is HDF5, by its signature.
+
+    Args:
+        head: The first bytes of the file.
+
+    Returns:
+        True if the signature stands at byte 0, or at 512, 1024, 2048 and so on, where HDF5
+        looks for it behind a user block (HDF5 File Format Specification, II.A).
+    """
+    offset = 0
+    while offset < len(head):
+        if head.startswith(_HDF5_SIGNATURE, offset):
+            return True
+        offset = 2 * offset or 512
+    return False
+
+
+def foreign_kind(head: bytes, url: str) -> Optional[str]:
+    """Name what a file is, if it is plainly something other than HDF5.
+
+    Args:
+        head: The first bytes of the file, or of what the server sent instead.
+        url: Where it came from.
+
+    Returns:
+        A noun with its article, such as "a web page (HTML)"; None if it is not known.
+    """
+    if is_hdf5(head):
+        return None
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if b"zarr_format" in head or b".zgroup" in head or _is_zarr_path(url):
+        return "a zarr store or a part of one"
+    return next((kind for pattern, kind in _KINDS if re.match(pattern, text)), None)
+
+
+def _is_zarr_path(url: str) -> bool:
+    return re.search(r"\.zarr(/|$)|/\.?zmetadata$", urlsplit(url).path) is not None

@@ -1,0 +1,58 @@
+"""Opening a remote HDF5 file, and saying what is wrong where it cannot be read."""
+
+import re
+from contextlib import closing, contextmanager
+from typing import Any, Iterator, Tuple
+
+import h5py
+
+from devaria.nwb.block_file import BlockFile
+from devaria.nwb.errors import InvalidInputError, NwbError, printable
+from devaria.nwb.file_kind import foreign_kind, is_hdf5
+from devaria.nwb.http_range import HttpRanges
+from devaria.nwb.urls import shown_url
+
+#: What h5py raises where a file is damaged; which one depends on where.
+_HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError)
+
+
+@contextmanager
+def open_remote_file(url: str, **options: Any) -> Iterator[Tuple[h5py.File, int]]:
+    """Open a file over HTTP ranges, for the length of a ``with`` block.
+
+    Args:
+        url: Where the file is; http or https.
+        options: Keyword arguments of ``HttpRanges``: limits, adapter, wait.
+
+    Yields:
+        The open file, and its length in bytes.
+
+    Raises:
+        InvalidInputError: The URL is not one of http or https.
+        NwbError: The file cannot be fetched, is not HDF5, or is damaged, be it found out here or
+            while the block reads.
+    """
+    with closing(HttpRanges(url, **options)) as ranges:
+        if not is_hdf5(ranges.head):
+            kind = foreign_kind(ranges.head, url) or "not HDF5"
+            raise NwbError(f"{shown_url(url)} is {kind}, not an NWB file")
+        blocks = BlockFile(ranges.read, ranges.size, ranges.head)
+        try:
+            # HDF5 must be done with the Python file before that goes, or it may crash at exit.
+            with h5py.File(blocks, "r") as file:
+                yield file, ranges.size
+        except (NwbError, InvalidInputError):
+            raise
+        except _HDF5_ERRORS as error:
+            if blocks.failure is not None:
+                raise blocks.failure from None
+            raise NwbError(f"{shown_url(url)} {_damage(error)}") from error
+
+
+def _damage(error: Exception) -> str:
+    text = str(error)
+    if "truncated file" in text:
+        lengths = re.search(r"eof = (\d+).*stored_eof = (\d+)", text)
+        detail = f": {lengths[1]} of {lengths[2]} bytes are there" if lengths else ""
+        return f"is truncated{detail}"
+    return f"is damaged: {printable(text)}"

@@ -1,0 +1,246 @@
+"""The units table of an NWB file: which spike belongs to which unit, and when it was fired.
+
+In NWB 2 all spike times of a table are one column, ``spike_times``; ``spike_times_index`` holds,
+unit by unit, the position after its last one (NWB schema, Units and VectorIndex).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Callable, List, Optional, Tuple
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from devaria.nwb.errors import InvalidInputError, NwbError, printable
+from devaria.nwb.hdf5_guard import NotInFileError, find_units_tables, follow, safe_dataset
+
+#: Bytes read at once; h5py holds its lock meanwhile, so other threads wait for milliseconds.
+_SLAB_BYTES = 4 * 1024 * 1024
+
+#: From here on neighbouring float32 numbers, which figpack stores, are more than a second apart.
+_FLOAT32_SECONDS_END = 2.0**24
+
+_MAX_ID_CHARACTERS = 200
+
+ReadProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TableLimits:
+    """What is read at most; beyond it a clear error stands, before memory is taken.
+
+    Attributes:
+        max_spikes: Spike times in the table.
+        max_rows: Rows of the table, with or without spikes.
+        max_units: Units with spikes; figpack numbers them in 16 bits.
+        max_span_sec: From the first spike to the last. Longer ones are sample numbers.
+    """
+
+    max_spikes: int = 200_000_000
+    max_rows: int = 1_000_000
+    max_units: int = 65_536
+    max_span_sec: float = 30 * 86_400.0
+
+
+@dataclass(frozen=True)
+class UnitsTable:
+    """The spike trains of the units that have spikes, in the table's order.
+
+    Attributes:
+        unit_ids: Their ids as text, U of them.
+        spike_times_sec: float32, shape (N,), seconds: one unit after another.
+        unit_stops: int64, shape (U,), ascending: where each unit's spikes end.
+        start_time_sec: The earliest spike, before rounding to float32.
+        end_time_sec: The latest spike, before rounding to float32.
+        num_rows: Rows of the table, those without spikes included.
+        num_dropped: Spike times that were NaN or infinite and are left out.
+    """
+
+    unit_ids: List[str]
+    spike_times_sec: "npt.NDArray[np.float32]"
+    unit_stops: "npt.NDArray[np.int64]"
+    start_time_sec: float
+    end_time_sec: float
+    num_rows: int
+    num_dropped: int
+
+
+def read_units_table(
+    file: h5py.File,
+    units_path: str,
+    *,
+    file_bytes: int,
+    limits: Optional[TableLimits] = None,
+    progress: Optional[ReadProgress] = None,
+) -> UnitsTable:
+    """Read the spike trains of one units table.
+
+    Args:
+        file: An open NWB file.
+        units_path: Where the table is, such as ``/units``.
+        file_bytes: Length of the file, against which declared sizes are checked.
+        limits: How much is read at most.
+        progress: Is called with the spikes read so far and those to read.
+
+    Returns:
+        The units with spikes. NaN and infinite times are left out and counted.
+
+    Raises:
+        InvalidInputError: ``units_path`` names no units table of this file.
+        NwbError: The table is broken, hostile, too large, or has no spikes.
+    """
+    limits = limits or TableLimits()
+    group = _units_group(file, units_path)
+    times = _numeric(group, "spike_times", "iuf", file_bytes)
+    stops = _read_stops(group, times.shape[0], file_bytes, limits)
+    num_spikes = int(stops[-1]) if len(stops) else 0
+    if num_spikes == 0:
+        raise NwbError(f"the units table {printable(units_path)} has no spikes")
+    values, first, last = _read_times(times, num_spikes, progress or (lambda _done, _all: None))
+    values, kept_stops = _without_non_finite(values, stops)
+    if len(values) == 0:
+        raise NwbError(f"the units table {printable(units_path)} has no finite spike times")
+    _refuse_odd_times(first, last, limits)
+    rows = np.flatnonzero(np.diff(kept_stops, prepend=0))
+    if len(rows) > limits.max_units:
+        raise NwbError(f"{len(rows):,} units have spikes: more than the {limits.max_units:,} drawn")
+    return UnitsTable(
+        unit_ids=_read_ids(group, rows, len(stops), file_bytes),
+        spike_times_sec=values,
+        unit_stops=kept_stops[rows],
+        start_time_sec=first,
+        end_time_sec=last,
+        num_rows=len(stops),
+        num_dropped=num_spikes - len(values),
+    )
+
+
+def _units_group(file: h5py.File, units_path: str) -> h5py.Group:
+    try:
+        group = follow(file["/"], units_path)
+    except NotInFileError:
+        raise _not_a_table(file, units_path, "is not in the file") from None
+    if not isinstance(group, h5py.Group):
+        raise _not_a_table(file, units_path, "is a dataset, not a units table")
+    if group.get("spike_times", getlink=True) is None:
+        raise _not_a_table(file, units_path, "is not a units table: it has no spike_times")
+    return group
+
+
+def _not_a_table(file: h5py.File, units_path: str, fault: str) -> Exception:
+    tables = find_units_tables(file)
+    is_nwb_1 = file.get("nwb_version", getlink=True) is not None  # in NWB 2 it is an attribute
+    if is_nwb_1 and not tables:
+        return NwbError("this is an NWB 1.x file; only NWB 2 files have units tables to draw")
+    there = ", ".join(tables) if tables else "none"
+    shown = printable(units_path)
+    return InvalidInputError(f"units_path {shown} {fault}; units tables in the file: {there}")
+
+
+def _numeric(group: h5py.Group, name: str, kinds: str, file_bytes: int) -> h5py.Dataset:
+    try:
+        dataset = safe_dataset(group, name, file_bytes)
+    except NotInFileError:
+        raise NwbError(f"the units table has no {name}") from None
+    if dataset.dtype.kind not in kinds:
+        raise NwbError(f"{name} holds {dataset.dtype}, not numbers that it can hold")
+    return dataset
+
+
+def _read_stops(
+    group: h5py.Group, num_times: int, file_bytes: int, limits: TableLimits
+) -> "npt.NDArray[np.int64]":
+    index = _numeric(group, "spike_times_index", "iu", file_bytes)
+    if index.shape[0] > limits.max_rows:
+        raise NwbError(f"the table has {index.shape[0]:,} rows: more than {limits.max_rows:,}")
+    stops = np.asarray(index[:])
+    # Compared before the cast: a uint64 beyond int64 would turn negative.
+    if len(stops) and (stops.max() > num_times or stops.min() < 0):
+        raise NwbError(f"spike_times_index is corrupt: it points past the {num_times:,} spikes")
+    stops = stops.astype(np.int64)
+    if np.any(np.diff(stops) < 0):
+        raise NwbError("spike_times_index is corrupt: it descends")
+    if len(stops) and stops[-1] > limits.max_spikes:
+        raise NwbError(f"{stops[-1]:,} spikes are more than the {limits.max_spikes:,} drawn")
+    return stops
+
+
+def _read_times(
+    dataset: h5py.Dataset, num_spikes: int, progress: ReadProgress
+) -> Tuple["npt.NDArray[np.float32]", float, float]:
+    """Read slab by slab into float32, as figpack keeps it; the range comes from the file's own."""
+    values = np.empty(num_spikes, dtype=np.float32)
+    first, last = math.inf, -math.inf
+    step = _slab_length(dataset)
+    for start in range(0, num_spikes, step):
+        stop = min(start + step, num_spikes)
+        slab = dataset[start:stop]
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and left out as that is
+            values[start:stop] = slab
+        low, high = _finite_range(slab, values[start:stop])
+        first, last = min(first, low), max(last, high)
+        progress(stop, num_spikes)
+    return values, first, last
+
+
+def _slab_length(dataset: h5py.Dataset) -> int:
+    chunk: int = dataset.chunks[0] if dataset.chunks else 1
+    slab_chunks: int = max(1, _SLAB_BYTES // (dataset.dtype.itemsize * chunk))
+    return slab_chunks * chunk
+
+
+def _finite_range(slab: Any, as_float32: "npt.NDArray[np.float32]") -> Tuple[float, float]:
+    low, high = float(slab.min()), float(slab.max())
+    if math.isfinite(low) and math.isfinite(high) and np.isfinite(as_float32).all():
+        return low, high
+    finite = slab[np.isfinite(as_float32)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (math.inf, -math.inf)
+
+
+def _without_non_finite(
+    values: "npt.NDArray[np.float32]", stops: "npt.NDArray[np.int64]"
+) -> Tuple["npt.NDArray[np.float32]", "npt.NDArray[np.int64]"]:
+    finite = np.isfinite(values)
+    if finite.all():
+        return values, stops
+    kept_before = np.concatenate(([0], np.cumsum(finite)))
+    return values[finite], kept_before[stops]
+
+
+def _refuse_odd_times(first: float, last: float, limits: TableLimits) -> None:
+    if last - first > limits.max_span_sec:
+        raise NwbError(
+            f"the spike times span {(last - first) / 86_400:,.1f} days: they are probably sample "
+            "numbers, where NWB wants seconds"
+        )
+    if max(-first, last) >= _FLOAT32_SECONDS_END:
+        raise NwbError(
+            f"the spike times lie around {last:,.0f} s: probably seconds since 1970, where NWB "
+            "wants seconds since the session's start; figures cannot resolve them"
+        )
+
+
+def _read_ids(
+    group: h5py.Group, rows: "npt.NDArray[np.int64]", num_rows: int, file_bytes: int
+) -> List[str]:
+    try:
+        ids = safe_dataset(group, "id", file_bytes)
+    except NotInFileError:
+        return [str(row) for row in rows]
+    if ids.shape[0] < num_rows:
+        raise NwbError(f"the units table has {num_rows:,} units, but only {ids.shape[0]:,} ids")
+    if ids.dtype.kind == "O":
+        # One by one: a thousand strings can all be the same hundred megabytes of the file.
+        return [_id_text(ids[int(row)]) for row in rows]
+    if ids.dtype.kind not in "iufbSU" or ids.dtype.itemsize > 4 * _MAX_ID_CHARACTERS:
+        raise NwbError(f"the ids of the units are neither numbers nor short texts: {ids.dtype}")
+    values = ids[:num_rows]
+    return [_id_text(values[row]) for row in rows]
+
+
+def _id_text(value: Any) -> str:
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    if len(text) > _MAX_ID_CHARACTERS:
+        raise NwbError(f"a unit's id has {len(text):,} characters")
+    return text

@@ -1,0 +1,64 @@
+"""NWB files and units tables that tests make, and the real ones where they are at hand."""
+
+import io
+from pathlib import Path
+from typing import Any, Iterable, List, Optional, Sequence
+
+import h5py
+import numpy as np
+import pytest
+
+REAL_DIR = Path(__file__).resolve().parents[3] / "shared" / "data" / "nwb"
+
+needs_real_files = pytest.mark.skipif(
+    not REAL_DIR.is_dir(), reason="no real NWB files beside the checkout"
+)
+
+#: Real file → units path that has spikes there, units, spikes.
+REAL_FILES = {
+    "pynapple_sub-4_ses-4_ecephys+image.nwb": ("/units", 35, 214_278),
+    "hdmf-zarr_sub_anm00239123_ses_20170627T093549.nwb": ("/units", 4, 34_057),
+    "dandi-cli_sub-anm372793_ses-20170508.nwb": ("/units", 1, 2_434),
+    "neuroconv_test.nwb": ("/units", 10, 1_725),
+    "units-in-processing_nwb-explorer_test_Units.nwb": ("/acquisition/UnitsTest", 2, 6),
+}
+
+#: Real files in which ``/units`` names nothing → the units tables to be listed.
+WITHOUT_UNITS = {
+    "units-in-processing_nwb-explorer_test_Units.nwb": "/acquisition/UnitsTest",
+    "no-units_pynwb_2.1.0_nwbfile_with_extension.nwb": "none",
+}
+
+
+def memory_file() -> h5py.File:
+    """Open a new HDF5 file that never reaches the disk."""
+    return h5py.File("in memory", "w", driver="core", backing_store=False)
+
+
+def add_units(
+    parent: h5py.Group,
+    trains: Sequence[Iterable[float]],
+    *,
+    name: str = "units",
+    ids: Optional[Any] = None,
+    dtype: Any = np.float64,
+    index_dtype: Any = np.int64,
+    **spike_times_options: Any,
+) -> h5py.Group:
+    """Write a units table, as any NWB writer would lay it out."""
+    group = parent.create_group(name)
+    arrays: List[Any] = [np.asarray(list(train), dtype=dtype) for train in trains]
+    times = np.concatenate(arrays) if arrays else np.empty(0, dtype)
+    group.create_dataset("spike_times", data=times, **spike_times_options)
+    stops = np.cumsum([len(a) for a in arrays], dtype=np.int64)
+    group["spike_times_index"] = stops.astype(index_dtype)
+    group["id"] = np.arange(len(arrays)) if ids is None else ids
+    return group
+
+
+def units_bytes(trains: Sequence[Iterable[float]], **options: Any) -> bytes:
+    """Give the bytes of a file with one units table at ``/units``."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        add_units(file, trains, **options)
+    return buffer.getvalue()

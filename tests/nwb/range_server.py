@@ -1,0 +1,125 @@
+"""A file server on loopback with byte ranges, that can be told to misbehave."""
+
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Dict, List, Optional
+
+SECRET = "X-Signature=s3cr3t"
+
+
+class RangeServer:
+    """Serves ``files`` (by path) for the length of a ``with`` block.
+
+    ``faults`` are used up, one a request, before ``always`` applies; None is a right answer:
+    a number (that status), "html", "whole" (ignores Range), "short" (breaks off), "drop",
+    "hang" (until the end), "shifted" (another range), "new etag", "gzip".
+    A path ``/to/NAME`` redirects to ``/NAME`` with a signature; ``/loop`` redirects to itself.
+    """
+
+    def __init__(self, files: Dict[str, bytes]) -> None:
+        self.files = files
+        self.faults: List[object] = []
+        self.always: object = None
+        self.redirect_to: Optional[str] = None
+        self.asked: List[str] = []
+        self.connections = 0
+        self.stopping = threading.Event()
+        handler = type("Handler", (_Handler,), {"owner": self})
+        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> "RangeServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stopping.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def url(self, path: str) -> str:
+        """Give the URL of a path."""
+        return f"http://127.0.0.1:{self._server.server_port}{path}"
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_args: object) -> None:
+        pass  # a client that hangs up in mid-answer is what some tests are about
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    owner: RangeServer
+
+    def setup(self) -> None:
+        super().setup()
+        self.owner.connections += 1
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0]
+        self.owner.asked.append(f"{self.path} {self.headers.get('Range')}")
+        if path == "/loop":
+            self._redirect("/loop")
+        elif path.startswith("/to/"):
+            self._redirect(self.owner.redirect_to or f"{path[3:]}?{SECRET}")
+        else:
+            fault = self.owner.faults.pop(0) if self.owner.faults else self.owner.always
+            self._serve(self.owner.files.get(path), fault)
+
+    def _redirect(self, location: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", location)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _serve(self, content: Optional[bytes], fault: object) -> None:
+        if fault == "hang":
+            self.owner.stopping.wait(30)
+        if fault in ("hang", "drop"):
+            self.close_connection = True
+        elif fault == "html":
+            self._send(200, b"<!DOCTYPE html><html><body>Log in</body></html>")
+        elif isinstance(fault, int) or content is None:
+            self._send(fault if isinstance(fault, int) else 404, b"no")
+        elif fault == "whole":
+            self._send(200, content)
+        else:
+            self._send_range(content, fault)
+
+    def _send_range(self, content: bytes, fault: object) -> None:
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"])
+        assert match is not None
+        start, stop = int(match[1]), min(int(match[2]) + 1, len(content))
+        if start >= len(content):
+            self._send(416, b"")
+            return
+        said = start + 1 if fault == "shifted" else start
+        headers = {
+            "Content-Range": f"bytes {said}-{stop - 1}/{len(content)}",
+            "ETag": '"new"' if fault == "new etag" else '"old"',
+        }
+        if fault == "gzip":
+            headers["Content-Encoding"] = "gzip"
+        self._send(206, content[start:stop], headers, cut=1 if fault == "short" else 0)
+
+    def _send(
+        self, status: int, body: bytes, headers: Optional[Dict[str, str]] = None, cut: int = 0
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        if status == 429:
+            self.send_header("Retry-After", "7")
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        try:
+            self.wfile.write(body[: len(body) - cut])
+        except ConnectionError:
+            cut = 1  # the client had seen enough
+        self.close_connection = self.close_connection or cut > 0

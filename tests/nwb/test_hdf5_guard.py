@@ -1,0 +1,167 @@
+"""Paths and datasets of a hostile file do not lead out of it."""
+
+from pathlib import Path
+from typing import Iterator
+
+import h5py
+import numpy as np
+import pytest
+from nwb_files import add_units, memory_file
+
+from devaria.nwb.errors import InvalidInputError, NwbError
+from devaria.nwb.hdf5_guard import (
+    NotInFileError,
+    checked_units_path,
+    find_units_tables,
+    follow,
+    safe_dataset,
+)
+
+TRAINS = [[0.5, 1.5], [1.0]]
+MANY_BYTES = 10**9
+
+
+@pytest.fixture
+def file() -> Iterator[h5py.File]:
+    """Give an empty file to fill."""
+    with memory_file() as opened:
+        yield opened
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Give a second file, with a units table that must not be reached."""
+    path = tmp_path / "secret.h5"
+    with h5py.File(path, "w") as opened:
+        add_units(opened, TRAINS)
+    return path
+
+
+def test_soft_links_within_the_file_are_followed(file: h5py.File) -> None:
+    """Soft links, relative and absolute and in mid-path, lead where HDF5 would lead them."""
+    group = add_units(file, TRAINS, name="processing")
+    file["units"] = h5py.SoftLink("/processing")
+    file["a"] = h5py.SoftLink("units")
+    group["times"] = h5py.SoftLink("./spike_times")
+    assert follow(file["/"], "/a/times") == file["processing/spike_times"]
+    assert safe_dataset(file["processing"], "times", MANY_BYTES).shape == (3,)
+
+
+def test_soft_link_circle_is_refused(file: h5py.File) -> None:
+    """Links that lead to each other end in an error."""
+    file["a"] = h5py.SoftLink("/b")
+    file["b"] = h5py.SoftLink("/a")
+    with pytest.raises(NwbError, match="leads nowhere"):
+        follow(file["/"], "/a")
+
+
+def test_external_links_are_refused(file: h5py.File, other: Path) -> None:
+    """A link to another file is refused: as a group, in mid-path, and as a column."""
+    file["units"] = h5py.ExternalLink(str(other), "/units")
+    file.create_group("mine")["spike_times"] = h5py.ExternalLink(str(other), "/units/spike_times")
+    for path in ("/units", "/units/spike_times"):
+        with pytest.raises(NwbError, match="link to another file"):
+            follow(file["/"], path)
+    with pytest.raises(NwbError, match="link to another file"):
+        safe_dataset(file["mine"], "spike_times", MANY_BYTES)
+
+
+def test_external_storage_is_refused(file: h5py.File, tmp_path: Path) -> None:
+    """Values kept in another file of the reader's disk are not read."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"12345678" * 10)
+    file.create_dataset("x", (10,), "f8", external=[(str(secret), 0, 80)])
+    with pytest.raises(NwbError, match="external storage"):
+        safe_dataset(file["/"], "x", MANY_BYTES)
+
+
+def test_virtual_dataset_is_refused(file: h5py.File, other: Path) -> None:
+    """Values taken from another file's dataset are not read."""
+    layout = h5py.VirtualLayout((3,), "f8")
+    layout[:] = h5py.VirtualSource(str(other), "/units/spike_times", (3,))
+    file.create_virtual_dataset("x", layout)
+    with pytest.raises(NwbError, match="virtual dataset"):
+        safe_dataset(file["/"], "x", MANY_BYTES)
+
+
+def test_bomb_by_fill_value_is_refused(file: h5py.File) -> None:
+    """Values that are declared but not stored are not made up, in either layout."""
+    file.create_dataset("chunked", (10**8,), "f8", chunks=(1000,), compression="gzip")
+    file["chunked"][0] = 1.0
+    file.create_dataset("contiguous", (10**8,), "f8")
+    for name in ("chunked", "contiguous"):
+        with pytest.raises(NwbError, match="declares 100,000,000 values, but only"):
+            safe_dataset(file["/"], name, MANY_BYTES)
+
+
+def test_bomb_by_chunk_size_is_refused(file: h5py.File) -> None:
+    """A chunk that would take a gigabyte to inflate is not inflated."""
+    file.create_dataset("x", (10**9,), "i1", chunks=(10**9,), compression="gzip")
+    with pytest.raises(NwbError, match="too large"):
+        safe_dataset(file["/"], "x", MANY_BYTES)
+
+
+def test_more_than_the_file_holds_is_refused(file: h5py.File) -> None:
+    """Values that claim more room than the whole file are a damage."""
+    file["x"] = np.zeros(1000)
+    with pytest.raises(NwbError, match="larger than the file"):
+        safe_dataset(file["/"], "x", 7999)
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3)])
+def test_other_shapes_are_refused(file: h5py.File, shape: tuple) -> None:
+    """A column has one dimension."""
+    file["x"] = np.zeros(shape)
+    file.create_group("g")
+    for name in ("x", "g"):
+        with pytest.raises(NwbError, match="not a one-dimensional dataset"):
+            safe_dataset(file["/"], name, MANY_BYTES)
+
+
+def test_unknown_filter_is_named(file: h5py.File) -> None:
+    """Compression that this machine does not know is named by its number."""
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((10,))
+    plist.set_filter(32015, h5py.h5z.FLAG_OPTIONAL)
+    space = h5py.h5s.create_simple((10,))
+    h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F64LE, space, plist)
+    with pytest.raises(NwbError, match="compressed by a filter not known here: 32015"):
+        safe_dataset(file["/"], "x", MANY_BYTES)
+
+
+def test_missing_names(file: h5py.File) -> None:
+    """A name that is not there, or lies below a dataset, is told apart from what is refused."""
+    file["x"] = np.zeros(3)
+    file["dangling"] = h5py.SoftLink("/nothing")
+    for path in ("/y", "/x/y", "/dangling"):
+        with pytest.raises(NotInFileError):
+            follow(file["/"], path)
+
+
+def test_units_tables_are_found(file: h5py.File, other: Path) -> None:
+    """Every group with spike times is listed once, whatever links and loops there are."""
+    add_units(file, TRAINS)
+    add_units(file.create_group("processing/ecephys"), TRAINS, name="sorted\x1b[2J")
+    file["processing/loop"] = file["/"]
+    file["processing/again"] = file["units"]
+    file["far"] = h5py.ExternalLink(str(other), "/units")
+    assert find_units_tables(file) == ["/units", "/processing/ecephys/sorted\\x1b[2J"]
+
+
+def test_search_for_units_tables_is_bounded(file: h5py.File) -> None:
+    """A file with thousands of groups does not hold the search up."""
+    for number in range(2000):
+        file.create_group(f"{number:05}")
+    add_units(file, TRAINS, name="zz")
+    assert find_units_tables(file) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [None, 1, "", "/", "units", "//", "/a/../units", "/..", "/u\n", "/\x1b", "/" + "x" * 2000],
+)
+def test_other_paths_are_invalid_input(path: object) -> None:
+    """A units path is absolute, names something, and holds neither dots nor control codes."""
+    with pytest.raises(InvalidInputError, match="units_path must") as caught:
+        checked_units_path(path)
+    assert str(caught.value).isprintable()

@@ -1,0 +1,201 @@
+"""Ranges over HTTP: what is read is what was asked for, or the error says what is wrong."""
+
+import contextlib
+import traceback
+from typing import Iterator, List, Tuple
+
+import pytest
+from range_server import SECRET, RangeServer
+from requests.adapters import HTTPAdapter
+
+from devaria.nwb.errors import InvalidInputError, NwbError, without_queries
+from devaria.nwb.http_range import FIRST_BYTES, FetchLimits, HttpRanges
+from devaria.nwb.urls import checked_url
+
+CONTENT = bytes(range(256)) * 4096  # 1 MiB: four first requests' worth
+
+
+@pytest.fixture
+def server() -> Iterator[RangeServer]:
+    """Serve a few files."""
+    with RangeServer({"/file.nwb": CONTENT, "/empty": b"", "/short": b"abc"}) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def opened(url: str, **limits: float) -> Iterator[Tuple[HttpRanges, List[float]]]:
+    """Open ranges that note how long they would have waited."""
+    waits: List[float] = []
+    ranges = HttpRanges(url, limits=FetchLimits(**limits), wait=waits.append)
+    with contextlib.closing(ranges):
+        yield ranges, waits
+
+
+def test_reads_ranges_over_one_connection(server: RangeServer) -> None:
+    """Size, head and any range are the file's, and one connection serves all requests."""
+    with opened(server.url("/file.nwb")) as (ranges, _):
+        assert ranges.size == len(CONTENT)
+        assert ranges.head == CONTENT[:FIRST_BYTES]
+        assert ranges.read(1000, 300_000) == CONTENT[1000:300_000]
+        assert ranges.read(len(CONTENT) - 1, len(CONTENT)) == CONTENT[-1:]
+    assert server.connections == 1
+
+
+def test_short_file_is_all_head(server: RangeServer) -> None:
+    """A file shorter than the first request is read by it as a whole."""
+    with opened(server.url("/short")) as (ranges, _):
+        assert (ranges.size, ranges.head) == (3, b"abc")
+
+
+@pytest.mark.parametrize(
+    ("fault", "at_first"),
+    [(fault, first) for fault in (503, 429, 500, "short", "drop", "shifted") for first in (0, 1)]
+    # On the first request these are told from what they show, and are final.
+    + [("whole", 0), ("html", 0)],
+)
+def test_passing_fault_is_tried_again(server: RangeServer, fault: object, at_first: int) -> None:
+    """One bad answer costs a wait, and is never taken for data."""
+    server.faults = [fault] if at_first else [None, fault]
+    with opened(server.url("/file.nwb")) as (ranges, waits):
+        assert ranges.read(5, 500) == CONTENT[5:500]
+    assert len(waits) == 1
+    assert waits[0] == 7 if fault == 429 else 0.25 <= waits[0] <= 0.5
+
+
+@pytest.mark.parametrize("fault", [503, "short", "drop", "hang"])
+def test_lasting_fault_ends_in_one_line(server: RangeServer, fault: object) -> None:
+    """A server that never recovers is given up after the tries, with growing waits between."""
+    with opened(server.url(f"/file.nwb?{SECRET}"), tries=3, read_timeout_sec=0.2) as (
+        ranges,
+        waits,
+    ):
+        server.always = fault
+        with pytest.raises(NwbError, match="given up after 3 tries") as caught:
+            ranges.read(0, 10)
+    assert waits[0] < waits[1]
+    text = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
+    assert "s3cr3t" not in text
+
+
+def test_unreachable_server_does_not_show_the_signature() -> None:
+    """The error of a refused connection names the URL without its query, traceback included."""
+    with RangeServer({}) as gone:
+        url = gone.url(f"/file.nwb?{SECRET}")
+    with pytest.raises(NwbError, match=r"/file\.nwb\?…: the connection failed") as caught:
+        HttpRanges(url, limits=FetchLimits(tries=2), wait=lambda _sec: None)
+    text = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
+    assert "s3cr3t" not in text
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (404, "has no such file"),
+        (403, "denies access"),
+        (401, "wants a login"),
+        (418, r"does not give the file \(HTTP 418\)"),
+        ("html", r"is a web page \(HTML\), not an NWB file"),
+        ("whole", "on a server without byte ranges"),
+        ("gzip", "compresses byte ranges"),
+    ],
+)
+def test_first_answer_tells_what_is_wrong(server: RangeServer, fault: object, text: str) -> None:
+    """What can be told from the first answer is told at once, without another try."""
+    server.always = fault
+    with pytest.raises(NwbError, match=text), opened(server.url("/file.nwb")):
+        pass
+    assert len(server.asked) == 1
+
+
+def test_empty_file(server: RangeServer) -> None:
+    """A file of no bytes is called empty."""
+    with pytest.raises(NwbError, match="is an empty file"), opened(server.url("/empty")):
+        pass
+
+
+def test_changed_file_is_not_mixed(server: RangeServer) -> None:
+    """Bytes of two versions of a file are never put together."""
+    server.faults = [None, "new etag"]
+    with opened(server.url("/file.nwb")) as (ranges, _), pytest.raises(NwbError, match="changed"):
+        ranges.read(0, 10)
+    server.faults = []
+    with opened(server.url("/file.nwb")) as (ranges, _):
+        server.files["/file.nwb"] = CONTENT + b"more"
+        with pytest.raises(NwbError, match="changed"):
+            ranges.read(0, 10)
+
+
+def test_redirect_is_followed_once(server: RangeServer) -> None:
+    """Ranges go straight to where the first request was led."""
+    with opened(server.url("/to/file.nwb")) as (ranges, _):
+        for start in range(3):
+            assert ranges.read(start, start + 2) == CONTENT[start : start + 2]
+    assert len([line for line in server.asked if line.startswith("/to/")]) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_expired_signature_is_fetched_anew(server: RangeServer, status: int) -> None:
+    """When what a redirect led to is refused, the original URL is asked again."""
+    server.faults = [None, status, None]
+    with opened(server.url("/to/file.nwb")) as (ranges, waits):
+        assert ranges.read(7, 9) == CONTENT[7:9]
+    assert waits == []
+    assert len([line for line in server.asked if line.startswith("/to/")]) == 2
+
+
+def test_endless_redirects_end(server: RangeServer) -> None:
+    """At most five redirects are followed."""
+    with pytest.raises(NwbError, match="more than 5 times"), opened(server.url("/loop")):
+        pass
+    assert len(server.asked) == 6
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://host/x", "http://u:p@host/x"])
+def test_redirect_away_from_http_is_refused(server: RangeServer, target: str) -> None:
+    """A redirect may lead nowhere that a submitted URL may not."""
+    server.redirect_to = target
+    with pytest.raises(NwbError, match="redirects to what is not"), opened(server.url("/to/x")):
+        pass
+
+
+def test_adapter_opens_every_hop(server: RangeServer) -> None:
+    """The adapter, where addresses can be refused, sees each hop of a redirect."""
+    seen: List[str] = []
+
+    class Watching(HTTPAdapter):
+        def send(self, request, *args, **kwargs):
+            seen.append(request.path_url.split("?")[0])
+            return super().send(request, *args, **kwargs)
+
+    with contextlib.closing(HttpRanges(server.url("/to/file.nwb"), adapter=Watching())):
+        pass
+    assert seen == ["/to/file.nwb", "/file.nwb"]
+
+
+def test_environment_has_no_say(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a proxy of this machine nor its logins are used for a stranger's URL."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with opened(server.url("/short")) as (ranges, _):
+        assert ranges.head == b"abc"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [None, 3, "", "/local/path.nwb", "file:///etc/passwd", "ftp://host/f", "http://", "https:///x",
+     "http://host:99999/x", "http://[::1/x", "http://user:pw@host/x", "http://host/a b",
+     "http://host/\x1b[2J", "http://host/" + "x" * 9000],
+)  # fmt: skip
+def test_other_urls_are_invalid_input(url: object) -> None:
+    """Only an http(s) URL without a login passes; the error repeats no control codes."""
+    with pytest.raises(InvalidInputError, match="nwb_url must") as caught:
+        checked_url(url)
+    assert str(caught.value).isprintable()
+
+
+def test_queries_are_cut_in_any_text() -> None:
+    """What libraries say of a URL loses its query, with and without the host before it."""
+    text = "HTTPSConnectionPool: Max retries exceeded with url: /a/b?X-Amz=1&s=2 (Caused by x)"
+    assert without_queries(text) == (
+        "HTTPSConnectionPool: Max retries exceeded with url: /a/b?… (Caused by x)"
+    )
+    assert without_queries("put 'https://h/p?sig=abc'?") == "put 'https://h/p?…'?"

@@ -1,0 +1,57 @@
+"""Real NWB files, over HTTP: the figure is figpack's, byte by byte, or the error is clear."""
+
+from pathlib import Path
+from typing import Any, Dict
+
+import h5py
+import pytest
+from figpack_spike_sorting.views import RasterPlot
+from nwb_files import REAL_DIR, REAL_FILES, WITHOUT_UNITS, needs_real_files
+from range_server import RangeServer
+
+from devaria.nwb.errors import InvalidInputError
+from devaria.nwb.raster import UnitsRasterPlot
+from devaria.nwb.remote_file import open_remote_file
+from devaria.nwb.units_table import UnitsTable, read_units_table
+
+pytestmark = needs_real_files
+
+
+def read(name: str, units_path: str) -> UnitsTable:
+    """Read a units table of a real file over HTTP."""
+    with RangeServer({"/real.nwb": (REAL_DIR / name).read_bytes()}) as server, open_remote_file(
+        server.url("/real.nwb")
+    ) as (file, file_bytes):
+        return read_units_table(file, units_path, file_bytes=file_bytes)
+
+
+def bundle(view: Any, folder: Path) -> Dict[str, bytes]:
+    """Save a figure, and give the bytes of each of its files."""
+    view.save(str(folder), title="T")
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("name", REAL_FILES)
+def test_figure_is_figpacks(name: str, tmp_path: Path) -> None:
+    """All files of the figure equal those of figpack's own route."""
+    units_path, num_units, num_spikes = REAL_FILES[name]
+    table = read(name, units_path)
+    assert (len(table.unit_ids), len(table.spike_times_sec)) == (num_units, num_spikes)
+    with h5py.File(REAL_DIR / name, "r") as file:
+        stock = RasterPlot.from_nwb_units_table(file, units_path=units_path)
+    assert bundle(UnitsRasterPlot(table), tmp_path / "ours") == bundle(stock, tmp_path / "stock")
+
+
+@pytest.mark.parametrize("name", WITHOUT_UNITS)
+def test_file_without_units_says_what_it_has(name: str) -> None:
+    """Where ``/units`` names nothing, the units tables that there are stand in the error."""
+    with pytest.raises(InvalidInputError) as caught:
+        read(name, "/units")
+    assert str(caught.value) == (
+        f"units_path /units is not in the file; units tables in the file: {WITHOUT_UNITS[name]}"
+    )
+
+
+def test_all_real_files_are_covered() -> None:
+    """Every file of the collection is in one of the two lists."""
+    assert {path.name for path in REAL_DIR.glob("*.nwb")} == {*REAL_FILES, *WITHOUT_UNITS}

@@ -1,0 +1,151 @@
+"""Opening a remote file: a units table comes out, or a line that says what the file is."""
+
+import io
+from typing import Iterator
+
+import h5py
+import numpy as np
+import pytest
+from nwb_files import add_units, units_bytes
+from range_server import SECRET, RangeServer
+
+from devaria.nwb.errors import InvalidInputError, NwbError
+from devaria.nwb.http_range import FetchLimits
+from devaria.nwb.remote_file import open_remote_file
+from devaria.nwb.units_table import UnitsTable, read_units_table
+
+TRAINS = [np.sort(np.random.default_rng(seed).uniform(0, 900, 20_000)) for seed in range(4)]
+GOOD = units_bytes(TRAINS, chunks=(1000,), compression="gzip")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RangeServer]:
+    """Serve a good file, and what tests add."""
+    with RangeServer({"/good.nwb": GOOD}) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: RangeServer) -> RangeServer:
+    """Give the server with all faults forgotten."""
+    running.faults, running.always, running.asked = [], None, []
+    return running
+
+
+def read(url: str) -> UnitsTable:
+    """Read ``/units`` of a remote file, with little patience and no waits."""
+    limits = FetchLimits(tries=2, read_timeout_sec=0.2)
+    with open_remote_file(url, limits=limits, wait=lambda _sec: None) as (file, file_bytes):
+        return read_units_table(file, "/units", file_bytes=file_bytes)
+
+
+@pytest.mark.parametrize("path", ["/good.nwb", "/to/good.nwb"])
+def test_reads_over_http(server: RangeServer, path: str) -> None:
+    """A table read over HTTP is the one that was written, with a redirect and without."""
+    table = read(server.url(path))
+    assert np.array_equal(table.spike_times_sec, np.concatenate(TRAINS).astype(np.float32))
+    assert len(server.asked) < 8
+
+
+@pytest.mark.parametrize("fault", [503, "drop", "short", "shifted"])
+@pytest.mark.parametrize("request_number", [0, 1, 2])
+def test_one_fault_anywhere_changes_nothing(
+    server: RangeServer, fault: object, request_number: int
+) -> None:
+    """A fault that passes leaves no trace, in the metadata or in the data."""
+    server.faults = [None] * request_number + [fault]
+    assert len(read(server.url("/good.nwb")).spike_times_sec) == 80_000
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (503, "HTTP 503; given up after 2 tries"),
+        ("hang", "no answer in time; given up after 2 tries"),
+        ("new etag", "changed on the server"),
+        (403, "denies access"),
+    ],
+)
+def test_fault_in_mid_file_is_not_called_damage(
+    server: RangeServer, fault: object, text: str
+) -> None:
+    """When the server fails, the error speaks of the server, not of a damaged file."""
+    server.faults = [None, *[fault] * 4]
+    with pytest.raises(NwbError, match=text) as caught:
+        read(server.url(f"/good.nwb?{SECRET}"))
+    assert "s3cr3t" not in str(caught.value)
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "text"),
+    [
+        ("/page.nwb", b"\n<!doctype html><title>Sign in</title>", r"is a web page \(HTML\)"),
+        ("/pointer.nwb", LFS, "is a git-LFS pointer"),
+        ("/x.nwb.zarr/.zmetadata", b'{"metadata": {}}', "is a zarr store or a part of one"),
+        ("/x.nwb", b'{"zarr_format": 2}', "is a zarr store or a part of one"),
+        ("/x.lindi.json", b'{"refs": {}}', "is a JSON document"),
+        ("/x.zip", b"PK\x03\x04....", "is a zip archive"),
+        ("/x.gz", b"\x1f\x8b\x08", "is a gzip archive"),
+        ("/x.xml", b"<?xml version='1.0'?><Error/>", "is an XML document"),
+        ("/x.bin", b"\x00\x01\x02\x03", "is not HDF5, not an NWB file"),
+        ("/cut.nwb", GOOD[:-1000], f"is truncated: {len(GOOD) - 1000} of {len(GOOD)} bytes"),
+        ("/zeroed.nwb", GOOD[:2000] + bytes(len(GOOD) - 2000), "is damaged: "),
+        ("/none.nwb", None, "has no such file"),
+    ],
+)
+@pytest.mark.parametrize("ranges", [True, False])
+def test_other_files_are_named(
+    server: RangeServer, path: str, content: object, text: str, ranges: bool
+) -> None:
+    """What is no NWB file is called what it is, whether or not the server knows ranges."""
+    if content is not None:
+        server.files[path] = content
+    server.always = None if ranges else "whole"
+    if not ranges and path in ("/cut.nwb", "/zeroed.nwb", "/x.bin"):
+        text = "is on a server without byte ranges"
+    with pytest.raises(NwbError, match=text) as caught:
+        read(server.url(path))
+    assert str(caught.value).isprintable()
+
+
+def test_user_block_is_allowed(server: RangeServer) -> None:
+    """HDF5 behind a user block is HDF5."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", userblock_size=1024) as file:
+        add_units(file, TRAINS[:1])
+    server.files["/userblock.nwb"] = buffer.getvalue()
+    assert len(read(server.url("/userblock.nwb")).unit_ids) == 1
+
+
+def test_newest_format(server: RangeServer) -> None:
+    """Files of HDF5's newest format are read too."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver="latest") as file:
+        add_units(file, TRAINS, chunks=(512,), compression="gzip", maxshape=(None,))
+    server.files["/latest.nwb"] = buffer.getvalue()
+    assert len(read(server.url("/latest.nwb")).spike_times_sec) == 80_000
+
+
+def test_mistaken_path_stays_invalid_input(server: RangeServer) -> None:
+    """Errors about the parameters pass through as what they are."""
+    server.files["/empty.nwb"] = units_bytes([[1.0]], name="elsewhere")
+    with pytest.raises(InvalidInputError, match="units tables in the file: /elsewhere"):
+        read(server.url("/empty.nwb"))
+
+
+def test_mutated_files_give_a_table_or_a_clear_error(server: RangeServer) -> None:
+    """Whatever bytes are changed, the outcome is a table or one of the two kinds of error."""
+    rng = np.random.default_rng(0)
+    small = units_bytes([[1.0, 2.0], [3.0]], chunks=(2,), compression="gzip")
+    for _ in range(100):
+        mutant = np.frombuffer(small, np.uint8).copy()
+        places = rng.integers(0, len(mutant), rng.integers(1, 8))
+        mutant[places] = rng.integers(0, 256, len(places))
+        server.files["/mutant.nwb"] = mutant.tobytes()
+        try:
+            read(server.url("/mutant.nwb"))
+        except (NwbError, InvalidInputError) as error:
+            assert str(error).isprintable()  # noqa: PT017 - a table is as good
