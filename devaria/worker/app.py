@@ -1,0 +1,99 @@
+"""The Flask application of the local worker."""
+
+import logging
+import secrets
+from pathlib import Path
+from typing import Optional, Tuple
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from devaria.worker import figure_routes, routes_admin, routes_jobs, routes_runner
+from devaria.worker.database import Database
+from devaria.worker.figures import FigureStore, UrlSigner
+from devaria.worker.jobs import JobStore
+from devaria.worker.keys import WorkerKeys
+from devaria.worker.rate_limit import Clock, RateLimiter
+from devaria.worker.runners import RunnerStore
+from devaria.worker.web import EXTENSION, Refusal, Services, answer
+
+_log = logging.getLogger(__name__)
+
+_HEALTH_PATHS = ("/", "/health")
+_HEALTH = {"status": "ok", "service": "devaria-worker"}
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization, X-Runner-ID",
+}
+
+
+def create_app(
+    data_dir: Path, keys: WorkerKeys, *, rate_limit: bool, clock: Clock
+) -> Tuple[Flask, Database]:
+    """Build the application over a data directory.
+
+    Args:
+        data_dir: Holds the database and the figures; created if it is needed.
+        keys: The API keys.
+        rate_limit: Whether the contract's rate limits apply.
+        clock: Gives the time in epoch milliseconds.
+
+    Returns:
+        The application, and the database for the caller to close.
+
+    Raises:
+        OSError: The data directory cannot be written.
+        sqlite3.Error: The database cannot be opened.
+    """
+    figures = FigureStore(data_dir / "figures", clock)
+    database = Database(data_dir / "jobs.sqlite3")
+    app = Flask("devaria-worker", static_folder=None)
+    app.extensions[EXTENSION] = Services(
+        keys=keys,
+        jobs=JobStore(database, clock),
+        runners=RunnerStore(database, clock),
+        figures=figures,
+        signer=UrlSigner(secrets.token_bytes(32), clock),
+        limiter=RateLimiter(clock) if rate_limit else None,
+        clock=clock,
+    )
+    app.url_map.merge_slashes = False  # a doubled slash is an unknown path, not a redirect
+    for routes in (routes_runner, routes_jobs, routes_admin, figure_routes):
+        app.register_blueprint(routes.blueprint)
+    app.before_request(_before_routing)
+    app.after_request(_add_headers)
+    app.register_error_handler(Exception, _answer_error)
+    return app, database
+
+
+def _before_routing() -> Optional[Response]:
+    """Answer what depends on no route: health by any method, and OPTIONS on any path."""
+    if request.path in _HEALTH_PATHS:
+        return answer(**_HEALTH)
+    if request.method == "OPTIONS":
+        return Response(status=204)
+    if request.method == "HEAD" and request.path.startswith("/api/"):
+        # Flask would answer HEAD wherever there is a GET; the worker knows no such method.
+        raise NotFound
+    return None
+
+
+def _add_headers(response: Response) -> Response:
+    # What is served comes from strangers: a browser must not take a file for a page or a script
+    # because it looks like one.
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if request.path not in _HEALTH_PATHS:
+        response.headers.update(_CORS)
+    return response
+
+
+def _answer_error(error: Exception) -> Response:
+    if isinstance(error, Refusal):
+        return answer(error.status, **error.body)
+    if isinstance(error, (NotFound, MethodNotAllowed)):
+        return answer(404, error="Not found")
+    if isinstance(error, HTTPException):
+        return answer(error.code or 500, error=error.description)
+    _log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return answer(500, error="Internal server error", details=str(error))

@@ -1,0 +1,220 @@
+"""The job store: every transition of a job is one atomic statement."""
+
+import uuid
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from devaria.worker import js_json
+from devaria.worker.database import Database
+from devaria.worker.identity import job_hash
+from devaria.worker.rate_limit import Clock
+
+Job = Dict[str, Any]
+"""A row of the jobs table by column name; ``input_params`` and ``output_data`` are JSON text."""
+
+STATES = ("pending", "claimed", "in_progress", "completed", "failed", "expired")
+AVAILABLE_LIMIT = 50
+
+
+class JobStore:
+    """The queue and the cache of results.
+
+    Nothing but its runner ends a claimed job: the worker never expires one by itself.
+
+    Args:
+        database: Where the jobs are.
+        clock: Gives the time in epoch milliseconds.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def submit(self, job_type: str, input_params: Dict[str, Any]) -> Tuple[Job, bool]:
+        """Find the job of that type and parameters, or create it as pending.
+
+        Args:
+            job_type: The job type.
+            input_params: The parameters.
+
+        Returns:
+            The job, and whether it is new.
+        """
+        identity, now = job_hash(job_type, input_params), self._clock()
+        while True:
+            created = self._database.execute(
+                "INSERT INTO jobs"
+                " (job_id, job_hash, job_type, input_params, created_at, updated_at)"
+                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (job_hash) DO NOTHING",
+                str(uuid.uuid4()),
+                *(identity, js_json.well_formed(job_type), js_json.dumps(input_params), now, now),
+            )
+            found = self.newest(1, job_hash=identity)
+            if found:  # else it was deleted between the two statements: once more
+                return found[0], created.rowcount == 1
+
+    def find(self, job_type: str, input_params: Dict[str, Any]) -> Optional[Job]:
+        """Find the job of that type and parameters.
+
+        Args:
+            job_type: The job type.
+            input_params: The parameters.
+
+        Returns:
+            The job, or None.
+        """
+        found = self.newest(1, job_hash=job_hash(job_type, input_params))
+        return found[0] if found else None
+
+    def get(self, job_id: str) -> Optional[Job]:
+        """Find a job by its id.
+
+        Args:
+            job_id: The id.
+
+        Returns:
+            The job, or None.
+        """
+        found = self.newest(1, job_id=job_id)
+        return found[0] if found else None
+
+    def available(self, job_types: Sequence[str]) -> List[Job]:
+        """List pending jobs.
+
+        Args:
+            job_types: The types wanted.
+
+        Returns:
+            At most 50 jobs, the oldest first.
+        """
+        marks = ",".join("?" * len(job_types))
+        return self._many(
+            f"status = 'pending' AND job_type IN ({marks}) ORDER BY seq LIMIT {AVAILABLE_LIMIT}",
+            *job_types,
+        )
+
+    def claim(self, job_id: str, runner_id: str) -> bool:
+        """Give a pending job to a runner; of several that ask at once, one gets it.
+
+        Args:
+            job_id: The job.
+            runner_id: The runner.
+
+        Returns:
+            False if the job is not pending (the runner's own included) or not there.
+
+        Raises:
+            sqlite3.IntegrityError: The job is pending but no such runner is registered.
+        """
+        now = self._clock()
+        cursor = self._database.execute(
+            "UPDATE jobs SET status = 'claimed', claimed_by = ?, claimed_at = ?, updated_at = ?"
+            " WHERE job_id = ? AND status = 'pending'",
+            *(runner_id, now, now, job_id),
+        )
+        return cursor.rowcount == 1
+
+    def heartbeat(
+        self, job_id: str, runner_id: str, current: Any, total: Any, console: str
+    ) -> bool:
+        """Take a job's progress and console, which replaces the one before.
+
+        Args:
+            job_id: The job.
+            runner_id: The runner that reports.
+            current: How much is done; None if unknown.
+            total: How much there is to do; None if unknown.
+            console: The whole console so far.
+
+        Returns:
+            False if the job is not claimed by this runner, or over.
+        """
+        return self._report(
+            job_id,
+            runner_id,
+            status="in_progress",
+            progress_current=current,
+            progress_total=total,
+            console_output=js_json.well_formed(console),
+            last_heartbeat=self._clock(),
+        )
+
+    def finish(
+        self,
+        job_id: str,
+        runner_id: str,
+        console: str,
+        *,
+        output: Optional[str] = None,
+        error: Optional[str] = None,
+    ) -> bool:
+        """End a job with its result or its error; either is cached until the job is deleted.
+
+        Args:
+            job_id: The job.
+            runner_id: The runner that reports.
+            console: The whole console.
+            output: The result, as JSON text; None for a failed job.
+            error: What went wrong; None for a completed job.
+
+        Returns:
+            False if the job is not claimed by this runner, or over.
+        """
+        return self._report(
+            job_id,
+            runner_id,
+            status="completed" if error is None else "failed",
+            console_output=js_json.well_formed(console),
+            output_data=output,
+            error_message=None if error is None else js_json.well_formed(error),
+        )
+
+    def delete(self, job_id: str) -> bool:
+        """Delete a job in any state.
+
+        Args:
+            job_id: The job.
+
+        Returns:
+            False if it was not there.
+        """
+        cursor = self._database.execute("DELETE FROM jobs WHERE job_id = ?", job_id)
+        return cursor.rowcount == 1
+
+    def newest(self, limit: int, **columns: str) -> List[Job]:
+        """List jobs, the newest first.
+
+        Args:
+            limit: The most jobs to list.
+            **columns: Only jobs that have these values, such as ``status="failed"``.
+
+        Returns:
+            The jobs.
+        """
+        condition = " AND ".join(f"{name} = ?" for name in columns) or "1"
+        return self._many(f"{condition} ORDER BY seq DESC LIMIT ?", *columns.values(), limit)
+
+    def counts(self) -> Dict[str, int]:
+        """Count the jobs.
+
+        Returns:
+            The number for each state, and in all (``total``).
+        """
+        rows = self._database.execute("SELECT status, count(*) FROM jobs GROUP BY status")
+        counts = {**dict.fromkeys(STATES, 0), **dict(rows.fetchall())}
+        return {**counts, "total": sum(counts.values())}
+
+    def _report(self, job_id: str, runner_id: str, **columns: Any) -> bool:
+        columns["updated_at"] = self._clock()
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        cursor = self._database.execute(
+            f"UPDATE jobs SET {assignments} WHERE job_id = ? AND claimed_by = ?"  # noqa: S608
+            " AND status IN ('claimed', 'in_progress')",
+            *(*columns.values(), job_id, runner_id),
+        )
+        return cursor.rowcount == 1
+
+    def _many(self, condition: str, *parameters: Any) -> List[Job]:
+        # The condition is always this file's own text; what callers send is in the parameters.
+        statement = f"SELECT * FROM jobs WHERE {condition}"  # noqa: S608
+        rows = self._database.execute(statement, *parameters).fetchall()
+        return [dict(row) for row in rows]
