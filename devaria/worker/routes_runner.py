@@ -177,7 +177,7 @@ def _console(body: Dict[str, Any]) -> str:
 def _text(body: Dict[str, Any], name: str) -> str:
     value = _present(body, name)
     if not isinstance(value, str):
-        raise ValueError(f"{name} is not a string")  # noqa: TRY004 - malformed like the others
+        raise ValueError(f"{name} is not a string")
     return value
 
 

@@ -40,7 +40,7 @@ class Services:
     clock: Clock
 
 
-class Refusal(Exception):  # noqa: N818 - it carries an answer, most of them no errors of ours
+class Refusal(Exception):
     """Ends a request with this answer.
 
     Args:
