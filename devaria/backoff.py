@@ -1,0 +1,53 @@
+"""How long to wait before the next try: exponential, capped, with full jitter."""
+
+import random
+from typing import Callable, Optional
+
+#: A server's own wish is honoured up to this many seconds.
+MAX_SERVER_WISH_SEC = 600.0
+
+
+class Backoff:
+    """The waits between the tries of one thing; `reset` it after a success.
+
+    Full jitter: each wait is drawn evenly between 0 and the cap of its try, so that many runners
+    that lost the worker at the same moment do not come back at the same moment. At least
+    `base_sec / 2`, so that it never becomes a busy loop.
+
+    Args:
+        base_sec: Cap of the first wait, in seconds; doubles with each further one.
+        max_sec: Cap of every wait, in seconds.
+        draw: Draws a number from [0, 1).
+    """
+
+    def __init__(
+        self,
+        base_sec: float = 1.0,
+        max_sec: float = 300.0,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._base_sec = base_sec
+        self._max_sec = max_sec
+        self._draw = draw
+        self._cap_sec = base_sec
+
+    def next_wait_sec(self, server_wish_sec: Optional[float] = None) -> float:
+        """Tell how long to wait now, and lengthen the wait after it.
+
+        Args:
+            server_wish_sec: What the server asked for, in seconds from now (`Retry-After`, or a
+                rate limit's reset time). It is waited for in full, up to 10 minutes, with up to a
+                second of jitter on top.
+
+        Returns:
+            Seconds to wait.
+        """
+        wait = max(self._base_sec / 2, self._draw() * self._cap_sec)
+        self._cap_sec = min(self._cap_sec * 2, self._max_sec)
+        if server_wish_sec is None:
+            return wait
+        return min(max(server_wish_sec, 0.0), MAX_SERVER_WISH_SEC) + self._draw()
+
+    def reset(self) -> None:
+        """Start again from the shortest wait."""
+        self._cap_sec = self._base_sec

@@ -1,0 +1,335 @@
+"""The worker's wire contract: a method a route, typed results, and errors from `devaria.errors`.
+
+Facts about the worker (status codes, texts, limits) were observed on the public worker
+implementation; tests/contract holds each of them.
+"""
+
+from dataclasses import dataclass
+from typing import Any, List, Mapping, Optional, Sequence
+from urllib.parse import quote
+
+from devaria.errors import StrangeAnswer
+from devaria.wire import JsonObject, Wire
+
+#: A heartbeat that hangs must not cost the next one.
+HEARTBEAT_TIMEOUT_SEC = 10.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job to be run.
+
+    Args:
+        job_id: The worker's id of the job.
+        job_type: Which handler runs it.
+        input_params: Parameters as the submitter gave them.
+    """
+
+    job_id: str
+    job_type: str
+    input_params: JsonObject
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What the worker tells of a job, to its submitter or to anybody.
+
+    Args:
+        job_id: The worker's id of the job.
+        status: `pending`, `claimed`, `in_progress`, `completed`, `failed` or `expired`.
+        progress_current: How much is done, or None.
+        progress_total: How much there is to do, or None.
+        output_data: The result of a completed job.
+        console_output: The job's console, where the answer has one.
+        error: The error message of a failed job.
+        claimed_by: The runner id that has or had it, where the answer tells.
+        job_type: The job's type, where the answer tells.
+        input_params: The job's parameters, where the answer tells.
+    """
+
+    job_id: str
+    status: str
+    progress_current: Optional[float] = None
+    progress_total: Optional[float] = None
+    output_data: Any = None
+    console_output: Optional[str] = None
+    error: Optional[str] = None
+    claimed_by: Optional[str] = None
+    job_type: str = ""
+    input_params: Optional[JsonObject] = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen to the job by itself."""
+        return self.status in ("completed", "failed", "expired")
+
+
+class WorkerClient:
+    """Talks to one worker over one keep-alive session. For one thread; see `another`.
+
+    Every method raises `devaria.errors.WorkerError` in the kinds drawn there; what a docstring
+    names beside is what its caller has to reckon with.
+
+    Args:
+        base_url: The worker's URL, without a path.
+        key: The runner, submit or admin key; white space around it is dropped.
+        runner_id: This runner's id, for the runner's routes.
+    """
+
+    def __init__(
+        self, base_url: str, key: Optional[str] = None, *, runner_id: Optional[str] = None
+    ) -> None:
+        self.runner_id = runner_id
+        self._wire = Wire(base_url, key)
+
+    @property
+    def base_url(self) -> str:
+        """The worker's URL."""
+        return self._wire.base_url
+
+    def another(self) -> "WorkerClient":
+        """Make a client of the same settings with a session of its own, for another thread."""
+        return WorkerClient(self._wire.base_url, self._wire.key, runner_id=self.runner_id)
+
+    def close(self) -> None:
+        """Close the session's connections."""
+        self._wire.close()
+
+    # --- the runner's routes ---------------------------------------------------------------
+
+    def register(self, name: str, job_types: Sequence[str]) -> str:
+        """Register a runner; the worker gives a new id each time, also for a known name.
+
+        Args:
+            name: The runner's name, not empty.
+            job_types: The job types that it can run.
+
+        Returns:
+            The new runner id.
+        """
+        answer = self._post("/api/runner/register", {"name": name, "capabilities": list(job_types)})
+        return _text(answer, "runner_id")
+
+    def verify(self) -> Optional[str]:
+        """Ask whether the worker knows this client's runner id.
+
+        Returns:
+            The runner's name at the worker, or None where it does not know the id.
+        """
+        # 404 is both "no such runner" and "no such path": only the first has `exists`.
+        answer = self._get("/api/runner/verify", accept=(404,))
+        if answer.get("exists") is True:
+            return _text(answer, "runner_name")
+        if answer.get("exists") is False:
+            return None
+        raise StrangeAnswer(f"{self.base_url} does not answer as a Devaria worker: {answer}")
+
+    def available(self, job_types: Sequence[str]) -> List[Job]:
+        """List pending jobs, the oldest first, at most 50.
+
+        Args:
+            job_types: The types to ask for, at most 100; with none the list is empty.
+
+        Returns:
+            The jobs; entries that are no jobs are left out.
+        """
+        params = [("types[]", job_type) for job_type in job_types]
+        jobs = self._get("/api/runner/jobs/available", params=params).get("jobs")
+        if not isinstance(jobs, list):
+            raise StrangeAnswer(f"GET {self.base_url}/api/runner/jobs/available: no list of jobs")
+        return [_job(entry) for entry in jobs if _is_job(entry)]
+
+    def claim(self, job_id: str) -> Job:
+        """Claim a pending job.
+
+        Args:
+            job_id: The job.
+
+        Returns:
+            The job, as the worker has it.
+
+        Raises:
+            ClaimLost: Taken, finished, unknown, or already claimed by this very runner.
+        """
+        job = self._post(_runner_path(job_id, "claim"), {}).get("job")
+        if not _is_job(job):
+            raise StrangeAnswer(f"the claim of job {job_id} was answered without a job")
+        return _job(job)
+
+    def heartbeat(
+        self,
+        job_id: str,
+        progress_current: Optional[float],
+        progress_total: Optional[float],
+        console_output: str,
+    ) -> None:
+        """Say that the job is running.
+
+        Args:
+            job_id: The job.
+            progress_current: How much is done; None where unknown.
+            progress_total: How much there is to do; None where unknown.
+            console_output: The whole console so far; it replaces the earlier one.
+
+        Raises:
+            NotOurs: The job is not claimed by this runner (any more).
+        """
+        body = {
+            "progress_current": progress_current,
+            "progress_total": progress_total,
+            "console_output": console_output,
+        }
+        self._post(_runner_path(job_id, "heartbeat"), body, read_timeout_sec=HEARTBEAT_TIMEOUT_SEC)
+
+    def complete(self, job_id: str, output_data: Any, console_output: str) -> None:
+        """Report a job's result; the first report of a job wins.
+
+        Args:
+            job_id: The job.
+            output_data: Any JSON value, at most 512,000 UTF-16 code units as compact JSON.
+            console_output: The whole console, at most 1,048,576 UTF-16 code units.
+
+        Raises:
+            NotOurs: Also where it was reported before.
+            TooLarge: A field is over its limit.
+        """
+        body = {"output_data": output_data, "console_output": console_output}
+        self._post(_runner_path(job_id, "complete"), body)
+
+    def error(self, job_id: str, error_message: str, console_output: str) -> None:
+        """Report that a job failed; the worker keeps this answer for every later submission.
+
+        Args:
+            job_id: The job.
+            error_message: Not empty, at most 10,240 UTF-16 code units.
+            console_output: The whole console, at most 1,048,576 UTF-16 code units.
+
+        Raises:
+            NotOurs: Also where it was reported before.
+            TooLarge: A field is over its limit.
+        """
+        body = {"error_message": error_message, "console_output": console_output}
+        self._post(_runner_path(job_id, "error"), body)
+
+    # --- the submitter's routes ------------------------------------------------------------
+
+    def submit(self, job_type: str, input_params: JsonObject) -> JobState:
+        """Submit a job, or learn of the same one that was submitted before.
+
+        Args:
+            job_type: The job type.
+            input_params: Its parameters, at most 102,400 UTF-16 code units as compact JSON.
+
+        Returns:
+            The job's state; `job` tells the result of one that completed before.
+        """
+        body = {"job_type": job_type, "input_params": input_params}
+        return _state(self._post("/api/jobs/submit", body))
+
+    def check(self, job_type: str, input_params: JsonObject) -> Optional[JobState]:
+        """Look whether such a job is known, without submitting it.
+
+        Args:
+            job_type: The job type.
+            input_params: Its parameters.
+
+        Returns:
+            The job, or None.
+        """
+        body = {"job_type": job_type, "input_params": input_params}
+        answer = self._post("/api/jobs/check", body)
+        return _state(answer) if answer.get("exists") else None
+
+    def job(self, job_id: str) -> JobState:
+        """Look at a job, as its submitter.
+
+        Args:
+            job_id: The job.
+
+        Raises:
+            NotFound: There is no such job (any more).
+        """
+        answer = self._get(f"/api/jobs/{quote(job_id, safe='')}")
+        return _state(answer)
+
+    def job_detail(self, job_id: str) -> JobState:
+        """Look at a job with its claim; the worker asks for no key here.
+
+        Args:
+            job_id: The job.
+
+        Raises:
+            NotFound: There is no such job (any more).
+        """
+        answer = self._get(f"/api/admin/jobs/{quote(job_id, safe='')}")
+        return _state({**answer, "result": answer, "error": answer.get("error_message")})
+
+    def jobs_of_runner(self, runner_id: str) -> List[JobState]:
+        """List the last 100 jobs that a runner claimed; the runner key will do.
+
+        Args:
+            runner_id: The runner.
+
+        Raises:
+            NotFound: The worker does not know it.
+        """
+        answer = self._get(f"/api/admin/runners/{quote(runner_id, safe='')}")
+        jobs = answer.get("jobs")
+        if not isinstance(jobs, list):
+            raise StrangeAnswer(f"the worker lists no jobs of runner {runner_id}")
+        return [_state(job) for job in jobs if isinstance(job, dict)]
+
+    def _get(self, path: str, **options: Any) -> JsonObject:
+        return self._wire.request("GET", path, headers=self._runner_header(), **options)
+
+    def _post(self, path: str, body: JsonObject, **options: Any) -> JsonObject:
+        return self._wire.request("POST", path, body=body, headers=self._runner_header(), **options)
+
+    def _runner_header(self) -> Mapping[str, str]:
+        return {"X-Runner-ID": self.runner_id} if self.runner_id else {}
+
+
+def _runner_path(job_id: str, verb: str) -> str:
+    return f"/api/runner/jobs/{quote(job_id, safe='')}/{verb}"
+
+
+def _text(answer: Mapping[str, Any], field: str) -> str:
+    value = answer.get(field)
+    if not isinstance(value, str) or not value:
+        raise StrangeAnswer(f"the worker answered without {field}")
+    return value
+
+
+def _is_job(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("job_id"), str)
+        and isinstance(entry.get("job_type"), str)
+        and isinstance(entry.get("input_params"), dict)
+    )
+
+
+def _job(entry: Any) -> Job:
+    return Job(entry["job_id"], entry["job_type"], entry["input_params"])
+
+
+def _state(answer: JsonObject) -> JobState:
+    progress = answer.get("progress") or {}
+    result = answer.get("result") or {}
+    error = answer.get("error")
+    return JobState(
+        job_id=_text(answer, "job_id"),
+        status=_text(answer, "status"),
+        progress_current=_number(progress.get("current")),
+        progress_total=_number(progress.get("total")),
+        output_data=result.get("output_data"),
+        console_output=result.get("console_output"),
+        error=error if isinstance(error, str) else None,
+        claimed_by=answer.get("claimed_by"),
+        job_type=answer.get("job_type") or "",
+        input_params=answer.get("input_params"),
+    )
+
+
+def _number(value: Any) -> Optional[float]:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

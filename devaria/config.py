@@ -1,0 +1,262 @@
+"""A runner's settings, what it keeps in its directory, and the lock on that directory."""
+
+import contextlib
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Iterator, List, Mapping, Optional, Tuple
+from urllib.parse import urlsplit
+
+from devaria.errors import BadSetting, DirectoryLocked
+
+DEFAULT_WORKER_URL = "https://devaria-worker.neurosift.app"
+DEFAULT_POLL_INTERVAL_SEC = 30.0
+DEFAULT_JOB_TIMEOUT_SEC = 6 * 3600.0
+
+RUNNER_KEY_VARIABLE = "DEVARIA_RUNNER_API_KEY"
+SUBMIT_KEY_VARIABLE = "DEVARIA_SUBMIT_API_KEY"
+WORKER_KEY_VARIABLES = (RUNNER_KEY_VARIABLE, SUBMIT_KEY_VARIABLE, "DEVARIA_ADMIN_API_KEY")
+
+CONFIG_FILE = ".devaria_runner.json"
+_LOCK_FILE = ".devaria_runner.lock"
+#: Beside the lock, since taking a lock may empty the file it lies on.
+_HOLDER_FILE = ".devaria_runner.pid"
+
+
+@dataclass(frozen=True)
+class RunnerSettings:
+    """What the operator chose for one runner.
+
+    Args:
+        worker_url: The worker, as `checked_worker_url` returns it.
+        api_key: The runner key.
+        directory: Where the runner keeps its files.
+        job_types: The job types to offer; None for all that can run here.
+        poll_interval_sec: Time between two polls that found nothing, in seconds.
+        burst: End when there is nothing left to do.
+        max_jobs: End after so many jobs; None for no bound.
+        job_timeout_sec: Running time of a job, in seconds, where its handler sets none.
+        max_job_memory_bytes: Resident memory of a job process and all that it starts, in bytes.
+        handlers: Handlers beside the built-in ones, each as `job_type=module:Class`.
+        environ: The environment that job processes get, less the worker's keys.
+    """
+
+    worker_url: str
+    api_key: str = field(repr=False)
+    directory: Path
+    job_types: Optional[Tuple[str, ...]] = None
+    poll_interval_sec: float = DEFAULT_POLL_INTERVAL_SEC
+    burst: bool = False
+    max_jobs: Optional[int] = None
+    job_timeout_sec: float = DEFAULT_JOB_TIMEOUT_SEC
+    max_job_memory_bytes: float = float("inf")
+    handlers: Tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def secrets(self) -> List[str]:
+        """The keys that must appear in no text that leaves this process."""
+        names = (*WORKER_KEY_VARIABLES, "FIGPACK_API_KEY")
+        return [self.api_key, *(self.environ.get(name, "").strip() for name in names)]
+
+
+@dataclass(frozen=True)
+class RunnerConfig:
+    """Who this runner is at its worker, as `.devaria_runner.json` keeps it.
+
+    Args:
+        runner_id: The id that the worker gave.
+        runner_name: The name that it was registered under.
+    """
+
+    runner_id: str
+    runner_name: str
+
+    def save(self, directory: Path) -> None:
+        """Write the file whole or not at all, readable for its owner only.
+
+        Args:
+            directory: The runner's directory.
+
+        Raises:
+            BadSetting: It cannot be written.
+        """
+        text = json.dumps({"runner_id": self.runner_id, "runner_name": self.runner_name}, indent=2)
+        try:
+            write_atomically(directory / CONFIG_FILE, text.encode("utf-8") + b"\n")
+        except OSError as error:
+            raise BadSetting(
+                f"cannot write {directory / CONFIG_FILE}: {error.strerror}; "
+                "choose another directory with --dir, or mend its permissions"
+            ) from None
+
+    @classmethod
+    def load(cls, directory: Path) -> Tuple[Optional["RunnerConfig"], Optional[Path]]:
+        """Read the file; one that cannot be understood is set aside under a new name.
+
+        Args:
+            directory: The runner's directory.
+
+        Returns:
+            The configuration, or None where there is none; and the name under which a corrupt
+            file was set aside, or None.
+
+        Raises:
+            BadSetting: The file is there and cannot be read or moved.
+        """
+        path = directory / CONFIG_FILE
+        try:
+            config = _parsed(path.read_bytes())
+        except FileNotFoundError:
+            return None, None
+        except IsADirectoryError:
+            config = None
+        except OSError as error:
+            raise BadSetting(f"cannot read {path}: {error.strerror}") from None
+        return (config, None) if config is not None else (None, _set_aside(path))
+
+
+def checked_worker_url(url: str, *, insecure: bool = False) -> str:
+    """Check a worker's URL: the key travels to it in a header.
+
+    Args:
+        url: The URL, without a path; a slash at its end is dropped.
+        insecure: Accept plain http to any host.
+
+    Returns:
+        The URL to build on.
+
+    Raises:
+        BadSetting: It is no http(s) URL, or plain http to another machine.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port_is_right = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_right = urlsplit(""), False
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right:
+        raise BadSetting(f"the worker URL {url!r} is not of the form https://host[:port]")
+    if parts.scheme == "http" and not insecure and not _is_loopback(parts.hostname):
+        raise BadSetting(
+            f"the worker URL {url!r} is plain http, which would show the key to the network; "
+            "use https, or --insecure where the network is your own"
+        )
+    return url.strip().rstrip("/")
+
+
+def new_runner_name() -> str:
+    """Make up a runner's name: `runner-<hostname>-<8 hex digits>`."""
+    return f"runner-{socket.gethostname()}-{os.urandom(4).hex()}"
+
+
+def prepare_directory(directory: Path) -> None:
+    """Make sure that the runner's directory is there.
+
+    Args:
+        directory: The runner's directory; it and its parents are made.
+
+    Raises:
+        BadSetting: It cannot be made, or is something else.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSetting(
+            f"cannot use {directory} as the runner's directory: {error.strerror}"
+        ) from None
+
+
+@contextlib.contextmanager
+def directory_lock(directory: Path) -> Iterator[None]:
+    """Hold the directory for one runner, by the operating system's lock; it ends with the process.
+
+    Args:
+        directory: The runner's directory.
+
+    Raises:
+        DirectoryLocked: Another runner holds it.
+        BadSetting: It cannot be locked at all.
+    """
+    from filelock import FileLock, Timeout  # here, since only runners need it
+
+    lock = FileLock(str(directory / _LOCK_FILE), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DirectoryLocked(
+            f"another runner{_holder(directory)} works in {directory}; "
+            "stop it, or give each runner a directory of its own with --dir"
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        raise BadSetting(
+            f"cannot lock {directory / _LOCK_FILE}: {error}; choose a writable directory "
+            "on a file system with locks, with --dir"
+        ) from None
+    try:
+        with contextlib.suppress(OSError):
+            (directory / _HOLDER_FILE).write_text(f"{os.getpid()}\n", encoding="ascii")
+        yield
+    finally:
+        lock.release()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file so that it holds the old or the new content, whatever happens meanwhile.
+
+    Args:
+        path: The file; it becomes readable for its owner only.
+        data: Its new content.
+
+    Raises:
+        OSError: It cannot be written; the old content stays.
+    """
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _parsed(data: bytes) -> Optional[RunnerConfig]:
+    try:
+        content = json.loads(data.decode("utf-8"))
+        config = RunnerConfig(content["runner_id"], content["runner_name"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    values = (config.runner_id, config.runner_name)
+    # A header cannot carry everything that a string can.
+    is_right = all(isinstance(v, str) and v and v.isascii() and v.isprintable() for v in values)
+    return config if is_right else None
+
+
+def _set_aside(path: Path) -> Path:
+    aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}")
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise BadSetting(
+            f"{path} is corrupt and cannot be set aside: {error.strerror}; remove it"
+        ) from None
+    return aside
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _holder(directory: Path) -> str:
+    try:
+        return f" (process {int((directory / _HOLDER_FILE).read_text(encoding='ascii'))})"
+    except (OSError, ValueError):
+        return ""

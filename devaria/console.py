@@ -1,0 +1,113 @@
+"""A job's console: all that the job prints, bounded by keeping the head and the tail."""
+
+import contextlib
+import threading
+from io import FileIO
+from pathlib import Path
+from typing import Optional
+
+HEAD_BYTES = 64_000
+TAIL_BYTES = 900_000
+
+
+def shortened(text: str, max_bytes: int, head_bytes: int = HEAD_BYTES) -> str:
+    """Cut out of the middle of a text what is too much of it.
+
+    Args:
+        text: Any text.
+        max_bytes: The most UTF-8 bytes that the returned text may have; at least 100.
+        head_bytes: How much of them to keep of the beginning, half of them at most; the rest is
+            of the end, where a failure tells its reason.
+
+    Returns:
+        The text, or its head and tail with a line between that says how much was left out.
+    """
+    data = text.encode("utf-8", "replace")
+    if len(data) <= max_bytes:
+        return text
+    head = data[: min(head_bytes, max_bytes // 2)]
+    tail_bytes = max_bytes - len(head) - len(_left_out(len(data)))
+    return _joined(head, data[len(data) - tail_bytes :], len(data) - len(head) - tail_bytes)
+
+
+class Console:
+    """Collects the bytes that a job prints, in bounded memory; for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._left_out_bytes = 0
+        self._file: Optional[FileIO] = None
+
+    def keep_in(self, path: Path) -> None:
+        """Keep the console in a file, too, for the case that this process dies.
+
+        Args:
+            path: The file. Where it cannot be written, the console is in memory only.
+        """
+        with self._lock, contextlib.suppress(OSError):
+            self._file = FileIO(path, "w")
+            self._file.write(self._head + self._tail)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+            self._file = None
+
+    def write(self, data: bytes) -> None:
+        """Add what was printed.
+
+        Args:
+            data: Bytes as they came, cut anywhere.
+        """
+        with self._lock:
+            room = HEAD_BYTES - len(self._head)
+            self._head += data[:room]
+            self._tail += data[room:] if room > 0 else data
+            # In large steps, so that an endless printer does not move the tail at each write.
+            if len(self._tail) > 2 * TAIL_BYTES:
+                self._trim()
+                self._rewrite_file()
+            elif self._file is not None:
+                with contextlib.suppress(OSError):
+                    self._file.write(data)
+
+    def text(self) -> str:
+        """Read the console so far.
+
+        Returns:
+            The text; bytes that are no UTF-8 as U+FFFD, and a line where the middle is missing.
+        """
+        with self._lock:
+            self._trim()
+            return _joined(bytes(self._head), bytes(self._tail), self._left_out_bytes)
+
+    def _trim(self) -> None:
+        too_many = len(self._tail) - TAIL_BYTES
+        if too_many > 0:
+            del self._tail[:too_many]
+            self._left_out_bytes += too_many
+
+    def _rewrite_file(self) -> None:
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError):
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(
+                _joined(bytes(self._head), bytes(self._tail), self._left_out_bytes).encode()
+            )
+
+
+def _joined(head: bytes, tail: bytes, left_out_bytes: int) -> str:
+    if not left_out_bytes:
+        return (head + tail).decode("utf-8", "replace")
+    middle = _left_out(left_out_bytes).decode("ascii")
+    return head.decode("utf-8", "ignore") + middle + tail.decode("utf-8", "ignore")
+
+
+def _left_out(count: int) -> bytes:
+    return f"\n[... {count:,} bytes left out ...]\n".encode("ascii")

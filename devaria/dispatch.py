@@ -1,0 +1,232 @@
+"""One job from its claim to the acknowledgement of its outcome, with the journal kept in step."""
+
+import logging
+import time
+from dataclasses import replace
+from typing import Callable, Mapping, Optional, Type
+
+from devaria.caller import AbandonedError, Caller
+from devaria.client import Job, WorkerClient
+from devaria.config import RunnerSettings
+from devaria.heartbeat import Heartbeat
+from devaria.job_process import JobLimits, JobProcess
+from devaria.jobs import JobHandler
+from devaria.journal import Journal, JournalEntry
+from devaria.log import redacted
+from devaria.outcome import JobOutcome
+from devaria.report import Reporter
+from devaria.stop import StopRequest
+from devaria.wakeup import Wakeup
+from devaria.wire import JsonObject
+
+#: How long to wait where a claimed job's process cannot be started, in seconds.
+_START_RETRY_SEC = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Runs jobs that are claimed, and reports them.
+
+    Args:
+        settings: The operator's choices.
+        handlers: The handler classes by job type.
+        caller: Makes the requests; its client carries the runner id that the job is claimed under.
+        journal: Where every step is written down.
+        wakeup: What the main thread waits on.
+        stop: What the operator has asked for.
+    """
+
+    def __init__(
+        self,
+        settings: RunnerSettings,
+        handlers: Mapping[str, Type[JobHandler]],
+        caller: Caller,
+        journal: Journal,
+        wakeup: Wakeup,
+        stop: StopRequest,
+    ) -> None:
+        self.jobs_done = 0
+        self._settings = settings
+        self._handlers = handlers
+        self._caller = caller
+        self._journal = journal
+        self._wakeup = wakeup
+        self._stop = stop
+        self._reporter = Reporter(caller)
+        self._spare: Optional[JobProcess] = None
+        self._heartbeat_client: Optional[WorkerClient] = None
+
+    def start_ahead(self) -> None:
+        """Start the process for the next job now, so that its start-up costs no time.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        if self._spare is None or not self._spare.is_waiting:
+            self.drop_spare()
+            self._spare = JobProcess(self._wakeup, self._settings.environ, self._settings.handlers)
+
+    def drop_spare(self) -> None:
+        """End the process that was started ahead, where there is one."""
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
+    def run(self, entry: JournalEntry, input_params: JsonObject) -> None:
+        """Run a job that is claimed by this runner, and report how it ended.
+
+        Args:
+            entry: The job; it is put into the journal as running.
+            input_params: Its parameters.
+
+        Raises:
+            AbandonedError: The operator ends the runner while the job waits for a process, or
+                while its report is owed; it stays in the journal.
+        """
+        process = self._process_for_job()
+        entry = self._keep(entry.started())
+        process.console.keep_in(self._journal.console_path(entry.job_id))
+        heartbeat = self._start_heartbeat(entry, process.console.text)
+        try:
+            outcome = self._clean(self._execute(entry, input_params, process, heartbeat))
+            if heartbeat.lost:
+                self._forget_lost(entry)
+            else:
+                self._report(self._keep(entry.ended(outcome)))
+        finally:
+            self._end_heartbeat(heartbeat)
+
+    def report(self, entry: JournalEntry) -> None:
+        """Report a job that has ended already.
+
+        Args:
+            entry: The job with its outcome.
+
+        Raises:
+            AbandonedError: The operator ends the runner while the report is owed.
+        """
+        outcome = entry.outcome
+        assert outcome is not None  # noqa: S101 - only entries that have one are reported
+        heartbeat = self._start_heartbeat(entry, lambda: outcome.console_output)
+        try:
+            self._report(self._keep(entry))
+        finally:
+            self._end_heartbeat(heartbeat)
+
+    # --- the steps -------------------------------------------------------------------------
+
+    def _process_for_job(self) -> JobProcess:
+        """Take the process that was started ahead; wait until there is one."""
+        while True:
+            try:
+                self.start_ahead()
+            except OSError as error:
+                _log.error("cannot start a job process, trying on: %s", error)
+                self._caller.pause(_START_RETRY_SEC)
+            process, self._spare = self._spare, None
+            if process is not None:
+                return process
+
+    def _execute(
+        self,
+        entry: JournalEntry,
+        input_params: JsonObject,
+        process: JobProcess,
+        heartbeat: Heartbeat,
+    ) -> JobOutcome:
+        _log.info("Job %s (%s) started", entry.job_id, entry.job_type)
+        started = time.monotonic()
+        job = Job(entry.job_id, entry.job_type, input_params)
+        outcome = process.run(
+            job, self._limits(entry.job_type), heartbeat.update, self._why_stop(heartbeat)
+        )
+        elapsed = time.monotonic() - started
+        if outcome.error_message is None:
+            _log.info("Job %s succeeded after %.1f s", entry.job_id, elapsed)
+        elif not heartbeat.lost:
+            reason = outcome.error_message.splitlines()[0][:300]
+            _log.info("Job %s failed after %.1f s: %s", entry.job_id, elapsed, reason)
+        return outcome
+
+    def _limits(self, job_type: str) -> JobLimits:
+        of_its_own = self._handlers[job_type].timeout_sec
+        timeout_sec = self._settings.job_timeout_sec if of_its_own is None else of_its_own
+        return JobLimits(timeout_sec, self._settings.max_job_memory_bytes)
+
+    def _why_stop(self, heartbeat: Heartbeat) -> Callable[[], Optional[str]]:
+        def why() -> Optional[str]:
+            if heartbeat.lost:
+                return "it is not this runner's any more"
+            if self._stop.wants_job_end:
+                return f"the operator of the runner stopped it ({self._stop.signal_name})"
+            return None
+
+        return why
+
+    def _clean(self, outcome: JobOutcome) -> JobOutcome:
+        """Cut secrets out of what people will read; the result itself stays as it is."""
+        message = outcome.error_message
+        return replace(
+            outcome,
+            error_message=None if message is None else redacted(message, self._settings.secrets),
+            console_output=redacted(outcome.console_output, self._settings.secrets),
+        )
+
+    def _keep(self, entry: JournalEntry) -> JournalEntry:
+        """Write the entry down; if that fails, the job goes on from memory."""
+        try:
+            self._journal.write(entry)
+        except OSError as error:
+            _log.error("cannot write job %s into the journal: %s", entry.job_id, error)
+        return entry
+
+    def _report(self, entry: JournalEntry) -> None:
+        try:
+            is_acknowledged = self._reporter.deliver(entry)
+        except AbandonedError:
+            _log.warning(
+                "Job %s: its outcome is kept, and reported at the next start", entry.job_id
+            )
+            raise
+        if is_acknowledged:
+            self.jobs_done += 1
+            _log.info("Job %s reported as %s", entry.job_id, _status(entry))
+            self._journal.remove(entry.job_id)
+        else:
+            self._forget_lost(entry)
+
+    def _forget_lost(self, entry: JournalEntry) -> None:
+        _log.warning(
+            "Job %s is not this runner's any more (deleted, or ended by the worker); "
+            "nothing is reported",
+            entry.job_id,
+        )
+        self._journal.remove(entry.job_id)
+
+    # --- the heartbeat ---------------------------------------------------------------------
+
+    def _start_heartbeat(self, entry: JournalEntry, console: Callable[[], str]) -> Heartbeat:
+        # One connection for all jobs' heartbeats, unless one still hangs in it.
+        client = self._heartbeat_client or self._caller.client.another()
+        client.runner_id = entry.runner_id
+        self._heartbeat_client = client
+        secrets = self._settings.secrets
+        heartbeat = Heartbeat(
+            client,
+            entry.job_id,
+            console,
+            on_lost=self._wakeup.notify,
+            clean=lambda text: redacted(text, secrets),
+        )
+        heartbeat.start()
+        return heartbeat
+
+    def _end_heartbeat(self, heartbeat: Heartbeat) -> None:
+        if not heartbeat.stop():
+            self._heartbeat_client = None
+
+
+def _status(entry: JournalEntry) -> str:
+    assert entry.outcome is not None  # noqa: S101 - only entries that have one are reported
+    return "completed" if entry.outcome.succeeded else "failed"

@@ -1,0 +1,250 @@
+"""The job process from inside: `python -m devaria.job_child` runs one handler and ends.
+
+It reads one JSON line from its standard input, the job, and writes JSON lines to what was its
+standard output, the events: progress, then one outcome. What the job prints, on either stream,
+goes to its standard error, which the runner collects as the console.
+
+It imports little, because the runner starts it while the claim is on its way.
+"""
+
+import contextlib
+import io
+import json
+import math
+import numbers
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO, Dict, List, Optional, Tuple
+
+from devaria.outcome import NotJsonError, json_ready, too_big
+
+#: Progress goes to the runner at most this often, in seconds; the newest one always arrives.
+_PROGRESS_GAP_SEC = 0.25
+
+#: A console that a handler passes itself is cut by the runner; this only bounds the pipe.
+_MAX_OWN_CONSOLE_CHARACTERS = 2_000_000
+
+#: prctl(2): have a signal sent to this process when its parent dies.
+_PR_SET_PDEATHSIG = 1
+
+
+class _Events:
+    """The pipe to the runner: one JSON object a line."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._pipe: BinaryIO = os.fdopen(descriptor, "wb")
+        self._lock = threading.Lock()
+
+    def send(self, event: Dict[str, Any]) -> None:
+        line = json.dumps(event).encode("ascii") + b"\n"
+        with self._lock:
+            self._pipe.write(line)
+            self._pipe.flush()
+
+
+class _Progress:
+    """The heartbeat callback: keeps the newest news and sends them at a bounded rate.
+
+    A first call sends at once, from the handler's own thread, since code that holds the GIL may
+    follow; what comes within the gap is left to a thread.
+    """
+
+    def __init__(self, events: _Events) -> None:
+        self._events = events
+        self._lock = threading.Lock()
+        self._news: Dict[str, Any] = {}
+        self._sender: Optional[threading.Timer] = None
+        self.console_output: Optional[str] = None
+
+    def __call__(
+        self,
+        progress_current: Optional[float] = None,
+        progress_total: Optional[float] = None,
+        console_output: Optional[str] = None,
+    ) -> None:
+        current = _number("progress_current", progress_current)
+        total = _number("progress_total", progress_total)
+        if console_output is not None and not isinstance(console_output, str):
+            raise TypeError(f"console_output must be a string, not {type(console_output).__name__}")
+        with self._lock:
+            if console_output is not None:
+                self.console_output = console_output
+            self._news = {"current": current, "total": total, "console": self.console_output}
+            if self._sender is not None:
+                return
+            self._sender = threading.Timer(_PROGRESS_GAP_SEC, self._after_gap)
+            self._sender.daemon = True
+            self._sender.start()
+            news, self._news = self._news, {}
+        self._send(news)
+
+    def _after_gap(self) -> None:
+        with self._lock:
+            self._sender = None
+            news, self._news = self._news, {}
+        if news:
+            self._send(news)
+
+    def flush(self) -> None:
+        """Send what is not sent yet, before the outcome."""
+        self._after_gap()
+
+    def _send(self, news: Dict[str, Any]) -> None:
+        console = news["console"]
+        if console is not None:
+            news["console"] = console[-_MAX_OWN_CONSOLE_CHARACTERS:]
+        self._events.send({"event": "progress", **news})
+
+
+def _number(name: str, value: Any) -> Optional[float]:
+    """Take any real number, numpy's included; one that JSON cannot hold is as good as unknown."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    plain = int(value) if isinstance(value, numbers.Integral) else float(value)
+    return plain if math.isfinite(plain) else None
+
+
+def main() -> None:
+    """Run the one job that the runner hands over."""
+    events, job_pipe = _take_over_streams()
+    _be_the_first_to_go()
+    line = job_pipe.readline()
+    if not line:  # the runner needed no job process after all
+        return
+    threading.Thread(target=_end_with_the_runner, args=(job_pipe,), daemon=True).start()
+    job = json.loads(line)
+    progress = _Progress(events)
+    outcome = _run(job["job_type"], job["input_params"], job["handlers"], progress)
+    progress.flush()
+    _flush_streams()
+    events.send({"event": "outcome", **outcome})
+
+
+def _take_over_streams() -> Tuple[_Events, BinaryIO]:
+    """Keep the two pipes to the runner for ourselves, and give the job ordinary streams.
+
+    After this, standard input is empty, and both outputs are the console, for C code too. The
+    kept descriptors are not inherited by what the job starts.
+    """
+    events = _Events(os.dup(1))
+    job_pipe = os.fdopen(os.dup(0), "rb")
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    os.dup2(2, 1)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    return events, job_pipe
+
+
+def _be_the_first_to_go() -> None:
+    """On Linux: die with the runner, also in code that holds the GIL, and before it if memory ends.
+
+    What cannot be had is done without: the watch on the runner's pipe does the same as long as
+    Python code gets to run.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    runner = os.getppid()
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != runner:  # it died before it was asked
+        os._exit(1)
+
+
+def _end_with_the_runner(job_pipe: BinaryIO) -> None:
+    """Wait until the runner closes its end of the pipe, by dying or otherwise; then end."""
+    job_pipe.read()
+    if hasattr(os, "killpg"):
+        os.killpg(os.getpgid(0), signal.SIGKILL)  # what the job has started ends too
+    os._exit(1)
+
+
+def _run(
+    job_type: str, input_params: Dict[str, Any], handlers: List[str], progress: _Progress
+) -> Dict[str, Any]:
+    """Execute the handler; whatever it does, there is an outcome."""
+    try:
+        output = _execute(job_type, input_params, handlers, progress)
+        console = output.pop("console_output", None)
+        reason = too_big(output)
+        if reason is not None:
+            raise NotJsonError(reason)
+    except BaseException as error:  # SystemExit and KeyboardInterrupt end the job, not the process
+        return {
+            "output": None,
+            "error": _message(error),
+            "console": progress.console_output,
+            "traceback": _traceback(error),
+        }
+    return {
+        "output": output,
+        "error": None,
+        "console": console if console is not None else progress.console_output,
+        "traceback": None,
+    }
+
+
+def _execute(
+    job_type: str, input_params: Dict[str, Any], handlers: List[str], progress: _Progress
+) -> Dict[str, Any]:
+    # Only now: what a handler's module does when it is imported is part of the job.
+    from devaria.jobs.loading import load_handlers
+
+    returned = load_handlers(handlers)[job_type]().execute(input_params, progress)
+    if not isinstance(returned, dict):
+        raise NotJsonError(f"a handler returns a dict; this one returned {type(returned).__name__}")
+    console = returned.get("console_output")
+    if console is not None and not isinstance(console, str):
+        raise NotJsonError(
+            f"result['console_output'] is of type {type(console).__name__}; it must be a string"
+        )
+    output = json_ready(returned)
+    assert isinstance(output, dict)  # noqa: S101 - tells mypy what json_ready does with a dict
+    return output
+
+
+def _message(error: BaseException) -> str:
+    text = _text(error)
+    if isinstance(error, ValueError):
+        return f"Invalid parameters: {text}"
+    if isinstance(error, NotJsonError):
+        return f"Job execution failed: {text}"
+    return f"Job execution failed: {type(error).__name__}: {text}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # its own __str__ fails, with whatever it likes
+        return "<an exception whose text cannot be made>"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+    except BaseException:  # as above: an exception may sabotage its own printing
+        lines = traceback.format_tb(error.__traceback__)
+    return "".join(lines)
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A handler may have closed or replaced them.
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+if __name__ == "__main__":
+    main()

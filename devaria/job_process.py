@@ -1,0 +1,259 @@
+"""The job process as the runner sees it: one handler in one child process, contained.
+
+Whatever the handler does, `JobProcess.run` returns an outcome: its result, its exception, or how
+its process ended. What happens inside the child stands in `devaria.job_child`.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from typing import IO, Any, Callable, Dict, Mapping, Optional, Sequence
+
+from devaria.client import Job
+from devaria.config import WORKER_KEY_VARIABLES
+from devaria.console import Console
+from devaria.outcome import JobOutcome
+from devaria.process_group import end_group, own_group, tree_bytes
+from devaria.wakeup import Wakeup
+
+#: How often time and memory limits are looked at, in seconds.
+_WATCH_SEC = 1.0
+#: How long a job process may take to end after its outcome, in seconds.
+_EXIT_SEC = 10.0
+#: How long the last words of a process that has ended may take to arrive, in seconds.
+_DRAIN_SEC = 1.0
+#: A line of the event pipe is at most this long: one result or one console, with its escapes.
+_MAX_EVENT_BYTES = 16_000_000
+
+_LAST_LINES = 5
+_MEGABYTE = 1_000_000
+
+#: Called with the job's newest progress_current, progress_total, and own console or None.
+ProgressCallback = Callable[[Optional[float], Optional[float], Optional[str]], None]
+
+
+@dataclass(frozen=True)
+class JobLimits:
+    """What one job may use.
+
+    Args:
+        timeout_sec: Running time, in seconds.
+        memory_bytes: Resident memory of the job process and all that it starts, in bytes.
+    """
+
+    timeout_sec: float
+    memory_bytes: float
+
+
+class JobProcess:
+    """A child process that waits for one job, runs it, and ends.
+
+    It may be started ahead of the job, and is closed unused where no job comes.
+
+    Args:
+        wakeup: Is notified at every event of the child.
+        environ: The runner's environment; the child's is this without the worker's keys.
+        handlers: Handlers beside the built-in ones, as `devaria.jobs.loading` takes them.
+
+    Raises:
+        OSError: The process cannot be started, or there is no place for its scratch files.
+    """
+
+    def __init__(
+        self, wakeup: Wakeup, environ: Mapping[str, str], handlers: Sequence[str] = ()
+    ) -> None:
+        self.console = Console()
+        self._wakeup = wakeup
+        self._handlers = list(handlers)
+        self._on_progress: Optional[ProgressCallback] = None
+        self._outcome_event: Optional[Dict[str, Any]] = None
+        self._finished = False
+        self._memory_peak = 0
+        self._scratch = tempfile.mkdtemp(prefix="devaria-job-")
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "devaria.job_child"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_child_environ(environ, self._scratch),
+                **own_group(),
+            )
+        except OSError:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            raise
+        self._readers = [
+            self._reader("job-console", self._process.stderr, self._read_console),
+            self._reader("job-events", self._process.stdout, self._read_events),
+        ]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the child is still there, for a job to be handed to it."""
+        return self._process.poll() is None
+
+    def run(
+        self,
+        job: Job,
+        limits: JobLimits,
+        on_progress: ProgressCallback,
+        why_stop: Callable[[], Optional[str]],
+    ) -> JobOutcome:
+        """Run one job to its end. Blocks; the child is gone when this returns.
+
+        Args:
+            job: The job.
+            limits: What it may use; one that goes beyond is ended, with an error that says so.
+            on_progress: Called from another thread with the handler's news.
+            why_stop: Looked at after every wake-up: a reason to end the job now, or None.
+
+        Returns:
+            How the job ended.
+        """
+        started = time.monotonic()
+        self._on_progress = on_progress
+        self._hand_over(job)
+        stopped_for = None
+        while stopped_for is None and not self._has_ended():
+            self._wakeup.wait(_WATCH_SEC)
+            stopped_for = why_stop() or self._beyond(limits, time.monotonic() - started)
+        self.close(grace_sec=None if stopped_for is None else _EXIT_SEC)
+        if self._outcome_event is not None:
+            return self._outcome_of(self._outcome_event)
+        return self._failed(stopped_for or self._death())
+
+    def close(self, grace_sec: Optional[float] = 0.0) -> None:
+        """End the child and remove its scratch files.
+
+        Args:
+            grace_sec: Time between SIGTERM and SIGKILL, in seconds. None where the child has said
+                its outcome: it is then given the time to end by itself.
+        """
+        if grace_sec is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_EXIT_SEC)
+        end_group(self._process, grace_sec or 0.0)
+        with contextlib.suppress(OSError):
+            assert self._process.stdin is not None  # noqa: S101 - it was asked for
+            self._process.stdin.close()
+        for reader in self._readers:
+            reader.join(_DRAIN_SEC)
+        # A descendant that left the group may keep the pipes open: its prints are nobody's now.
+        self._finished = True
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    # --- the child's two pipes -------------------------------------------------------------
+
+    def _reader(
+        self, name: str, pipe: Optional[IO[bytes]], read: Callable[[IO[bytes]], None]
+    ) -> threading.Thread:
+        assert pipe is not None  # noqa: S101 - all three pipes were asked for
+        thread = threading.Thread(target=read, args=(pipe,), name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _read_console(self, pipe: IO[bytes]) -> None:
+        with pipe:
+            while not self._finished:
+                data = os.read(pipe.fileno(), 65536)
+                if not data:
+                    break
+                self.console.write(data)
+
+    def _read_events(self, pipe: IO[bytes]) -> None:
+        with pipe:
+            while not self._finished:
+                line = pipe.readline(_MAX_EVENT_BYTES)
+                if not line:
+                    break
+                self._take_event(line)
+        self._wakeup.notify()
+
+    def _take_event(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+            kind = event["event"]
+        except (ValueError, TypeError, KeyError):
+            return  # job code wrote into the pipe; the process's end will tell the rest
+        if kind == "outcome":
+            self._outcome_event = event
+            self._wakeup.notify()
+        elif kind == "progress" and self._on_progress is not None:
+            self._on_progress(event.get("current"), event.get("total"), event.get("console"))
+
+    def _hand_over(self, job: Job) -> None:
+        line = json.dumps(
+            {
+                "job_type": job.job_type,
+                "input_params": job.input_params,
+                "handlers": self._handlers,
+            }
+        )
+        assert self._process.stdin is not None  # noqa: S101 - it was asked for
+        # A child that is gone is seen by its exit status.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(line.encode("ascii") + b"\n")
+            self._process.stdin.flush()
+
+    # --- how it goes, and how it ended -----------------------------------------------------
+
+    def _has_ended(self) -> bool:
+        return self._outcome_event is not None or self._process.poll() is not None
+
+    def _beyond(self, limits: JobLimits, elapsed_sec: float) -> Optional[str]:
+        if self._has_ended():
+            return None
+        if elapsed_sec > limits.timeout_sec:
+            return f"it ran longer than its time limit of {limits.timeout_sec:,.0f} s"
+        used = tree_bytes(self._process.pid)
+        self._memory_peak = max(self._memory_peak, used)
+        if used > limits.memory_bytes:
+            return (
+                f"it used {used / _MEGABYTE:,.0f} MB of memory; "
+                f"its limit is {limits.memory_bytes / _MEGABYTE:,.0f} MB"
+            )
+        return None
+
+    def _death(self) -> str:
+        """Say how the process ended that gave no outcome."""
+        code = self._process.returncode
+        if code >= 0:
+            return f"its process ended with exit code {code} before it returned a result"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        suspicion = " (perhaps for want of memory)" if name == "SIGKILL" else ""
+        return f"its process was killed by {name}{suspicion} before it returned a result"
+
+    def _failed(self, reason: str) -> JobOutcome:
+        console = self.console.text()
+        peak = f"; memory peak {self._memory_peak / _MEGABYTE:,.0f} MB" if self._memory_peak else ""
+        last_lines = [line for line in console.splitlines() if line.strip()][-_LAST_LINES:]
+        last = "; last console lines:\n" + "\n".join(last_lines) if last_lines else ""
+        return JobOutcome(None, f"Job execution failed: {reason}{peak}{last}", console)
+
+    def _outcome_of(self, event: Dict[str, Any]) -> JobOutcome:
+        console = event["console"] if event["console"] is not None else self.console.text()
+        if event["traceback"]:
+            separator = "" if not console or console.endswith("\n") else "\n"
+            console += separator + event["traceback"]
+        return JobOutcome(event["output"], event["error"], console)
+
+
+def _child_environ(environ: Mapping[str, str], scratch: str) -> Dict[str, str]:
+    # The worker's keys are the runner's; job code has no use for them that would be right.
+    child = {name: value for name, value in environ.items() if name not in WORKER_KEY_VARIABLES}
+    # Temporary files of a job that was killed go with the scratch folder.
+    child.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), scratch))
+    # A crash in C code prints where it happened.
+    child["PYTHONFAULTHANDLER"] = "1"
+    return child

@@ -1,0 +1,134 @@
+"""The runner's log: one line an event, on stdout and in a rotating file, without secrets."""
+
+import logging
+import logging.handlers
+import re
+import sys
+import threading
+from pathlib import Path
+from typing import Iterable, List
+
+from devaria.errors import BadSetting
+
+LOG_FILE = "devaria_runner.log"
+MAX_LOG_BYTES = 10_000_000
+LOG_FILES_KEPT = 5
+
+_FORMAT = "[%(asctime)s] %(levelname)s: %(message)s"
+_TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+_URL_WITH_QUERY = re.compile(r"(https?://[^\s?#'\"<>]+)\?([^\s'\"<>]+)", re.IGNORECASE)
+#: What the query strings of signed URLs have in them.
+_CREDENTIAL = re.compile("sig|token|key|secret|password|credential|x-amz-|x-goog-", re.IGNORECASE)
+#: A header that an error text quotes.
+_AUTHORIZATION = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?(?:bearer\s+)?)[^\s'\",]+")
+
+#: C0 and C1 controls (escape sequences among them), DEL, and the characters that turn text around.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def redacted(text: str, secrets: Iterable[str] = ()) -> str:
+    """Cut keys, `Authorization` values and signed URLs' query strings out of a text.
+
+    Args:
+        text: Any text.
+        secrets: Strings that must not appear; empty ones are ignored.
+
+    Returns:
+        The text with `***` in their places.
+    """
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    text = _AUTHORIZATION.sub(r"\1***", text)
+    return _URL_WITH_QUERY.sub(_without_signature, text)
+
+
+def printable(text: str) -> str:
+    r"""Make a stranger's text safe for a terminal.
+
+    Args:
+        text: Any text, such as a job's console.
+
+    Returns:
+        The text with each control character but newline and tab written as `\x1b` and the like.
+    """
+    return _CONTROL.sub(lambda match: _escaped(match.group()), text)
+
+
+def _without_signature(match: "re.Match[str]") -> str:
+    return f"{match.group(1)}?***" if _CREDENTIAL.search(match.group(2)) else match.group()
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+class _SafeFormatter(logging.Formatter):
+    r"""One line a record: secrets out, control characters visible, line breaks as `\n`."""
+
+    def __init__(self, secrets: List[str]) -> None:
+        super().__init__(_FORMAT, _TIME_FORMAT)
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = printable(redacted(super().format(record), self._secrets))
+        # A stranger's line break must not forge a log line; only our own tracebacks have several.
+        return text if record.exc_info else text.replace("\n", "\\n")
+
+
+class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg] # not subscriptable in 3.8
+    """Writes to stdout; a terminal that was closed is no reason to stop running jobs."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        del record
+
+
+class _FileHandler(logging.handlers.RotatingFileHandler):
+    """The log file; a full disk is said once on stderr, and writing resumes by itself."""
+
+    _complained = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        del record
+        if not self._complained:
+            self._complained = True
+            sys.stderr.write(f"cannot write {self.baseFilename}: {sys.exc_info()[1]}\n")
+
+
+def set_up_logging(directory: Path, *, verbose: bool, secrets: Iterable[str]) -> None:
+    """Send devaria's log to stdout and to `devaria_runner.log`.
+
+    Args:
+        directory: Where the log file lies. It rotates at 10 MB; five old ones are kept.
+        verbose: Also log what happens below the events: requests, waits, heartbeats.
+        secrets: Keys that must never be written.
+
+    Raises:
+        BadSetting: The log file cannot be opened.
+    """
+    path = directory / LOG_FILE
+    try:
+        to_file = _FileHandler(
+            path, maxBytes=MAX_LOG_BYTES, backupCount=LOG_FILES_KEPT, encoding="utf-8"
+        )
+    except OSError as error:
+        raise BadSetting(
+            f"cannot write the log file {path}: {error.strerror}; "
+            "choose another directory with --dir, or mend its permissions"
+        ) from None
+    logger = logging.getLogger("devaria")
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    logger.propagate = False
+    formatter = _SafeFormatter(list(secrets))
+    for handler in (_ConsoleHandler(sys.stdout), to_file):
+        handler.setFormatter(formatter)
+        logger.addHandler(handler)
+    threading.excepthook = _log_thread_death
+
+
+def _log_thread_death(args: "threading.ExceptHookArgs") -> None:
+    """An unexpected error in a thread is loud: with its traceback, in the log."""
+    exc_info = (args.exc_type, args.exc_value, args.exc_traceback)
+    logging.getLogger("devaria").critical("unexpected error", exc_info=exc_info)  # type: ignore[arg-type] # exc_value is None only while the interpreter ends

@@ -1,0 +1,88 @@
+"""How an operator ends a runner: signals, as flags."""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import List, Optional
+
+from devaria.wakeup import Wakeup
+
+#: Two signals within this time are one wish: a terminal's Ctrl-C and a service manager's SIGTERM
+#: may both arrive.
+_SAME_WISH_SEC = 1.0
+
+
+class StopRequest:
+    """What the operator has asked for so far.
+
+    The first signal asks to take no new job, the second to end the job in hand. The third ends
+    the process at once.
+
+    Args:
+        wakeup: Is notified of each signal.
+    """
+
+    def __init__(self, wakeup: Wakeup) -> None:
+        #: The signal that asked last.
+        self.signal_number: Optional[int] = None
+        self._wakeup = wakeup
+        self._asked_at: List[float] = []
+
+    @property
+    def wants_end(self) -> bool:
+        """Whether to take no new job, and end."""
+        return len(self._asked_at) >= 1
+
+    @property
+    def wants_job_end(self) -> bool:
+        """Whether to end the job in hand, too."""
+        return len(self._asked_at) >= 2
+
+    def since(self, *, patient: bool) -> Optional[float]:
+        """Tell since when something is to end.
+
+        Args:
+            patient: Ask for the job in hand, not for the runner.
+
+        Returns:
+            The time of the signal on the monotonic clock, in seconds; None where there was none.
+        """
+        asked = self._asked_at[1:] if patient else self._asked_at
+        return asked[0] if asked else None
+
+    def listen(self) -> None:
+        """Take SIGINT, SIGTERM, and SIGHUP unless it is ignored, as it is under nohup."""
+        for number in _stop_signals():
+            signal.signal(number, self._on_signal)
+
+    @property
+    def signal_name(self) -> str:
+        """The name of the signal that asked last."""
+        return signal.Signals(self.signal_number or signal.SIGINT).name
+
+    @property
+    def exit_code(self) -> int:
+        """128 + the signal's number, as a shell reports a process that a signal ended."""
+        return 128 + (self.signal_number or signal.SIGINT)
+
+    def _on_signal(self, number: int, frame: Optional[FrameType]) -> None:
+        del frame
+        now = time.monotonic()
+        self.signal_number = number
+        if self._asked_at and now - self._asked_at[-1] < _SAME_WISH_SEC:
+            return
+        if self.wants_job_end:
+            os._exit(self.exit_code)  # what is owed stands on disk
+        self._asked_at.append(now)
+        self._wakeup.notify()
+
+
+def _stop_signals() -> List[signal.Signals]:
+    if sys.platform == "win32":
+        return [signal.SIGINT, signal.SIGTERM, signal.SIGBREAK]
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers

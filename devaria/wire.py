@@ -1,0 +1,209 @@
+"""One HTTP exchange with the worker: a JSON object, or an error that says what the answer means."""
+
+import json
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
+
+import requests
+from requests.auth import AuthBase
+
+from devaria import __version__
+from devaria.errors import (
+    ClaimLost,
+    NoAnswer,
+    NotFound,
+    NotOurs,
+    RateLimited,
+    Refused,
+    ServerError,
+    StrangeAnswer,
+    TooLarge,
+    Unauthorized,
+    WorkerError,
+)
+
+CONNECT_TIMEOUT_SEC = 10.0
+READ_TIMEOUT_SEC = 30.0
+
+_SNIPPET_CHARACTERS = 120
+
+JsonObject = Dict[str, Any]
+
+
+class _BearerAuth(AuthBase):
+    """Sends the key. An auth object, since a plain header would lose to an entry in `.netrc`."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+class Wire:
+    """One keep-alive session with a worker; for one thread.
+
+    Args:
+        base_url: The worker's URL, without a path.
+        key: Sent as bearer token, without the white space around it; None or empty sends none.
+    """
+
+    def __init__(self, base_url: str, key: Optional[str]) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.key = (key or "").strip()
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = f"devaria/{__version__}"
+
+    def close(self) -> None:
+        """Close the session's connections."""
+        self._session.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        params: Optional[List[Tuple[str, str]]] = None,
+        body: Optional[JsonObject] = None,
+        accept: Tuple[int, ...] = (),
+        read_timeout_sec: float = READ_TIMEOUT_SEC,
+    ) -> JsonObject:
+        """Send one request; never tries again and follows no redirect.
+
+        Args:
+            method: `GET` or `POST`.
+            path: From the worker's root.
+            headers: Beside those that every request has.
+            params: Query parameters.
+            body: Sent as JSON.
+            accept: Statuses beside 2xx whose JSON object is an answer too.
+            read_timeout_sec: How long to wait for the answer, in seconds.
+
+        Returns:
+            The JSON object that was answered.
+
+        Raises:
+            WorkerError: In the kind that says what the answer, or its absence, means.
+        """
+        what = f"{method} {self.base_url}{path}"
+        data = None if body is None else _encoded(body)
+        content_type = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            response = self._session.request(
+                method,
+                self.base_url + path,
+                params=params,
+                data=data,
+                headers={**headers, **content_type},
+                auth=_BearerAuth(self.key),
+                timeout=(CONNECT_TIMEOUT_SEC, read_timeout_sec),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise NoAnswer(f"{what}: {_reason(error)}") from error
+        return _checked(response, what, accept)
+
+
+def _encoded(body: JsonObject) -> bytes:
+    # Unescaped first: a console of é is a third of the size of one of \u00e9.
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8")
+    except UnicodeEncodeError:  # a lone surrogate, which only the escaped form can carry
+        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def _reason(error: requests.RequestException) -> str:
+    """One line for what requests wraps three times over."""
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {CONNECT_TIMEOUT_SEC:.0f} s"
+    if isinstance(error, requests.ReadTimeout):
+        return "no answer in time"
+    cause: BaseException = error
+    while True:
+        inner = getattr(cause, "reason", None) or next(
+            (arg for arg in reversed(cause.args) if isinstance(arg, BaseException)), None
+        )
+        if not isinstance(inner, BaseException):
+            break
+        cause = inner
+    # urllib3 puts the connection object's repr before its text.
+    text = str(cause).split(": ", 1)[-1] if "object at 0x" in str(cause) else str(cause)
+    return text or type(cause).__name__
+
+
+def _checked(response: requests.Response, what: str, accept: Tuple[int, ...]) -> JsonObject:
+    """Return the JSON object of a good answer; raise what another one means."""
+    status = response.status_code
+    answer = _json_object(response)
+    if answer is None:
+        raise _without_json(response, what)
+    if (200 <= status < 300 and answer.get("success") is not False) or status in accept:
+        return answer
+    text = str(answer.get("error") or answer.get("message") or "")[:_SNIPPET_CHARACTERS]
+    message = f"{what}: {status} {text}".rstrip()
+    if status == 429:
+        raise RateLimited(message, _retry_after_sec(response, answer))
+    raise _meaning(status, answer, text)(message)
+
+
+def _json_object(response: requests.Response) -> Optional[JsonObject]:
+    try:
+        answer = response.json()
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _without_json(response: requests.Response, what: str) -> WorkerError:
+    content_type = response.headers.get("Content-Type", "no content type")
+    snippet = " ".join(response.text[:_SNIPPET_CHARACTERS].split())
+    message = (
+        f"{what}: expected a JSON object, got {response.status_code} {content_type}: {snippet!r}"
+    )
+    if response.status_code == 429:
+        return RateLimited(message, _retry_after_sec(response, {}))
+    return ServerError(message) if response.status_code >= 500 else StrangeAnswer(message)
+
+
+def _meaning(status: int, answer: Mapping[str, Any], text: str) -> Type[WorkerError]:
+    if status == 400 and "exceeds size limit" in text:
+        return TooLarge
+    if status == 400:
+        return NotOurs if answer.get("success") is False else Refused
+    if status >= 500:
+        return ServerError
+    if status == 404 and text == "Not found":
+        return StrangeAnswer  # it has no such route: what answers is no Devaria worker
+    by_status: Dict[int, Type[WorkerError]] = {401: Unauthorized, 404: NotFound, 409: ClaimLost}
+    return by_status.get(status, StrangeAnswer)
+
+
+def _retry_after_sec(response: requests.Response, answer: Mapping[str, Any]) -> Optional[float]:
+    """Tell in how many seconds it takes requests again: its `resetTime` (ms) or `Retry-After`."""
+    now = _server_time(response)
+    reset = answer.get("resetTime")
+    if isinstance(reset, (int, float)) and not isinstance(reset, bool):
+        return reset / 1000 - now
+    header = response.headers.get("Retry-After", "")
+    if header.isdigit():
+        return float(header)
+    moment = _epoch_sec(header)
+    return None if moment is None else moment - now
+
+
+def _server_time(response: requests.Response) -> float:
+    # Its own clock, where it tells: ours may be hours off, and then so would be the wait.
+    moment = _epoch_sec(response.headers.get("Date", ""))
+    return time.time() if moment is None else moment
+
+
+def _epoch_sec(http_date: str) -> Optional[float]:
+    try:
+        return parsedate_to_datetime(http_date).timestamp()
+    except (TypeError, ValueError):
+        return None
