@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional, Type
 
-import waitress  # type: ignore[import-untyped]
+import waitress
 
 from devaria.worker.app import create_app
 from devaria.worker.database import Database
