@@ -1,6 +1,11 @@
 """The figpack view of a units table: figpack's own raster plot, with its arrays built by numpy."""
 
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any, ContextManager
+
 import figpack
+import zarr
 from figpack_spike_sorting.views import RasterPlot
 
 from devaria.nwb.raster_arrays import counts_per_second, reference_points, spikes_in_time_order
@@ -18,6 +23,10 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
     """
 
     def __init__(self, table: UnitsTable) -> None:
+        if table.end_time_sec == table.start_time_sec:
+            # figpack would make a range of no length, which cannot be drawn: show a second.
+            start = table.start_time_sec - 0.5
+            table = replace(table, start_time_sec=start, end_time_sec=start + 1)
         super().__init__(
             start_time_sec=table.start_time_sec, end_time_sec=table.end_time_sec, plots=[]
         )
@@ -36,8 +45,9 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         figpack.ExtensionView.write_to_zarr_group(self, group)
         group.attrs["start_time_sec"] = self.start_time_sec
         group.attrs["end_time_sec"] = self.end_time_sec
-        self._write_spikes(group)
-        self._write_counts(group)
+        with _writing_all_chunks():
+            self._write_spikes(group)
+            self._write_counts(group)
         group.attrs["unit_ids"] = self._table.unit_ids
         group.attrs["total_spikes"] = len(self._table.spike_times_sec)
 
@@ -55,3 +65,15 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         counts = counts_per_second(self._table)
         chunks = (min(counts.shape[0], 10_000), min(counts.shape[1], 500))
         group.create_dataset("spike_counts_1sec", data=counts, chunks=chunks)
+
+
+def _writing_all_chunks() -> ContextManager[Any]:
+    """Have chunks stored that hold only zeros too.
+
+    zarr 3 leaves them out, but the front end cannot do without: a figure of one unit, all of
+    whose unit numbers are 0, fails as soon as one zooms in, one shorter than a second at once.
+    """
+    if not hasattr(zarr, "config"):
+        return nullcontext()  # zarr 2 stores them anyway
+    writing: ContextManager[Any] = zarr.config.set({"array.write_empty_chunks": True})
+    return writing

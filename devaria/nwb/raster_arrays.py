@@ -52,6 +52,8 @@ def reference_points(
 
     Returns:
         Times of these spikes (float32) and their positions (uint32), from the first spike on.
+        Where all spikes lie within a second, the end is added as a second point, which figpack
+        does not do: the front end draws from point to point, and with one alone nothing.
     """
     positions: List[int] = []
     position = 0
@@ -62,6 +64,8 @@ def reference_points(
         position += 1
         position += int(times[position:].searchsorted(target))
     indices = np.array(positions, dtype=np.uint32)
+    if len(indices) == 1:
+        return times[[0, -1]], np.array([0, len(times)], dtype=np.uint32)
     return times[indices], indices
 
 

@@ -1,5 +1,6 @@
 """Opening a remote HDF5 file, and saying what is wrong where it cannot be read."""
 
+import gc
 import re
 from contextlib import closing, contextmanager
 from typing import Any, Iterator, Tuple
@@ -32,7 +33,7 @@ def open_remote_file(url: str, **options: Any) -> Iterator[Tuple[h5py.File, int]
         NwbError: The file cannot be fetched, is not HDF5, or is damaged, be it found out here or
             while the block reads.
     """
-    with closing(HttpRanges(url, **options)) as ranges:
+    with closing(HttpRanges(url, **options)) as ranges, _no_collection():
         if not is_hdf5(ranges.head):
             kind = foreign_kind(ranges.head, url) or "not HDF5"
             raise NwbError(f"{shown_url(url)} is {kind}, not an NWB file")
@@ -47,6 +48,22 @@ def open_remote_file(url: str, **options: Any) -> Iterator[Tuple[h5py.File, int]
             if blocks.failure is not None:
                 raise blocks.failure from None
             raise NwbError(f"{shown_url(url)} {_damage(error)}") from error
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector off while HDF5 waits for the network.
+
+    A collection in another thread may meet an h5py object, whose end must wait for h5py's lock;
+    this thread holds that lock while it waits for bytes, which the other may have to bring.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _damage(error: Exception) -> str:

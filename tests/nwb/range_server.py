@@ -52,6 +52,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 64 * 1024  # head and body of an answer in one packet: no waits for acknowledgements
     owner: RangeServer
 
     def setup(self) -> None:

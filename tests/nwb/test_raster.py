@@ -1,7 +1,7 @@
 """The raster plot holds what figpack's own would hold, and is right where figpack is not."""
 
 from types import SimpleNamespace
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import h5py
 import numpy as np
@@ -43,6 +43,12 @@ def assert_as_figpack(file: h5py.File, *, ids_as_figpack: bool = True) -> None:
     stock = written(RasterPlot.from_nwb_units_table(file, units_path="/units"))
     if not ids_as_figpack:
         stock.attrs["unit_ids"] = ours.attrs["unit_ids"]
+    if len(stock.datasets["reference_times"].data) == 1:
+        # Within a second, where figpack's figure does not draw; the next test is about these.
+        for group in (ours, stock):
+            del group.datasets["reference_times"], group.datasets["reference_indices"]
+            del group.datasets["spike_counts_1sec"]
+            del group.attrs["start_time_sec"], group.attrs["end_time_sec"]
     assert ours.attrs == stock.attrs
     assert {k: type(v) for k, v in ours.attrs.items()} == {
         k: type(v) for k, v in stock.attrs.items()
@@ -89,8 +95,6 @@ def test_generated_tables_are_as_figpack_has_them(table: Dict[str, Any]) -> None
 @pytest.mark.parametrize(
     "trains",
     [
-        [[5.0]],
-        [[5.0, 5.0], [5.0]],
         [[0.0, 1.0, 2.0]],
         [[0.0, 0.5, 1.5, 2.0, 2.0]],
         [[-3.5, -0.5, 0.5], [-3.25, 4.0]],
@@ -99,10 +103,32 @@ def test_generated_tables_are_as_figpack_has_them(table: Dict[str, Any]) -> None
     ids=str,
 )
 def test_edge_cases_are_as_figpack_has_them(trains: List[List[float]]) -> None:
-    """One spike, equal spikes, whole seconds, times about zero and near float32's end."""
+    """Whole seconds, ties, times about zero and near float32's end."""
     with memory_file() as file:
         add_units(file, trains)
         assert_as_figpack(file)
+
+
+@pytest.mark.parametrize(
+    ("trains", "shown", "counts"),
+    [
+        ([[5.0]], (4.5, 5.5), [[1]]),
+        ([[5.0, 5.0], [5.0]], (4.5, 5.5), [[2, 1]]),
+        ([[5.0, 5.5]], (5.0, 5.5), [[2]]),
+    ],
+)
+def test_spikes_within_a_second_can_be_drawn(
+    trains: List[List[float]], shown: Tuple[float, float], counts: List[List[int]]
+) -> None:
+    """A figure of less than a second has a range, a bin, and two reference points about it all."""
+    with memory_file() as file:
+        add_units(file, trains)
+        group = written(UnitsRasterPlot(read_units_table(file, "/units", file_bytes=10**9)))
+    assert (group.attrs["start_time_sec"], group.attrs["end_time_sec"]) == shown
+    assert group.datasets["spike_counts_1sec"].data.tolist() == counts
+    assert group.datasets["spike_counts_1sec"].chunks == (1, len(trains))
+    assert group.datasets["reference_times"].data.tolist() == [5.0, trains[0][-1]]
+    assert group.datasets["reference_indices"].data.tolist() == [0, sum(map(len, trains))]
 
 
 def test_text_ids_are_as_figpack_has_them_but_for_the_quotes() -> None:

@@ -5,6 +5,7 @@ from typing import Any, Dict
 
 import h5py
 import pytest
+import zarr
 from figpack_spike_sorting.views import RasterPlot
 from nwb_files import REAL_DIR, REAL_FILES, WITHOUT_UNITS, needs_real_files
 from range_server import RangeServer
@@ -39,7 +40,10 @@ def test_figure_is_figpacks(name: str, tmp_path: Path) -> None:
     assert (len(table.unit_ids), len(table.spike_times_sec)) == (num_units, num_spikes)
     with h5py.File(REAL_DIR / name, "r") as file:
         stock = RasterPlot.from_nwb_units_table(file, units_path=units_path)
-    assert bundle(UnitsRasterPlot(table), tmp_path / "ours") == bundle(stock, tmp_path / "stock")
+    ours = bundle(UnitsRasterPlot(table), tmp_path / "ours")
+    # Chunks of zeros alone, which zarr 3 leaves out of figpack's figures, are not missing in ours.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        assert ours == bundle(stock, tmp_path / "stock")
 
 
 @pytest.mark.parametrize("name", WITHOUT_UNITS)

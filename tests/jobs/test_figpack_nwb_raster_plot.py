@@ -1,0 +1,225 @@
+"""The raster job: parameters, console, progress, result, and errors that leak nothing."""
+
+import contextlib
+import http.server
+import io
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+import pytest
+import requests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nwb"))
+from nwb_files import units_bytes
+from range_server import SECRET, RangeServer
+from run_handler import Outcome, run_handler
+
+from devaria.jobs import figpack_nwb_raster_plot as module
+from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
+from devaria.nwb.errors import NwbError
+from devaria.worker.server import LocalWorker
+
+GOOD = units_bytes([[0.5, 1.25, 8.75], [], [2.0, float("nan")]], ids=[7, 8, 9])
+
+
+@pytest.fixture(scope="module")
+def files() -> Iterator[RangeServer]:
+    """Serve the files of this module."""
+    with RangeServer({"/good.nwb": GOOD, "/page.nwb": b"<html>no</html>"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorker]:
+    """Run a figure store."""
+    data_dir = tmp_path_factory.mktemp("worker")
+    with LocalWorker(data_dir, port=0, rate_limit=False) as worker:
+        yield worker
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set a figpack key, of no use anywhere."""
+    monkeypatch.setenv("FIGPACK_API_KEY", "a-key")
+
+
+def execute(**input_params: Any) -> Dict[str, Any]:
+    """Run a job in this process, up to where it fails."""
+    return FigpackNwbRasterPlotHandler().execute(input_params, lambda **_news: None)
+
+
+def publish(figures: LocalWorker, **input_params: Any) -> Outcome:
+    """Run a job in its own process, with uploads to the figure store."""
+    return run_handler(input_params, api_url=figures.figpack_api_url, api_key=figures.keys.runner)
+
+
+@pytest.fixture(scope="module")
+def published(files: RangeServer, figures: LocalWorker) -> Outcome:
+    """Run a good job, of a file with a signed URL."""
+    return publish(figures, nwb_url=files.url(f"/to/good.nwb?{SECRET}"), units_path="/units")
+
+
+def test_result(published: Outcome, files: RangeServer, figures: LocalWorker) -> None:
+    """The result is the figure's URL and the two parameters as they were given, no more."""
+    assert published.error == ""
+    assert list(published.result) == ["figpack_url", "nwb_url", "units_path"]
+    assert published.result["figpack_url"].startswith(f"{figures.url}/figures/")
+    assert published.result["figpack_url"].endswith("/index.html")
+    assert published.result["nwb_url"] == files.url(f"/to/good.nwb?{SECRET}")
+    assert published.result["units_path"] == "/units"
+
+
+def test_console_tells_the_steps(published: Outcome, files: RangeServer) -> None:
+    """Each step stands in the console with its time, with figpack's own lines between."""
+    steps = [
+        "Importing libraries",
+        f"Loading NWB file from {files.url('/to/good.nwb')}?…",
+        "Units path: /units",
+        "Read 4 spikes of 2 units",
+        "Left out 1 units without spikes",
+        "Left out 1 spike times that are NaN or infinite",
+        "Created the raster plot",
+        "Uploading the figure",
+        f"Figure URL: {published.result['figpack_url']}",
+        "Completed!",
+    ]
+    own = [line for line in published.console.splitlines() if line.startswith("[")]
+    assert [line[11:] for line in own] == steps
+    assert "Finalizing figure..." in published.console
+    assert "s3cr3t" not in published.console
+
+
+def test_progress_rises_to_the_end(published: Outcome) -> None:
+    """Progress is told at each step in percent, and ends at 100."""
+    assert {total for _, total in published.progress} == {100}
+    current = [done for done, _ in published.progress]
+    assert current == sorted(current)
+    assert len(current) >= 5
+    assert current[-1] == 100
+
+
+def test_title_and_description(published: Outcome) -> None:
+    """The figure says where it comes from, without the signature of the URL."""
+    root = published.result["figpack_url"].replace("index.html", "data.zarr/.zmetadata")
+    attrs = requests.get(root, timeout=10).json()["metadata"][".zattrs"]
+    assert attrs["title"] == "Raster Plot from NWB Units Table"
+    assert "/to/good.nwb?…`" in attrs["description"]
+    assert "Units table: `/units`" in attrs["description"]
+    assert "s3cr3t" not in attrs["description"]
+    assert attrs["unit_ids"] == ["7", "9"]
+
+
+def test_markdown_in_parameters_stays_text() -> None:
+    """A parameter cannot end the code span that it stands in."""
+    text = module._description({"nwb_url": "https://h/<b>`x``", "units_path": "/a`[l](http://x)"})
+    assert text == ("NWB file: ``` https://h/<b>`x`` ```\n\nUnits table: `` /a`[l](http://x) ``")
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({}, "nwb_url must be a string"),
+        ({"nwb_url": "/etc/passwd", "units_path": "/units"}, "nwb_url must be an http or https"),
+        ({"nwb_url": "file:///etc/passwd", "units_path": "/units"}, "nwb_url must be an http or"),
+        ({"nwb_url": "http://h/x"}, "units_path must be a string"),
+        ({"nwb_url": "http://h/x", "units_path": "units"}, "units_path must be the path"),
+        ({"nwb_url": "http://h/x", "units_path": "/a/../b"}, "units_path must not hold"),
+    ],
+)
+def test_invalid_parameters(params: Dict[str, Any], text: str) -> None:
+    """Malformed parameters are a ValueError before anything is fetched."""
+    with pytest.raises(ValueError, match=text):
+        execute(**params)
+
+
+@pytest.mark.usefixtures("key")
+def test_mistaken_units_path(files: RangeServer) -> None:
+    """A path that names no units table is an invalid parameter; the right ones are listed."""
+    with pytest.raises(ValueError, match="units tables in the file: /units"):
+        execute(nwb_url=files.url("/good.nwb"), units_path="/processing/units")
+
+
+@pytest.mark.usefixtures("key")
+def test_useless_file(files: RangeServer) -> None:
+    """A file that is no NWB file is a failure of the job, not of its parameters."""
+    with pytest.raises(NwbError, match="is a web page"):
+        execute(nwb_url=files.url("/page.nwb"), units_path="/units")
+
+
+def test_missing_key_is_found_before_reading(
+    files: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a figpack key nothing is fetched."""
+    monkeypatch.delenv("FIGPACK_API_KEY", raising=False)
+    files.asked.clear()
+    with pytest.raises(RuntimeError, match="FIGPACK_API_KEY is not set"):
+        execute(nwb_url=files.url("/good.nwb"), units_path="/units")
+    assert files.asked == []
+
+
+def test_missing_requirements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each missing package and the missing key are named, with what to do."""
+    monkeypatch.setenv("FIGPACK_API_KEY", "a-key")
+    assert FigpackNwbRasterPlotHandler.missing_requirements() == []
+    monkeypatch.delenv("FIGPACK_API_KEY")
+    monkeypatch.setitem(module._PACKAGES, "surely_not_installed", "surely-not-installed")
+    package, key = FigpackNwbRasterPlotHandler.missing_requirements()
+    assert package.startswith("surely-not-installed is not installed: `pip install")
+    assert key.startswith("FIGPACK_API_KEY is not set: get a key")
+
+
+def test_importing_the_handler_is_cheap() -> None:
+    """Neither the handler's module nor its requirements load any of the heavy packages."""
+    code = (
+        "import sys, devaria.jobs.figpack_nwb_raster_plot as m;"
+        "m.FigpackNwbRasterPlotHandler.missing_requirements();"
+        "print({'numpy', 'h5py', 'figpack', 'figpack_spike_sorting', 'requests'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    assert done.stdout.split() == [b"set()"]
+
+
+class _RefusingApi(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = json.dumps({"message": f"no room at https://store/put?{SECRET}"}).encode()
+        self.send_response(500)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+def test_failed_upload_leaks_no_signature(files: RangeServer) -> None:
+    """The error of an upload says what happened, without what gives access."""
+    with http.server.HTTPServer(("127.0.0.1", 0), _RefusingApi) as api:
+        serving = threading.Thread(target=api.serve_forever, args=(0.01,))
+        serving.start()
+        try:
+            outcome = run_handler(
+                {"nwb_url": files.url("/good.nwb"), "units_path": "/units"},
+                api_url=f"http://127.0.0.1:{api.server_port}",
+                api_key="a-key",
+            )
+        finally:
+            api.shutdown()
+            serving.join()
+    assert outcome.error == (
+        "RuntimeError: the upload failed: Exception: "
+        "Failed to create figure: no room at https://store/put?…"
+    )
+    assert "s3cr3t" not in outcome.console
+
+
+def test_prints_of_the_upload_lose_their_signatures() -> None:
+    """What figpack prints while uploading reaches the console without query strings."""
+    console = io.StringIO()
+    with contextlib.redirect_stdout(module._WithoutQueries(console)):
+        print(f"Failed to upload x: HTTPConnectionPool: /put?{SECRET} (Caused by y)")
+    assert console.getvalue() == "Failed to upload x: HTTPConnectionPool: /put?… (Caused by y)\n"

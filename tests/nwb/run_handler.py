@@ -1,0 +1,63 @@
+"""Runs one raster job in a process of its own: figpack reads its settings when it is imported.
+
+As a script, it takes the job's parameters as JSON and prints what came of it as its last line.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any, Dict, List
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one job did: its result or its error ("<type>: <text>"), progress, and console."""
+
+    result: Dict[str, Any]
+    error: str
+    progress: List[Any]
+    console: str
+
+
+def run_handler(input_params: Dict[str, Any], *, api_url: str, api_key: str) -> Outcome:
+    """Run a job that uploads to the figure store at ``api_url``."""
+    env = {**os.environ, "FIGPACK_API_BASE_URL": api_url, "FIGPACK_API_KEY": api_key}
+    env["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, __file__, json.dumps(input_params)],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    console, _, last = done.stdout.rstrip("\n").rpartition("\n")
+    assert done.returncode == 0, done.stdout
+    return Outcome(console=console, **json.loads(last))
+
+
+def main() -> None:
+    """Run the job that the command line gives."""
+    from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
+
+    told: List[Any] = []
+    outcome = {"result": {}, "error": "", "progress": told}
+
+    def heartbeat(progress_current=None, progress_total=None, console_output=None):
+        assert console_output is None
+        told.append([progress_current, progress_total])
+
+    try:
+        outcome["result"] = FigpackNwbRasterPlotHandler().execute(
+            json.loads(sys.argv[1]), heartbeat
+        )
+    except Exception as error:  # noqa: BLE001,RUF100 - whatever it is, it is the outcome
+        outcome["error"] = f"{type(error).__name__}: {error}"
+    print(json.dumps(outcome))
+
+
+if __name__ == "__main__":
+    main()
