@@ -1,11 +1,11 @@
 """Whether the figures of a cached result are still there."""
 
-import json
 import time
 from typing import Any, Iterator
 
 import requests
 
+from devaria.worker import js_json
 from devaria.worker.figures import DESCRIPTION, FigureStore
 from devaria.worker.rate_limit import Clock
 
@@ -84,4 +84,4 @@ def _fetched(url: str) -> Any:
             content += chunk
             if len(content) > _MAX_BYTES or time.monotonic() > deadline:
                 return None
-    return json.loads(content)
+    return js_json.loads(content)

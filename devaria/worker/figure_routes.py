@@ -139,7 +139,7 @@ def serve(figure_id: str, relative_path: str) -> Response:
 def _body() -> Dict[str, Any]:
     try:
         return json_body()
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Refusal(400, success=False, message=f"Invalid JSON: {error}") from error
 
 

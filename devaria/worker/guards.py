@@ -99,7 +99,7 @@ def fails_to(verb: str) -> Callable[[View], View]:
                 return view(**arguments)
             except TooBigError as error:
                 return answer(400, error=str(error))
-            except (ValueError, RecursionError, sqlite3.Error) as error:
+            except (ValueError, sqlite3.Error) as error:
                 return answer(500, error=f"Failed to {verb}", details=_details(error))
 
         return cast(View, guarded)

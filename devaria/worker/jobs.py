@@ -62,8 +62,7 @@ class JobStore:
         Returns:
             The job, or None.
         """
-        found = self.newest(1, job_hash=job_hash(job_type, input_params))
-        return found[0] if found else None
+        return next(iter(self.newest(1, job_hash=job_hash(job_type, input_params))), None)
 
     def get(self, job_id: str) -> Optional[Job]:
         """Find a job by its id.
@@ -74,8 +73,7 @@ class JobStore:
         Returns:
             The job, or None.
         """
-        found = self.newest(1, job_id=job_id)
-        return found[0] if found else None
+        return next(iter(self.newest(1, job_id=job_id)), None)
 
     def available(self, job_types: Sequence[str]) -> List[Job]:
         """List pending jobs.
@@ -177,8 +175,7 @@ class JobStore:
         Returns:
             False if it was not there.
         """
-        cursor = self._database.execute("DELETE FROM jobs WHERE job_id = ?", job_id)
-        return cursor.rowcount == 1
+        return self._database.execute("DELETE FROM jobs WHERE job_id = ?", job_id).rowcount == 1
 
     def newest(self, limit: int, **columns: str) -> List[Job]:
         """List jobs, the newest first.

@@ -14,6 +14,10 @@ from typing import Any, NoReturn, Optional, Union
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # A string, so that it is skipped as a whole, or a number in a form that only Python writes.
 _STRING_OR_SMALL_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?[\d.]+e-0\d')
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+# Half of Python's recursion limit: what was read once can be written again, within other JSON and
+# from another depth of calls. JavaScript has no such limit; nothing sensible comes near it.
+MAX_DEPTH = 500
 # Python's int of that many digits is exact as a double too, and int() is five times as fast.
 _SAFE_DIGITS = 15
 
@@ -29,11 +33,13 @@ def loads(body: bytes) -> Any:
         else float; a number too big for a double is None, as it would be written again.
 
     Raises:
-        ValueError: It is no JSON (NaN and Infinity are not either).
-        RecursionError: It is nested deeper than Python can follow (about 1,000 levels).
+        ValueError: It is no JSON (NaN and Infinity are not either), or is nested deeper than 500
+            levels.
     """
+    text = body.decode("utf-8-sig", "replace")
+    _check_depth(text)
     return json.loads(
-        body.decode("utf-8-sig", "replace"),
+        text,
         parse_int=_number,
         parse_float=_number,
         parse_constant=_refuse,
@@ -83,6 +89,16 @@ def well_formed(text: str) -> str:
         A string that can be encoded as UTF-8.
     """
     return _SURROGATE.sub("\ufffd", text)
+
+
+def _check_depth(text: str) -> None:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        depth += (match.group() in "[{") - (match.group() in "]}")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"JSON is nested deeper than {MAX_DEPTH} levels")
 
 
 def _number(text: str) -> Optional[Union[int, float]]:

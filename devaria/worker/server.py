@@ -20,6 +20,9 @@ _IDLE_SEC = 5  # the hosted worker closes idle connections after that time too
 _MAX_BODY_BYTES = 1024**3  # a file of a figure; JSON bodies have a limit of their own
 _STOP_SEC = 0.7  # how long requests in hand may take to finish
 
+# Addresses that mean every one of the machine are none to connect to.
+_REACHED_BY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
@@ -71,12 +74,9 @@ class LocalWorker:
     @property
     def url(self) -> str:
         """The worker's URL as this machine reaches it; with port 0, known after ``start``."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self._host, self._host)  # noqa: S104
-        return (
-            f"http://[{host}]:{self._bound_port}"
-            if ":" in host
-            else f"http://{host}:{self._bound_port}"
-        )
+        host = _REACHED_BY.get(self._host, self._host)
+        bracketed = f"[{host}]" if ":" in host else host
+        return f"http://{bracketed}:{self._bound_port}"
 
     @property
     def figpack_api_url(self) -> str:

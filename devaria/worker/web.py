@@ -83,8 +83,7 @@ def json_body() -> Dict[str, Any]:
         Its object; empty if it is another JSON value, whose fields are all absent then.
 
     Raises:
-        ValueError: It is malformed, null, or over 16 MiB.
-        RecursionError: It is nested too deeply.
+        ValueError: It is malformed, nested too deeply, null, or over 16 MiB.
     """
     if (request.content_length or 0) > MAX_JSON_BYTES:
         raise ValueError(f"Request body exceeds {MAX_JSON_BYTES} bytes")

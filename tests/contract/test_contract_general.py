@@ -241,11 +241,25 @@ def test_malformed_json_is_500_and_leaves_the_job_claimed(api):
     assert api.look(job_id)["status"] == "claimed"
 
 
-def test_very_deep_json_does_not_break_the_local_worker(local_api):
-    """Nesting that no parser follows is refused like other malformed JSON."""
-    body = b'{"name":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
-    assert local_api.keyholder.post("/api/runner/register", data=body).status_code == 500
-    assert local_api.anyone.get("/health").status_code == 200
+@pytest.mark.parametrize("depth", [200_000, 501, 499, 400, 50])
+def test_deep_json_is_refused_at_once_or_never(local_api, job_type, depth):
+    """What a stranger submits can be read and written by every route that shows it, or by none."""
+    params = b'{"v":' + b"[" * (depth - 2) + b"]" * (depth - 2) + b"}"
+    body = b'{"job_type":"%s","input_params":%s}' % (job_type.encode(), params)
+    reply = local_api.submitter.post("/api/jobs/submit", data=body)
+    assert reply.status_code == (500 if depth > 500 else 201)
+    runner = local_api.runner(local_api.register())
+    shown = runner.get(f"/api/runner/jobs/available?types[]={job_type}")
+    assert shown.status_code == 200
+    assert len(shown.json()["jobs"]) == int(depth <= 500)
+    for job in shown.json()["jobs"]:
+        assert json.dumps(local_api.look(job["job_id"])["input_params"]).count("[") == depth - 2
+        path = f"/api/runner/jobs/{job['job_id']}"
+        assert runner.post(f"{path}/claim").status_code == 200
+        report = b'{"output_data":%s,"console_output":""}' % params
+        assert runner.post(f"{path}/complete", data=report).status_code == 200
+        assert local_api.submitter.post("/api/jobs/submit", data=body).status_code == 200
+        assert local_api.submitter.get(f"/api/jobs/{job['job_id']}").status_code == 200
 
 
 @pytest.mark.parametrize(

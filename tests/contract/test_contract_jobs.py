@@ -257,6 +257,7 @@ DEAD = {
     "server error": lambda: (500, {"expiration": _soon()}),
     "no JSON": lambda: (200, b"<html>"),
     "null": lambda: (200, None),
+    "too deep": lambda: (200, b"[" * 100_000 + b"]" * 100_000),
 }
 
 

@@ -168,3 +168,14 @@ def test_numbers_of_any_length_are_read_in_time():
     assert js_json.loads(b"9" * 100_000) is None
     assert js_json.loads(b"0." + b"3" * 100_000) == pytest.approx(1 / 3)
     assert math.isclose(js_json.loads(b"1" * 300), 1.1111111111111112e299)
+
+
+@pytest.mark.parametrize("pair", ["[]", '{"a":}'])
+def test_nesting_is_bounded_and_brackets_in_strings_are_not_nesting(pair):
+    """Five hundred levels are read, one more is refused, and strings may hold any bracket."""
+    opening, closing = pair[:-1].encode(), pair[-1:].encode()
+    js_json.dumps(js_json.loads(opening * 500 + b"1" + closing * 500))
+    with pytest.raises(ValueError, match="nested deeper than 500 levels"):
+        js_json.loads(opening * 501 + b"1" + closing * 501)
+    flat = ["[{" * 600, '\\"[', "\\"] + [[]] * 600
+    assert js_json.loads(json.dumps(flat).encode()) == flat
