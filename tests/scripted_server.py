@@ -1,0 +1,329 @@
+"""A real HTTP server on loopback that plays a script, misbehaviour included."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from fnmatch import fnmatchcase
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from urllib.parse import parse_qsl, urlsplit
+
+#: How long a test waits for something that must happen, in seconds; far more than it takes.
+PATIENCE_SEC = 20.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came.
+
+    Args:
+        method: `GET`, `POST`, ...
+        path: The path as sent, still quoted, without the query.
+        query: The query's pairs, unquoted.
+        headers: By lower-case name.
+        body: As sent.
+        connection: Which TCP connection it came over, counted from 1.
+        at: When it came, in seconds of the monotonic clock.
+    """
+
+    method: str
+    path: str
+    query: List[Tuple[str, str]]
+    headers: Dict[str, str]
+    body: bytes
+    connection: int
+    at: float
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request is answered with; see the functions below for the usual kinds.
+
+    Args:
+        status: The status code.
+        body: The body's bytes.
+        headers: Beside `Content-Length` and `Date`; one given here is sent instead of those.
+        wait_for: Answer only when this is set (or the server ends).
+        pieces_sec: Send the body in four pieces, with this time before each.
+        drop: "unread" closes the connection with the request's body unread, "read" after reading
+            it, "after" closes it silently after a whole answer, "half" in the middle of one.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    headers: Dict[str, str] = field(default_factory=dict)
+    wait_for: Optional[threading.Event] = None
+    pieces_sec: float = 0.0
+    drop: str = ""
+
+
+#: An answer, or what makes one from the request.
+Step = Union[Answer, Callable[[Request], Answer]]
+
+
+def ok(**fields: Any) -> Answer:
+    """Make a 200 of a JSON object of these fields."""
+    return as_json(fields)
+
+
+def as_json(value: Any, status: int = 200, **options: Any) -> Answer:
+    """Make an answer of a JSON value, of any status; `headers` are kept."""
+    headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+    return Answer(status, json.dumps(value).encode("ascii"), headers, **options)
+
+
+def html(status: int = 200) -> Answer:
+    """Make the page of a proxy that knows nothing of the worker."""
+    return Answer(status, b"<html><h1>Please log in</h1></html>", {"Content-Type": "text/html"})
+
+
+def redirect(location: str, status: int = 302) -> Answer:
+    """Make a redirect."""
+    return Answer(status, b"", {"Location": location})
+
+
+def rate_limited(reset_in_sec: Optional[float] = None, **headers: str) -> Answer:
+    """Make a 429 as the worker's: with the time of the reset, and without Retry-After."""
+    body: Dict[str, Any] = {"error": "Rate limit exceeded"}
+    if reset_in_sec is not None:
+        body["resetTime"] = int((time.time() + reset_in_sec) * 1000)
+    return as_json(body, 429, headers=headers)
+
+
+def hang() -> Answer:
+    """Make an answer that never comes: the connection is held until the server ends."""
+    return Answer(wait_for=threading.Event())
+
+
+def drop(when: str = "read") -> Answer:
+    """Make a connection that breaks: "unread", "read", "after" or "half", as `Answer` says."""
+    return Answer(body=b'{"success": true, "message": "half of it"}', drop=when)
+
+
+class ScriptedServer:
+    """Plays a script for the length of a ``with`` block.
+
+    `on` names the answers of a route; one is used up a request, and the last is given for ever.
+    A route without a script is the worker's 404.
+    """
+
+    def __init__(self) -> None:
+        self.requests: List[Request] = []
+        self._script: List[Tuple[str, List[Step]]] = []
+        self._changed = threading.Condition()
+        self._ending = threading.Event()
+        self._sockets: List[socket.socket] = []
+        handler = type("Handler", (_Handler,), {"owner": self})
+        self._server = _Server(("127.0.0.1", 0), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """The server's URL, without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def on(self, route: str, *steps: Step) -> None:
+        """Set what a route answers.
+
+        Args:
+            route: Method and path, such as `POST /api/runner/jobs/*/claim`; the latest that
+                matches counts.
+            steps: The answers, in their order.
+        """
+        with self._changed:
+            self._script.insert(0, (route, list(steps)))
+
+    def seen(self, route: str) -> List[Request]:
+        """List the requests of a route so far."""
+        with self._changed:
+            return [each for each in self.requests if _matches(each, route)]
+
+    def wait_for(self, route: str, count: int = 1, patience_sec: float = PATIENCE_SEC) -> Request:
+        """Wait until a route was asked so often; return the request that made the count."""
+        with self._changed:
+            arrived = self._changed.wait_for(
+                lambda: sum(_matches(each, route) for each in self.requests) >= count,
+                patience_sec,
+            )
+        assert arrived, f"no {count} requests of {route}: {self.trace()}"
+        return self.seen(route)[count - 1]
+
+    def trace(self) -> List[str]:
+        """List all requests as `METHOD path`."""
+        with self._changed:
+            return [f"{each.method} {each.path}" for each in self.requests]
+
+    def close_connections(self) -> None:
+        """Close every open connection, as a server does with idle ones."""
+        with self._changed:
+            sockets, self._sockets = self._sockets, []
+        for each in sockets:
+            _shut(each)
+
+    def __enter__(self) -> "ScriptedServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._ending.set()
+        self._server.shutdown()
+        self._thread.join(PATIENCE_SEC)
+        self.close_connections()
+        self._server.server_close()  # joins the connections' threads
+        assert not self._thread.is_alive()
+
+    # --- for the handler -------------------------------------------------------------------
+
+    def opened(self, connection: socket.socket) -> None:
+        """Keep a connection, to close it at the end."""
+        with self._changed:
+            self._sockets.append(connection)
+
+    def take(self, request: Request) -> Answer:
+        """Record a request and pick its answer."""
+        with self._changed:
+            self.requests.append(request)
+            self._changed.notify_all()
+            step = self._next_step(request)
+        return step if isinstance(step, Answer) else step(request)
+
+    def drops_unread(self, request: Request) -> bool:
+        """Tell whether a request is to be dropped unread; it is recorded and used up if so."""
+        with self._changed:
+            step = self._peek(request)
+            if not (isinstance(step, Answer) and step.drop == "unread"):
+                return False
+            self._next_step(request)
+            self.requests.append(request)
+            self._changed.notify_all()
+            return True
+
+    def hold(self, answer: Answer) -> None:
+        """Wait for what the answer waits for, or for the end."""
+        while answer.wait_for is not None and not answer.wait_for.is_set():
+            if self._ending.wait(0.01):
+                return
+
+    def pause(self, seconds: float) -> None:
+        """Wait, at most until the end."""
+        self._ending.wait(seconds)
+
+    def _peek(self, request: Request) -> Optional[Step]:
+        for route, steps in self._script:
+            if _matches(request, route):
+                return steps[0]
+        return None
+
+    def _next_step(self, request: Request) -> Step:
+        for route, steps in self._script:
+            if _matches(request, route):
+                return steps.pop(0) if len(steps) > 1 else steps[0]
+        return as_json({"error": "Not found"}, 404)
+
+
+def _matches(request: Request, route: str) -> bool:
+    return fnmatchcase(f"{request.method} {request.path}", route)
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it may be closed already
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    block_on_close = True
+    request_queue_size = 64
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.connections = 0
+
+    def handle_error(self, *_args: object) -> None:
+        """Say nothing: clients go away in the middle here."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: ScriptedServer
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1  # in each connection's own thread, but one after the other
+        self.number = self.server.connections
+        self.owner.opened(self.connection)
+
+    def do_any(self) -> None:
+        """Record the request, and do what the script says."""
+        length = int(self.headers.get("Content-Length") or 0)
+        parts = urlsplit(self.path)
+        request = Request(
+            method=self.command,
+            path=parts.path,
+            query=parse_qsl(parts.query, keep_blank_values=True),
+            headers={name.lower(): value for name, value in self.headers.items()},
+            body=self.rfile.read(length),
+            connection=self.number,
+            at=time.monotonic(),
+        )
+        answer = self.owner.take(request)
+        self.owner.hold(answer)
+        self._send(answer)
+
+    do_GET = do_POST = do_DELETE = do_PUT = do_any  # noqa: N815 - the base class's names
+
+    def parse_request(self) -> bool:
+        """Drop the connection with the body unread, where the script says so."""
+        if not super().parse_request():
+            return False
+        request = Request(
+            self.command, urlsplit(self.path).path, [], {}, b"", self.number, time.monotonic()
+        )
+        if self.owner.drops_unread(request):
+            self.close_connection = True
+            return False
+        return True
+
+    def _send(self, answer: Answer) -> None:
+        if answer.drop == "read":
+            self.close_connection = True
+            return
+        headers = {
+            "Content-Length": str(len(answer.body)),
+            "Date": formatdate(usegmt=True),
+            **answer.headers,
+        }
+        lines = [f"HTTP/1.1 {answer.status} Scripted"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        if answer.pieces_sec:
+            self._send_in_pieces(head, answer)
+        else:
+            body = answer.body[: len(answer.body) // 2] if answer.drop == "half" else answer.body
+            self.wfile.write(head + body)
+        self.close_connection = self.close_connection or bool(answer.drop)
+
+    def _send_in_pieces(self, head: bytes, answer: Answer) -> None:
+        self.wfile.write(head)
+        step = -(-len(answer.body) // 4)
+        for start in range(0, len(answer.body), step):
+            self.owner.pause(answer.pieces_sec)
+            self.wfile.write(answer.body[start : start + step])
+
+    def log_message(self, *_args: object) -> None:
+        """Say nothing."""
