@@ -18,8 +18,8 @@
     │   ├── NotFound             404: no such job or runner
     │   ├── ClaimLost            409: somebody else has the job, or it is gone
     │   ├── NotOurs              400: the job is not claimed by this runner (any more)
-    │   ├── TooLarge             400: a field is over its size limit
-    │   └── Refused              any other 4xx
+    │   ├── TooLarge             400 or 413: a field, or all together, is over a size limit
+    │   └── Refused              any other 400
     └── JobInputError            job parameters given on the command line cannot be read
 """
 
@@ -149,11 +149,11 @@ class NotOurs(WorkerError):
 
 
 class TooLarge(WorkerError):
-    """A field is over the worker's size limit (400)."""
+    """A field is over the worker's size limit (400), or the body over a proxy's (413)."""
 
 
 class Refused(WorkerError):
-    """The worker refuses the request for good (4xx)."""
+    """The worker refuses the request for good (400)."""
 
     exit_code = EXIT_FAILED
 

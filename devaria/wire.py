@@ -1,7 +1,9 @@
 """One HTTP exchange with the worker: a JSON object, or an error that says what the answer means."""
 
 import json
+import re
 import time
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
 
@@ -27,6 +29,14 @@ CONNECT_TIMEOUT_SEC = 10.0
 READ_TIMEOUT_SEC = 30.0
 
 _SNIPPET_CHARACTERS = 120
+
+#: No time that a server means is beyond this: the year 5138, in milliseconds.
+_MAX_EPOCH_MS = 1e14
+
+#: An answer is read down to this depth: submitters nest their parameters as deeply as they like,
+#: and Python's parser gives up, on the whole answer, near 1,000.
+_MAX_DEPTH = 400
+_BRACKET_OR_STRING = re.compile(r'[\[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*"')
 
 JsonObject = Dict[str, Any]
 
@@ -105,7 +115,7 @@ class Wire:
             )
         except requests.RequestException as error:
             raise NoAnswer(f"{what}: {_reason(error)}") from error
-        return _checked(response, what, accept)
+        return _checked(response, what, accept, self.key)
 
 
 def _encoded(body: JsonObject) -> bytes:
@@ -136,15 +146,17 @@ def _reason(error: requests.RequestException) -> str:
     return text or type(cause).__name__
 
 
-def _checked(response: requests.Response, what: str, accept: Tuple[int, ...]) -> JsonObject:
+def _checked(
+    response: requests.Response, what: str, accept: Tuple[int, ...], key: str
+) -> JsonObject:
     """Return the JSON object of a good answer; raise what another one means."""
     status = response.status_code
     answer = _json_object(response)
     if answer is None:
-        raise _without_json(response, what)
+        raise _without_json(response, what, key)
     if (200 <= status < 300 and answer.get("success") is not False) or status in accept:
         return answer
-    text = str(answer.get("error") or answer.get("message") or "")[:_SNIPPET_CHARACTERS]
+    text = _snippet(str(answer.get("error") or answer.get("message") or ""), key)
     message = f"{what}: {status} {text}".rstrip()
     if status == 429:
         raise RateLimited(message, _retry_after_sec(response, answer))
@@ -156,22 +168,51 @@ def _json_object(response: requests.Response) -> Optional[JsonObject]:
         answer = response.json()
     except ValueError:
         return None
+    except RecursionError:
+        answer = json.loads(_without_depths(response.text))
     return answer if isinstance(answer, dict) else None
 
 
-def _without_json(response: requests.Response, what: str) -> WorkerError:
+def _without_depths(text: str) -> str:
+    """Put null for every value that lies deeper than `_MAX_DEPTH`."""
+    kept: List[str] = []
+    depth = start = 0
+    for match in _BRACKET_OR_STRING.finditer(text):
+        if match.group() in ("[", "{"):
+            depth += 1
+            if depth == _MAX_DEPTH + 1:
+                kept.append(text[start : match.start()])
+        elif match.group() in ("]", "}"):
+            if depth == _MAX_DEPTH + 1:
+                kept.append("null")
+                start = match.end()
+            depth -= 1
+    return "".join(kept) + text[start:]
+
+
+def _without_json(response: requests.Response, what: str, key: str) -> WorkerError:
     content_type = response.headers.get("Content-Type", "no content type")
-    snippet = " ".join(response.text[:_SNIPPET_CHARACTERS].split())
+    snippet = _snippet(response.text, key)
     message = (
         f"{what}: expected a JSON object, got {response.status_code} {content_type}: {snippet!r}"
     )
     if response.status_code == 429:
         return RateLimited(message, _retry_after_sec(response, {}))
+    if response.status_code == 413:
+        return TooLarge(message)
     return ServerError(message) if response.status_code >= 500 else StrangeAnswer(message)
 
 
+def _snippet(text: str, key: str) -> str:
+    """Quote an answer in one short line, without the key, which a proxy's page may repeat."""
+    if key:
+        text = text.replace(key, "***")
+    return " ".join(text[: 4 * _SNIPPET_CHARACTERS].split())[:_SNIPPET_CHARACTERS]
+
+
 def _meaning(status: int, answer: Mapping[str, Any], text: str) -> Type[WorkerError]:
-    if status == 400 and "exceeds size limit" in text:
+    # 413 is a proxy's: they have limits of their own.
+    if status == 413 or (status == 400 and "exceeds size limit" in text):
         return TooLarge
     if status == 400:
         return NotOurs if answer.get("success") is False else Refused
@@ -188,9 +229,9 @@ def _retry_after_sec(response: requests.Response, answer: Mapping[str, Any]) -> 
     now = _server_time(response)
     reset = answer.get("resetTime")
     if isinstance(reset, (int, float)) and not isinstance(reset, bool):
-        return reset / 1000 - now
-    header = response.headers.get("Retry-After", "")
-    if header.isdigit():
+        return reset / 1000 - now if abs(reset) < _MAX_EPOCH_MS else None  # NaN neither
+    header = response.headers.get("Retry-After", "").strip()
+    if header.isascii() and header.isdigit():
         return float(header)
     moment = _epoch_sec(header)
     return None if moment is None else moment - now
@@ -204,6 +245,8 @@ def _server_time(response: requests.Response) -> float:
 
 def _epoch_sec(http_date: str) -> Optional[float]:
     try:
-        return parsedate_to_datetime(http_date).timestamp()
-    except (TypeError, ValueError):
+        moment = parsedate_to_datetime(http_date)
+        # HTTP dates are in GMT, also where one says so in a way that Python does not take for it.
+        return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
