@@ -5,7 +5,7 @@ implementation; tests/contract holds each of them.
 """
 
 from dataclasses import dataclass
-from typing import Any, List, Mapping, Optional, Sequence
+from typing import Any, Iterable, List, Mapping, Optional, Sequence
 from urllib.parse import quote
 
 from devaria.errors import StrangeAnswer
@@ -13,6 +13,10 @@ from devaria.wire import JsonObject, Wire
 
 #: A heartbeat that hangs must not cost the next one.
 HEARTBEAT_TIMEOUT_SEC = 10.0
+
+#: Parameters that are nested deeper than this are nobody's honest ones, and would exhaust Python's
+#: recursion limit on their way to the handler.
+_MAX_PARAMS_DEPTH = 200
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,8 @@ class WorkerClient:
             job_types: The types to ask for, at most 100; with none the list is empty.
 
         Returns:
-            The jobs; entries that are no jobs are left out.
+            The jobs. Left out are entries that are no jobs, and those whose parameters are nested
+            more than 200 deep.
         """
         params = [("types[]", job_type) for job_type in job_types]
         jobs = self._get("/api/runner/jobs/available", params=params).get("jobs")
@@ -306,7 +311,23 @@ def _is_job(entry: Any) -> bool:
         and isinstance(entry.get("job_id"), str)
         and isinstance(entry.get("job_type"), str)
         and isinstance(entry.get("input_params"), dict)
+        and _is_shallow(entry["input_params"])
     )
+
+
+def _is_shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_PARAMS_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return True
+    return False
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _job(entry: Any) -> Job:
@@ -314,21 +335,29 @@ def _job(entry: Any) -> Job:
 
 
 def _state(answer: JsonObject) -> JobState:
-    progress = answer.get("progress") or {}
-    result = answer.get("result") or {}
-    error = answer.get("error")
+    params = answer.get("input_params")
+    progress = _object(answer.get("progress"))
+    result = _object(answer.get("result"))
     return JobState(
         job_id=_text(answer, "job_id"),
         status=_text(answer, "status"),
         progress_current=_number(progress.get("current")),
         progress_total=_number(progress.get("total")),
         output_data=result.get("output_data"),
-        console_output=result.get("console_output"),
-        error=error if isinstance(error, str) else None,
-        claimed_by=answer.get("claimed_by"),
-        job_type=answer.get("job_type") or "",
-        input_params=answer.get("input_params"),
+        console_output=_text_or_none(result.get("console_output")),
+        error=_text_or_none(answer.get("error")),
+        claimed_by=_text_or_none(answer.get("claimed_by")),
+        job_type=_text_or_none(answer.get("job_type")) or "",
+        input_params=params if isinstance(params, dict) else None,
     )
+
+
+def _object(value: Any) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _text_or_none(value: Any) -> Optional[str]:
+    return value if isinstance(value, str) else None
 
 
 def _number(value: Any) -> Optional[float]:
