@@ -3,6 +3,7 @@
 import os
 import queue
 import signal
+import sqlite3
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -88,12 +89,14 @@ def run_worker(
         keys = WorkerKeys.load_or_create(data_dir, os.environ)
         local_worker = LocalWorker(data_dir, host=host, port=port, keys=keys, rate_limit=rate_limit)
         local_worker.start()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, sqlite3.Error) as error:
         raise BadSetting(f"cannot serve a worker: {error}") from None
     try:
-        for line in (*keys.export_lines(), f"export DEVARIA_WORKER_URL={local_worker.url}"):
+        for line in keys.export_lines():
             say(line)
+        say(f"export DEVARIA_WORKER_URL={local_worker.url}")
         say(f"export FIGPACK_API_BASE_URL={local_worker.figpack_api_url}")
+        say(f"export FIGPACK_API_KEY={keys.runner}")
         say(f"Serving on {local_worker.url}, data in {data_dir}; Ctrl-C to end")
         ended.get()
     finally:
