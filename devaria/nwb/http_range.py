@@ -217,6 +217,9 @@ class HttpRanges:
 
     def _refusal(self, status: int) -> NwbError:
         meaning = _MEANINGS.get(status, "does not give the file")
+        kind = foreign_kind(b"", self._url)
+        if kind is not None:
+            return NwbError(f"{self._shown()} is {kind}, not an NWB file")
         return NwbError(f"{self._shown()}: the server {meaning} (HTTP {status})")
 
     def _shown(self) -> str:

@@ -67,7 +67,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def _damage(error: Exception) -> str:
-    text = str(error)
+    text = str(error.args[0]) if error.args else type(error).__name__  # a KeyError quotes itself
     if "truncated file" in text:
         lengths = re.search(r"eof = (\d+).*stored_eof = (\d+)", text)
         detail = f": {lengths[1]} of {lengths[2]} bytes are there" if lengths else ""

@@ -176,9 +176,10 @@ def _read_times(
     for start in range(0, num_spikes, step):
         stop = min(start + step, num_spikes)
         slab = dataset[start:stop]
-        with np.errstate(over="ignore"):  # beyond float32 is infinite, and left out as that is
+        # Beyond float32 becomes infinite, and is left out as that is, with any kind of NaN.
+        with np.errstate(over="ignore", invalid="ignore"):
             values[start:stop] = slab
-        low, high = _finite_range(slab, values[start:stop])
+            low, high = _finite_range(slab, values[start:stop])
         first, last = min(first, low), max(last, high)
         progress(stop, num_spikes)
     return values, first, last
@@ -233,7 +234,7 @@ def _read_ids(
     if ids.dtype.kind == "O":
         # One by one: a thousand strings can all be the same hundred megabytes of the file.
         return [_id_text(ids[int(row)]) for row in rows]
-    if ids.dtype.kind not in "iufbSU" or ids.dtype.itemsize > 4 * _MAX_ID_CHARACTERS:
+    if ids.dtype.kind not in "iufbS" or ids.dtype.itemsize > _MAX_ID_CHARACTERS:
         raise NwbError(f"the ids of the units are neither numbers nor short texts: {ids.dtype}")
     values = ids[:num_rows]
     return [_id_text(values[row]) for row in rows]

@@ -93,6 +93,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 1234
         ("/x.bin", b"\x00\x01\x02\x03", "is not HDF5, not an NWB file"),
         ("/cut.nwb", GOOD[:-1000], f"is truncated: {len(GOOD) - 1000} of {len(GOOD)} bytes"),
         ("/zeroed.nwb", GOOD[:2000] + bytes(len(GOOD) - 2000), "is damaged: "),
+        ("/x.nwb.zarr/", None, "is a zarr store or a part of one"),
         ("/none.nwb", None, "has no such file"),
     ],
 )

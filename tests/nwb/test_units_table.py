@@ -170,7 +170,7 @@ def _with(name: str, value: Any) -> Any:
         (_with("spike_times", -2.0e9 + np.arange(5.0)), "probably seconds since 1970"),
         (_with("id", [1]), "has 3 units, but only 1 ids"),
         (_with("id", np.zeros((3, 2))), "id is not a one-dimensional dataset"),
-        (_with("id", np.array([b"x" * 900] * 3)), "neither numbers nor short texts"),
+        (_with("id", np.array([b"x" * 300] * 3)), "neither numbers nor short texts"),
         (_with("id", np.array(["x" * 900] * 3, h5py.string_dtype())), "a unit's id has 900 chara"),
     ],
 )
