@@ -53,7 +53,7 @@ def run(*, serve_on: bool, say: Callable[[str], None], show: Show) -> int:
         (folder / "data").mkdir()
         say("Making a small NWB file: 60 units, 10 minutes")
         spikes = write_synthetic_nwb(folder / "data" / "demo.nwb")
-        files_url = stack.enter_context(_file_server(folder / "data"))
+        files_url = stack.enter_context(file_server(folder / "data"))
         worker = stack.enter_context(LocalWorker(folder / "worker", port=0))
         say(f"Serving it ({spikes:,} spikes), and a worker at {worker.url}")
         stack.enter_context(_runner(folder / "runner", worker))
@@ -112,7 +112,7 @@ def _runner(directory: Path, worker: "LocalWorker") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _file_server(folder: Path) -> Iterator[str]:
+def file_server(folder: Path) -> Iterator[str]:
     """Serve a folder over HTTP, with the ranges that reading NWB files remotely needs."""
     from flask import Flask, Response, send_from_directory
     from werkzeug.serving import make_server

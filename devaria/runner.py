@@ -14,7 +14,7 @@ from devaria.caller import AbandonedError, Caller
 from devaria.client import Job, WorkerClient
 from devaria.config import RunnerSettings
 from devaria.dispatch import Dispatcher
-from devaria.errors import EXIT_OK, BadSetting, ServerError, TransientError, WorkerError
+from devaria.errors import EXIT_OK, BadSetting, WorkerError
 from devaria.jobs import JobHandler
 from devaria.journal import Journal, JournalEntry
 from devaria.recovery import Recovery
@@ -84,7 +84,8 @@ class JobRunner:
         finally:
             self._dispatcher.drop_spare()
             self._caller.client.close()
-        _log.info("Ended after %d jobs", self._dispatcher.jobs_done)
+        jobs_done = self._dispatcher.jobs_done
+        _log.info("Ended after %d job%s", jobs_done, "" if jobs_done == 1 else "s")
         return self._stop.exit_code if self._stop.wants_job_end else EXIT_OK
 
     def _ready_types(self) -> List[str]:
@@ -112,7 +113,9 @@ class JobRunner:
         _log.info("Polling every %g s", self._settings.poll_interval_sec)
         fruitless_lists = 0
         while not self._is_over():
-            jobs = self._caller.until_answered(lambda client: client.available(self._job_types))
+            jobs = self._caller.until_answered(
+                lambda client: client.available(self._job_types), final=()
+            )
             if self._go_through(jobs):
                 fruitless_lists = 0
                 continue
@@ -163,21 +166,15 @@ class JobRunner:
         return True
 
     def _claim(self, entry: JournalEntry) -> bool:
-        """Claim a job; where the answer is lost, ask whose it is."""
+        """Claim a job; False where it is not to be had."""
         try:
-            self._caller.once(lambda client: client.claim(entry.job_id))
-        except TransientError as error:
-            is_ours = self._recovery.is_ours(entry)
-            if isinstance(error, ServerError) and not is_ours:
-                self._register_anew_if_unknown()
-            return is_ours
-        except WorkerError as error:  # a lost race; or a refusal that the next poll will meet too
+            return self._recovery.claim(entry)
+        except WorkerError as error:  # a refusal, which the next poll will meet too
             _log.debug("%s", error)
+            self._register_anew_if_unknown()
             return False
-        return True
 
     def _register_anew_if_unknown(self) -> None:
-        # A claim under an id that the worker does not know is a 500 there.
         if self._caller.until_answered(lambda client: client.verify()) is None:
             _log.warning("the worker does not know this runner any more; registering anew")
             register(self._caller, self._settings.directory, self._job_types)

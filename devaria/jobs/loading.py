@@ -1,6 +1,8 @@
 """Finds handlers: those that devaria brings, and those that an operator names."""
 
 import importlib
+import sys
+from pathlib import Path
 from typing import Dict, Sequence, Type
 
 from devaria.jobs import JOB_HANDLERS, JobHandler
@@ -20,6 +22,10 @@ def load_handlers(extra: Sequence[str] = ()) -> Dict[str, Type[JobHandler]]:
         ImportError: A module cannot be imported.
     """
     handlers = dict(JOB_HANDLERS)
+    # A handler under development lies in the working directory, which a command's path lacks.
+    here = str(Path.cwd())
+    if extra and here not in sys.path:
+        sys.path.append(here)
     for entry in extra:
         job_type, _, target = entry.partition("=")
         module_name, _, class_name = target.partition(":")

@@ -1,0 +1,31 @@
+"""What holds for every test: which ones this environment can run, and a scrubbed environment."""
+
+import os
+from importlib.util import find_spec
+from typing import List
+
+import pytest
+
+#: Tests that need more than the core packages, by what they need.
+_NEEDS = {
+    "flask": ["contract/*", "worker/*", "e2e/*", "faults/*"],
+    "figpack": ["e2e/*", "jobs/*", "nwb/*"],
+}
+_MISSING = [package for package in _NEEDS if find_spec(package) is None]
+
+collect_ignore_glob = [pattern for package in _MISSING for pattern in _NEEDS[package]]
+
+
+def pytest_report_header() -> List[str]:
+    """Say what is left out, so that a run of the core alone does not pass for more."""
+    return [f"{package} is not installed: {_NEEDS[package]} are left out" for package in _MISSING]
+
+
+@pytest.fixture(autouse=True)
+def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, setting or proxy of the person who runs the tests reaches them."""
+    for name in list(os.environ):
+        if name.startswith(("DEVARIA_", "FIGPACK_")) and not name.startswith("DEVARIA_TEST_"):
+            monkeypatch.delenv(name)
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)

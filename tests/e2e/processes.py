@@ -1,0 +1,62 @@
+"""Runs the `devaria` command as its users do, in processes of their own."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List
+
+#: No test waits longer than this for anything, in seconds.
+BOUND_SEC = 60.0
+
+#: The folder of the `devaria` command that belongs to this Python.
+BIN = str(Path(sys.executable).parent)
+
+
+def environment(**settings: str) -> Dict[str, str]:
+    """The environment of a shell in which devaria is installed."""
+    return {**os.environ, "PATH": BIN + os.pathsep + os.environ["PATH"], **settings}
+
+
+def shell(script: str, folder: Path, env: Dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run lines as they would be typed; the first that fails ends them."""
+    return subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=BOUND_SEC,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def running(
+    command: List[str], folder: Path, env: Dict[str, str], output: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Keep a command going, its output in a file; end it with SIGTERM."""
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            command, cwd=folder, env=env, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(BOUND_SEC)
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition, with a bound."""
+    deadline = time.monotonic() + BOUND_SEC
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {BOUND_SEC:.0f} s: {what}"
+        time.sleep(0.02)
+
+
+def text_of(path: Path) -> str:
+    """What a file holds; nothing where there is none yet."""
+    return path.read_text(encoding="utf-8") if path.exists() else ""
