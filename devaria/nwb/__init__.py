@@ -5,7 +5,7 @@ This package imports nothing of the runner, and the runner's job handler imports
 it needs h5py, numpy and figpack, which are optional.
 
     http_range    byte ranges of one file over HTTP, every answer verified
-    urls, retry   what that needs: which URLs may be fetched, and trying again
+    urls, retry, http_faults  what that needs: which URLs may be fetched, what is tried again
     file_kind     what a file is that is not HDF5
     block_file    a file object over those ranges, cached in blocks
     remote_file   the two together, opened by h5py, with errors that say what the file is

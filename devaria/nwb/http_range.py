@@ -16,6 +16,12 @@ from requests.adapters import BaseAdapter
 
 from devaria.nwb.errors import NwbError
 from devaria.nwb.file_kind import foreign_kind
+from devaria.nwb.http_faults import (
+    REQUEST_ERRORS,
+    fault_behind,
+    meaning_of,
+    transient_fault_of,
+)
 from devaria.nwb.retry import TransientError, try_often
 from devaria.nwb.urls import checked_url, shown_url
 
@@ -23,12 +29,6 @@ from devaria.nwb.urls import checked_url, shown_url
 FIRST_BYTES = 256 * 1024
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_MEANINGS = {
-    401: "wants a login",
-    403: "denies access",
-    404: "has no such file",
-    410: "has no such file any more",
-}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 _T = TypeVar("_T")
@@ -59,8 +59,8 @@ class HttpRanges:
     Args:
         url: Where the file is; http or https.
         limits: Time-outs and numbers of tries.
-        adapter: What opens the connections, of every hop of a redirect too; this is where
-            addresses can be refused. None means requests' own.
+        adapter: What opens the connections, of every hop of a redirect too. It refuses an
+            address by raising NwbError, which is final. None means requests' own.
         wait: Called with the seconds to wait before another try.
 
     Attributes:
@@ -132,8 +132,7 @@ class HttpRanges:
         if response.status_code == 416:
             raise NwbError(f"{self._shown()} is an empty file")
         if response.status_code == 200:
-            head = next(response.iter_content(512), b"")
-            kind = foreign_kind(head, self._url)
+            kind = foreign_kind(self._some_bytes(response, 512), self._url)
             fault = f"is {kind}, not an NWB file" if kind else "is on a server without byte ranges"
             raise NwbError(f"{self._shown()} {fault}")
         if response.status_code != 206:
@@ -163,11 +162,11 @@ class HttpRanges:
                 response = self._session.get(
                     url, headers=headers, timeout=timeout, stream=True, allow_redirects=False
                 )
-            except requests.RequestException as error:
+            except REQUEST_ERRORS as error:
                 # Its text holds the whole URL, signature and all, so it must not even be chained.
-                fault: Optional[TransientError] = _fault(error)
+                fault: Optional[Exception] = fault_behind(error, self._shown())
             else:
-                fault = _transient_status(response)
+                fault = transient_fault_of(response)
             if fault is not None:
                 raise fault from None
             location = response.headers.get("Location")
@@ -200,27 +199,30 @@ class HttpRanges:
     def _body(self, response: requests.Response, length: int) -> bytes:
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise NwbError(f"{self._shown()} is on a server that compresses byte ranges")
+        body = self._some_bytes(response, length + 1)
+        if len(body) != length:
+            raise TransientError("the answer has not the promised length")
+        return body
+
+    def _some_bytes(self, response: requests.Response, limit: int) -> bytes:
         body = bytearray()
+        fault: Optional[Exception] = None
         try:
             for part in response.iter_content(64 * 1024):
                 body += part
-                if len(body) > length:
+                if len(body) >= limit:
                     break
-        except requests.RequestException as error:
-            fault: Optional[TransientError] = _fault(error)
-        else:
-            short = len(body) != length
-            fault = TransientError("the answer has not the promised length") if short else None
+        except REQUEST_ERRORS as error:
+            fault = fault_behind(error, self._shown())
         if fault is not None:
             raise fault from None
         return bytes(body)
 
     def _refusal(self, status: int) -> NwbError:
-        meaning = _MEANINGS.get(status, "does not give the file")
         kind = foreign_kind(b"", self._url)
         if kind is not None:
             return NwbError(f"{self._shown()} is {kind}, not an NWB file")
-        return NwbError(f"{self._shown()}: the server {meaning} (HTTP {status})")
+        return NwbError(f"{self._shown()}: the server {meaning_of(status)} (HTTP {status})")
 
     def _shown(self) -> str:
         return shown_url(self._url)
@@ -236,20 +238,3 @@ def _new_session(adapter: Optional[BaseAdapter]) -> requests.Session:
         session.mount("http://", adapter)
         session.mount("https://", adapter)
     return session
-
-
-def _fault(error: requests.RequestException) -> TransientError:
-    if isinstance(error, requests.Timeout):
-        return TransientError("no answer in time")
-    if isinstance(error, requests.exceptions.SSLError):
-        return TransientError("no secure connection (TLS) with the server")
-    return TransientError("the connection failed or broke")
-
-
-def _transient_status(response: requests.Response) -> Optional[TransientError]:
-    if response.status_code != 429 and response.status_code < 500:
-        return None
-    response.close()
-    wish = response.headers.get("Retry-After", "")
-    seconds = float(wish) if re.fullmatch(r"\d{1,6}", wish) else None
-    return TransientError(f"the server answers HTTP {response.status_code}", seconds)

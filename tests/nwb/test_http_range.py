@@ -173,11 +173,31 @@ def test_adapter_opens_every_hop(server: RangeServer) -> None:
     assert seen == ["/to/file.nwb", "/file.nwb"]
 
 
+def test_adapter_can_refuse_a_hop(server: RangeServer) -> None:
+    """What the adapter refuses is refused at once, with its own words."""
+
+    class Refusing(HTTPAdapter):
+        def send(self, request, *args, **kwargs):
+            if request.path_url.startswith("/file.nwb"):
+                raise NwbError("that address is not public")
+            return super().send(request, *args, **kwargs)
+
+    with pytest.raises(NwbError, match="that address is not public"):
+        HttpRanges(server.url("/to/file.nwb"), adapter=Refusing(), wait=pytest.fail)
+
+
 def test_environment_has_no_say(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a proxy of this machine nor its logins are used for a stranger's URL."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with opened(server.url("/short")) as (ranges, _):
         assert ranges.head == b"abc"
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".org", "*.org", ".org", "%00"])
+def test_impossible_host_is_final(host: str) -> None:
+    """A host name that cannot exist is not tried again, and is no surprise of a library's."""
+    with pytest.raises((NwbError, InvalidInputError), match=r"host name|http or https"):
+        HttpRanges(f"http://{host}/file", wait=lambda _sec: pytest.fail("tried again"))
 
 
 @pytest.mark.parametrize(
