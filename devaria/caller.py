@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 import time
-from typing import Callable, Iterator, List, Optional, TypeVar
+from typing import Callable, Iterator, List, Optional, Tuple, Type, TypeVar, Union
 
 from devaria.backoff import Backoff
 from devaria.client import WorkerClient
@@ -20,6 +20,8 @@ UNAUTHORIZED_WAIT_SEC = 300.0
 #: How long an answer that is on its way is waited for after it became unwanted, in seconds.
 _GRACE_SEC = 1.5
 _LONG_SEC = 3600.0
+
+_NEVER_FINAL = (TransientError, Unauthorized)
 
 _log = logging.getLogger(__name__)
 
@@ -109,6 +111,7 @@ class Caller:
         *,
         patient: bool = False,
         give_up_after_sec: Optional[float] = None,
+        final: Union[Type[WorkerError], Tuple[Type[WorkerError], ...]] = WorkerError,
     ) -> T:
         """Make one request again and again, with back-off, until it is answered.
 
@@ -119,6 +122,8 @@ class Caller:
             patient: Go on also after the operator's first signal.
             give_up_after_sec: How long to try, in seconds; None for without end. With a bound, a
                 key that is refused is not tried again.
+            final: The errors that are an answer, of those that are not transient; any other comes
+                from something that stands in the worker's place, and is tried again.
 
         Returns:
             What the request returns.
@@ -126,14 +131,16 @@ class Caller:
         Raises:
             AbandonedError: The answer became unwanted first.
             WorkerGivenUp: The time was over.
-            WorkerError: One that is not transient.
+            WorkerError: One that is final.
         """
         backoff = Backoff()
         started = time.monotonic()
         while True:
             try:
                 answer = self.once(request, patient=patient)
-            except (TransientError, Unauthorized) as error:
+            except WorkerError as error:
+                if isinstance(error, final) and not isinstance(error, _NEVER_FINAL):
+                    raise
                 wait_sec = _wait_after(error, backoff)
                 if give_up_after_sec is not None:
                     _check_patience(error, started + give_up_after_sec - time.monotonic())
@@ -174,9 +181,11 @@ class Caller:
 
 
 def _wait_after(error: WorkerError, backoff: Backoff) -> float:
-    if isinstance(error, TransientError):
-        return backoff.next_wait_sec(error.retry_after_sec)
-    return UNAUTHORIZED_WAIT_SEC
+    if isinstance(error, Unauthorized):
+        return UNAUTHORIZED_WAIT_SEC
+    return backoff.next_wait_sec(
+        error.retry_after_sec if isinstance(error, TransientError) else None
+    )
 
 
 def _check_patience(error: WorkerError, seconds_left: float) -> None:

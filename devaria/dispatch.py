@@ -106,11 +106,12 @@ class Dispatcher:
         Raises:
             AbandonedError: The operator ends the runner while the report is owed.
         """
-        outcome = entry.outcome
-        assert outcome is not None  # noqa: S101 - only entries that have one are reported
+        assert entry.outcome is not None  # noqa: S101 - only entries that have one are reported
+        # A console that an earlier run of the runner left is as the job printed it.
+        outcome = self._clean(entry.outcome)
         heartbeat = self._start_heartbeat(entry, lambda: outcome.console_output)
         try:
-            self._report(self._keep(entry))
+            self._report(self._keep(entry.ended(outcome)))
         finally:
             self._end_heartbeat(heartbeat)
 

@@ -142,9 +142,13 @@ class Journal:
         """
         good: List[JournalEntry] = []
         set_aside: List[Path] = []
-        for path in sorted(self._root.glob(f"*/{_ENTRY_FILE}")):
-            entry = _parsed(path.read_bytes())
-            if entry is not None and self._folder(entry.job_id) == path.parent:
+        for folder in sorted(self._root.glob("*/")):
+            path = folder / _ENTRY_FILE
+            if not path.exists():
+                _sweep(folder)
+                continue
+            entry = _read(path)
+            if entry is not None and self._folder(entry.job_id) == folder:
                 good.append(entry)
                 continue
             aside = path.with_name(f"{_ENTRY_FILE}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -157,6 +161,19 @@ class Journal:
         if _SAFE_NAME.fullmatch(job_id):
             return self._root / job_id
         return self._root / hashlib.sha256(job_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what is left of a job whose entry is not written yet, or removed already."""
+    if not any(folder.glob(f"{_ENTRY_FILE}.corrupt-*")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(path: Path) -> Optional[JournalEntry]:
+    try:
+        return _parsed(path.read_bytes())
+    except IsADirectoryError:
+        return None
 
 
 def _parsed(data: bytes) -> Optional[JournalEntry]:

@@ -1,20 +1,25 @@
 """What a runner does at its start about jobs that an earlier run of it left behind."""
 
+import itertools
 import logging
-from typing import List, Mapping, Set, Type
+from typing import List, Mapping, Optional, Set, Type
 
 from devaria.caller import Caller
 from devaria.client import WorkerClient
 from devaria.dispatch import Dispatcher
-from devaria.errors import NotOurs
+from devaria.errors import ClaimLost, NotFound, NotOurs, ServerError, WorkerError
 from devaria.heartbeat import still_ours
 from devaria.jobs import JobHandler
-from devaria.journal import DONE, RUNNING, Journal, JournalEntry
+from devaria.journal import CLAIMING, DONE, RUNNING, Journal, JournalEntry
 from devaria.outcome import JobOutcome
+from devaria.registration import missing_requirements
 from devaria.stop import StopRequest
 
 #: How often a job is started in all, when the runner or the machine dies under it.
 MAX_RUNS = 2
+
+#: So many answers of 5xx to the claim of one job, and it is left to others.
+_MAX_FAILED_CLAIMS = 3
 
 _log = logging.getLogger(__name__)
 
@@ -67,18 +72,46 @@ class Recovery:
             with self._caller.acting_as(entry.runner_id):
                 self._settle(entry)
 
-    def is_ours(self, entry: JournalEntry) -> bool:
-        """Ask the worker whether a job is claimed by this runner.
+    def claim(self, entry: JournalEntry) -> bool:
+        """Claim a job, or find that an earlier claim of it has acted.
+
+        A claim without an answer is sent again. It may still be on its way, and act after any
+        look at the job; once a later one is answered with 200 or 409, it no longer can.
 
         Args:
-            entry: The job, and the runner id in question.
+            entry: The job, and the runner id to claim it under.
 
         Returns:
-            Whether it is.
+            Whether the job is this runner's.
 
         Raises:
             AbandonedError: The operator ends the runner first.
+            NotFound: The worker does not know the runner id.
+            WorkerError: It refuses the claim.
         """
+        failures = itertools.count(1)
+
+        def claim(client: WorkerClient) -> bool:
+            try:
+                client.claim(entry.job_id)
+            except ClaimLost:  # also the answer where it is this runner's already
+                return still_ours(client, entry.job_id)
+            except ServerError as error:
+                if client.verify() is None:  # an unknown id is a 500 to a claim
+                    raise NotFound(f"the worker does not know {client.runner_id}") from error
+                if next(failures) < _MAX_FAILED_CLAIMS:
+                    raise
+                return still_ours(client, entry.job_id)
+            return True
+
+        return self._caller.until_answered(claim)
+
+    def _is_ours(self, entry: JournalEntry) -> bool:
+        if entry.state == CLAIMING and self._why_not_here(entry) is None:
+            try:
+                return self.claim(entry)
+            except WorkerError as error:
+                _log.debug("%s", error)
 
         def ask(client: WorkerClient) -> bool:
             try:
@@ -87,7 +120,7 @@ class Recovery:
                 return still_ours(client, entry.job_id)
             return True
 
-        return self._caller.until_answered(ask)
+        return self._caller.until_answered(ask, final=())
 
     def _settle(self, entry: JournalEntry) -> None:
         if entry.worker_url != self._worker_url:
@@ -100,7 +133,7 @@ class Recovery:
         elif entry.state == DONE:
             _log.info("Job %s ended before; reporting it now", entry.job_id)
             self._dispatcher.report(entry)
-        elif not self.is_ours(entry):
+        elif not self._is_ours(entry):
             _log.info("Job %s is not this runner's (any more)", entry.job_id)
             self._journal.remove(entry.job_id)
         elif entry.runs >= MAX_RUNS:
@@ -109,16 +142,26 @@ class Recovery:
             self._run_again(entry)
 
     def _run_again(self, entry: JournalEntry) -> None:
-        if entry.job_type not in self._handlers:
-            _log.error(
-                "Job %s waits for a handler of type %s; start the runner with it",
-                entry.job_id,
-                entry.job_type,
-            )
+        reason = self._why_not_here(entry)
+        if reason is not None:
+            _log.error("Job %s was left behind, and cannot run here: %s", entry.job_id, reason)
             return
-        job = self._caller.until_answered(lambda client: client.job_detail(entry.job_id))
+        try:
+            job = self._caller.until_answered(
+                lambda client: client.job_detail(entry.job_id), final=NotFound
+            )
+        except NotFound:
+            _log.info("Job %s was deleted", entry.job_id)
+            self._journal.remove(entry.job_id)
+            return
         _log.info("Job %s was left behind; running it", entry.job_id)
         self._dispatcher.run(entry, job.input_params or {})
+
+    def _why_not_here(self, entry: JournalEntry) -> Optional[str]:
+        """Say what the runner has to be started with for a job; never fail a job for want of it."""
+        if entry.job_type not in self._handlers:
+            return f"start the runner with a handler of type {entry.job_type}"
+        return "; ".join(missing_requirements(self._handlers[entry.job_type])) or None
 
     def _given_up(self, entry: JournalEntry) -> JobOutcome:
         message = (

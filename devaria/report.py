@@ -2,12 +2,21 @@
 
 import logging
 from dataclasses import replace
-from typing import Iterator
+from typing import Iterator, Tuple, Type
 
 from devaria.caller import Caller
 from devaria.client import JobState, WorkerClient
 from devaria.console import shortened
-from devaria.errors import NotFound, NotOurs, Refused, ServerError, TooLarge, WorkerError
+from devaria.errors import (
+    NotFound,
+    NotOurs,
+    Refused,
+    ServerError,
+    StrangeAnswer,
+    TooLarge,
+    WorkerError,
+)
+from devaria.heartbeat import still_ours
 from devaria.journal import JournalEntry
 from devaria.js_json import compact_json
 from devaria.outcome import JobOutcome, fitted
@@ -51,17 +60,24 @@ class Reporter:
         """
         for outcome in _ever_smaller(entry):
             try:
-                self._send(entry, outcome)
+                self._send(entry, outcome, (NotOurs, TooLarge, Refused))
             except NotOurs:
                 return self._is_known(entry, outcome)
             except (TooLarge, Refused) as error:
                 _log.warning("job %s: the worker refuses this report: %s", entry.job_id, error)
             else:
                 return True
-        _log.error("job %s: the worker refuses every report of it", entry.job_id)
-        return False
+        # Nothing in this one can be refused, so what refuses it is not the worker as it should be.
+        last = JobOutcome(None, "Job execution failed: the worker refused every report of it", "")
+        try:
+            self._send(entry, last, (NotOurs,))
+        except NotOurs:
+            return self._is_known(entry, last)
+        return True
 
-    def _send(self, entry: JournalEntry, outcome: JobOutcome) -> None:
+    def _send(
+        self, entry: JournalEntry, outcome: JobOutcome, final: Tuple[Type[WorkerError], ...]
+    ) -> None:
         """Send one form of the report until it is answered, or refused by repeated 500s."""
         is_last_with_result = outcome.succeeded and not outcome.console_output
         repeats_left = _REPEATS_FOR_LOSS if is_last_with_result else _REPEATS_FOR_LESS_CONSOLE
@@ -70,6 +86,10 @@ class Reporter:
             nonlocal repeats_left
             try:
                 _report(client, entry.job_id, outcome)
+            except NotOurs as error:
+                if still_ours(client, entry.job_id):
+                    raise StrangeAnswer(str(error)) from error
+                raise
             except ServerError as error:
                 if not _takes_heartbeats(client, entry.job_id, outcome):
                     raise
@@ -78,13 +98,13 @@ class Reporter:
                     raise
                 raise _RefusedBodyError(str(error)) from None
 
-        self._caller.until_answered(send, patient=True)
+        self._caller.until_answered(send, patient=True, final=final)
 
     def _is_known(self, entry: JournalEntry, outcome: JobOutcome) -> bool:
         """Look whether the report arrived though its answer did not."""
         try:
             job = self._caller.until_answered(
-                lambda client: client.job_detail(entry.job_id), patient=True
+                lambda client: client.job_detail(entry.job_id), patient=True, final=NotFound
             )
         except NotFound:
             return False

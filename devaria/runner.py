@@ -18,7 +18,7 @@ from devaria.errors import EXIT_OK, BadSetting, WorkerError
 from devaria.jobs import JobHandler
 from devaria.journal import Journal, JournalEntry
 from devaria.recovery import Recovery
-from devaria.registration import identify, register
+from devaria.registration import identify, missing_requirements, register
 from devaria.stop import StopRequest
 from devaria.wakeup import Wakeup
 
@@ -183,18 +183,3 @@ class JobRunner:
         if not self._cannot_take:
             self._cannot_take = True
             _log.error("cannot take jobs, trying on at every poll: %s", error)
-
-
-def missing_requirements(handler: Type[JobHandler]) -> List[str]:
-    """Ask a handler what keeps it from running here; one that cannot tell is not ready.
-
-    Args:
-        handler: The handler class.
-
-    Returns:
-        The reasons, empty where there are none.
-    """
-    try:
-        return handler.missing_requirements()
-    except Exception as error:  # a handler's code is anybody's
-        return [f"its missing_requirements() failed: {type(error).__name__}: {error}"]
