@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Iterator, List, Mapping, Optional, Tuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from devaria.errors import BadSetting, DirectoryLocked
 
@@ -135,10 +135,10 @@ def checked_worker_url(url: str, *, insecure: bool = False) -> str:
     """
     try:
         parts = urlsplit(url.strip())
-        port_is_right = parts.port is None or parts.port > 0
+        is_right = parts.scheme in ("http", "https") and _takes_paths(url.strip(), parts)
     except ValueError:
-        parts, port_is_right = urlsplit(""), False
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right:
+        parts, is_right = urlsplit(""), False
+    if not is_right or not parts.hostname:
         raise BadSetting(f"the worker URL {url!r} is not of the form https://host[:port]")
     if parts.scheme == "http" and not insecure and not _is_loopback(parts.hostname):
         raise BadSetting(
@@ -229,10 +229,11 @@ def _parsed(data: bytes) -> Optional[RunnerConfig]:
         config = RunnerConfig(content["runner_id"], content["runner_name"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    values = (config.runner_id, config.runner_name)
-    # A header cannot carry everything that a string can.
-    is_right = all(isinstance(v, str) and v and v.isascii() and v.isprintable() for v in values)
-    return config if is_right else None
+    runner_id, name = config.runner_id, config.runner_name
+    if not (isinstance(name, str) and name and isinstance(runner_id, str) and runner_id):
+        return None
+    # The id travels in a header, which cannot carry everything that a string can.
+    return config if runner_id.isascii() and runner_id.isprintable() else None
 
 
 def _set_aside(path: Path) -> Path:
@@ -244,6 +245,17 @@ def _set_aside(path: Path) -> Path:
             f"{path} is corrupt and cannot be set aside: {error.strerror}; remove it"
         ) from None
     return aside
+
+
+def _takes_paths(url: str, parts: SplitResult) -> bool:
+    """Tell whether paths can be put after a URL; ValueError where no request can be made of it."""
+    import requests  # here, since the settings alone need no HTTP
+
+    (parts.hostname or "").encode("idna")  # a label that is empty or too long
+    requests.Request("GET", url).prepare()
+    port_is_right = parts.port is None or parts.port > 0
+    host_is_right = "@" not in parts.netloc and not any(map(str.isspace, parts.netloc))
+    return port_is_right and host_is_right and not parts.query and not parts.fragment
 
 
 def _is_loopback(host: str) -> bool:

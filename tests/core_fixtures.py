@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 import pytest
+from hypothesis import settings
 from scripted_server import PATIENCE_SEC, Answer, Request, ScriptedServer, as_json, ok
 
 KEY = "runner-key-5f1c"
 RUNNER_ID = "0b6f7f5e-0000-4000-8000-000000000001"
+
+#: For properties: no deadline, since the machine may be busy.
+thorough = settings(deadline=None, max_examples=100)
 
 _HERE = Path(__file__).parent
 _REPOSITORY = _HERE.parent
