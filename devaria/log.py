@@ -17,7 +17,9 @@ LOG_FILES_KEPT = 5
 _FORMAT = "[%(asctime)s] %(levelname)s: %(message)s"
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
-_URL_WITH_QUERY = re.compile(r"(https?://[^\s?#'\"<>]+)\?([^\s'\"<>]+)", re.IGNORECASE)
+#: A URL to its end, its query with it: were the query looked for here, a text of many URLs without
+#: one would be read again from each of them to the end.
+_URL = re.compile(r"https?://[^\s'\"<>]+", re.IGNORECASE)
 #: What the query strings of signed URLs have in them.
 _CREDENTIAL = re.compile("sig|token|key|secret|password|credential|x-amz-|x-goog-", re.IGNORECASE)
 #: A header that an error text quotes.
@@ -37,11 +39,11 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     Returns:
         The text with `***` in their places.
     """
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
+    # The longest first: one that is the beginning of another would leave that one's end behind.
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "***")
     text = _AUTHORIZATION.sub(r"\1***", text)
-    return _URL_WITH_QUERY.sub(_without_signature, text)
+    return _URL.sub(_without_signature, text)
 
 
 def printable(text: str) -> str:
@@ -57,7 +59,8 @@ def printable(text: str) -> str:
 
 
 def _without_signature(match: "re.Match[str]") -> str:
-    return f"{match.group(1)}?***" if _CREDENTIAL.search(match.group(2)) else match.group()
+    address, _, query = match.group().partition("?")
+    return f"{address}?***" if _CREDENTIAL.search(query) else match.group()
 
 
 def _escaped(character: str) -> str:
@@ -66,7 +69,10 @@ def _escaped(character: str) -> str:
 
 
 class _SafeFormatter(logging.Formatter):
-    r"""One line a record: secrets out, control characters visible, line breaks as `\n`."""
+    r"""One line a record: secrets out, control characters visible, line breaks as `\n`.
+
+    Only a traceback has several lines, and all but the first are indented.
+    """
 
     def __init__(self, secrets: List[str]) -> None:
         super().__init__(_FORMAT, _TIME_FORMAT)
@@ -74,8 +80,8 @@ class _SafeFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = printable(redacted(super().format(record), self._secrets))
-        # A stranger's line break must not forge a log line; only our own tracebacks have several.
-        return text if record.exc_info else text.replace("\n", "\\n")
+        # A stranger's line break must not forge a log line.
+        return text.replace("\n", "\n    " if record.exc_info else "\\n")
 
 
 class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg] # not subscriptable in 3.8
