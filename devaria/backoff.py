@@ -1,5 +1,6 @@
 """How long to wait before the next try: exponential, capped, with full jitter."""
 
+import math
 import random
 from typing import Callable, Optional
 
@@ -44,7 +45,7 @@ class Backoff:
         """
         wait = max(self._base_sec / 2, self._draw() * self._cap_sec)
         self._cap_sec = min(self._cap_sec * 2, self._max_sec)
-        if server_wish_sec is None:
+        if server_wish_sec is None or math.isnan(server_wish_sec):
             return wait
         return min(max(server_wish_sec, 0.0), MAX_SERVER_WISH_SEC) + self._draw()
 
