@@ -22,7 +22,8 @@ def shortened(text: str, max_bytes: int, head_bytes: int = HEAD_BYTES) -> str:
     Returns:
         The text, or its head and tail with a line between that says how much was left out.
     """
-    data = text.encode("utf-8", "replace")
+    # Half a surrogate pair counts 3 bytes, as the U+FFFD does that the worker makes of it.
+    data = text.encode("utf-8", "surrogatepass")
     if len(data) <= max_bytes:
         return text
     head = data[: min(head_bytes, max_bytes // 2)]
