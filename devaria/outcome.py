@@ -109,7 +109,7 @@ def _ready(value: Any, path: str, parents: List[int]) -> Any:
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
-        return int(value)
+        return _ready_int(value, path)
     if isinstance(value, float):
         if not math.isfinite(value):
             name = "NaN" if math.isnan(value) else "infinity"
@@ -123,6 +123,16 @@ def _ready(value: Any, path: str, parents: List[int]) -> Any:
         inner = [*parents, id(value)]
         return [_ready(item, f"{path}[{index}]", inner) for index, item in enumerate(value)]
     return _ready(_from_numpy(value, path), path, parents)
+
+
+def _ready_int(value: int, path: str) -> int:
+    try:
+        float(value)
+    except OverflowError:
+        raise NotJsonError(
+            f"{path} is an integer beyond 1.8e308, which no JSON number at the worker can be"
+        ) from None
+    return int(value)
 
 
 def _ready_dict(value: Dict[Any, Any], path: str, parents: List[int]) -> Dict[str, Any]:
