@@ -1,0 +1,129 @@
+"""Measures what an idle runner and an idle local worker cost: requests, connections, CPU, memory.
+
+    python tests/bench/idle.py [--minutes 10]
+
+Both run as processes of their own, as an operator would start them; between them is a relay on
+loopback that counts. The figures are those of the time after start-up.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import selectors
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Dict, Iterator, Tuple
+
+import psutil
+
+POLL = b"GET /api/runner/jobs/available"
+
+
+class Relay:
+    """Passes TCP connections on to another port, and counts them and the polls in them."""
+
+    def __init__(self, port: int) -> None:
+        self.connections = 0
+        self.polls = 0
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            self.connections += 1
+            threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+            selector = selectors.DefaultSelector()
+            selector.register(client, selectors.EVENT_READ, server)
+            selector.register(server, selectors.EVENT_READ, client)
+            while True:
+                for key, _ in selector.select():
+                    data = key.fileobj.recv(65536)
+                    if not data:
+                        return
+                    self.polls += data.count(POLL)
+                    key.data.sendall(data)
+
+
+@contextlib.contextmanager
+def running(command: str, output: Path, env: Dict[str, str]) -> Iterator[psutil.Process]:
+    """Keep a devaria command going, its output in a file; end it with SIGTERM."""
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "devaria", *command.split()],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=env,
+            cwd=output.parent,
+        )
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(path: Path, text: str) -> None:
+    """Wait until a file holds a text; 30 s at most."""
+    deadline = time.monotonic() + 30
+    while not path.exists() or text not in path.read_text(encoding="utf-8"):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"no {text!r} in {path}")
+        time.sleep(0.05)
+
+
+def cpu_sec(process: psutil.Process) -> float:
+    """User and system time of a process so far, in seconds."""
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def measure(minutes: float, folder: Path) -> None:
+    """Run both for some minutes, and print the figures."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("DEVARIA_")}
+    with running("worker --port 0", folder / "worker.out", env) as worker:
+        wait_for(folder / "worker.out", "Serving on")
+        exports = dict(re.findall(r"export (\w+)=(\S+)", (folder / "worker.out").read_text()))
+        relay = Relay(int(exports["DEVARIA_WORKER_URL"].rpartition(":")[2]))
+        env.update(exports, DEVARIA_WORKER_URL=f"http://127.0.0.1:{relay.port}")
+        with running("runner", folder / "runner.out", env) as runner:
+            wait_for(folder / "runner.out", "Polling every")
+            figures(minutes, relay, (runner, worker), folder / "devaria_runner.log")
+
+
+def figures(
+    minutes: float, relay: Relay, processes: Tuple[psutil.Process, psutil.Process], log: Path
+) -> None:
+    """Watch for some minutes, and print what was seen."""
+    runner, worker = processes
+    time.sleep(2)  # start-up ends with the first poll
+    polls, connections = relay.polls, relay.connections
+    cpu = [cpu_sec(each) for each in processes]
+    lines = len(log.read_text(encoding="utf-8").splitlines())
+    time.sleep(minutes * 60)
+    print(f"minutes                 {minutes:g}")
+    print(f"polls                   {relay.polls - polls}")
+    print(f"TCP connections         {relay.connections - connections}")
+    print(f"CPU of the runner       {cpu_sec(runner) - cpu[0]:.2f} s")
+    print(f"CPU of the worker       {cpu_sec(worker) - cpu[1]:.2f} s")
+    print(f"memory of the runner    {runner.memory_info().rss / 1e6:.1f} MB")
+    print(f"threads of the runner   {runner.num_threads()}")
+    print(f"lines logged            {len(log.read_text(encoding='utf-8').splitlines()) - lines}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    with tempfile.TemporaryDirectory() as name:
+        measure(parser.parse_args().minutes, Path(name))
