@@ -91,6 +91,8 @@ class Caller:
         started = time.monotonic()
         threading.Thread(target=work, name="request", daemon=True).start()
         while not results and not errors:
+            if patient:
+                self._stop.say_once()
             unwanted_since = self._stop.since(patient=patient)
             if unwanted_since is None:
                 self._wakeup.wait(_LONG_SEC)
@@ -162,6 +164,8 @@ class Caller:
         """
         end = time.monotonic() + seconds
         while True:
+            if patient:
+                self._stop.say_once()
             if self._stop.since(patient=patient) is not None:
                 raise AbandonedError
             left = end - time.monotonic()

@@ -159,6 +159,7 @@ class Dispatcher:
         def why() -> Optional[str]:
             if heartbeat.lost:
                 return "it is not this runner's any more"
+            self._stop.say_once()
             if self._stop.wants_job_end:
                 return f"the operator of the runner stopped it ({self._stop.signal_name})"
             return None

@@ -4,12 +4,14 @@ import os
 import queue
 import signal
 import sqlite3
+import sys
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Dict, Optional, Type
 
 from devaria.client import WorkerClient
 from devaria.config import RunnerSettings, directory_lock, prepare_directory
 from devaria.errors import BadSetting
+from devaria.jobs import JobHandler
 from devaria.jobs.loading import load_handlers
 from devaria.log import set_up_logging
 from devaria.runner import JobRunner
@@ -40,7 +42,26 @@ def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
         set_up_logging(settings.directory, verbose=verbose, secrets=settings.secrets)
         stop.listen()
         client = WorkerClient(settings.worker_url, settings.api_key)
-        return JobRunner(settings, client, load_handlers(settings.handlers), wakeup, stop).run()
+        try:
+            return JobRunner(settings, client, _handlers(settings), wakeup, stop).run()
+        finally:
+            _leave_closed_streams()
+
+
+def _handlers(settings: RunnerSettings) -> Dict[str, Type[JobHandler]]:
+    try:
+        return load_handlers(settings.handlers)
+    except Exception as error:  # importing a handler's module runs anybody's code
+        raise BadSetting(f"cannot load --handlers: {type(error).__name__}: {error}") from None
+
+
+def _leave_closed_streams() -> None:
+    """Let no terminal that was closed meanwhile turn a good end into Python's exit code 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def memory_bound_bytes(gigabytes: Optional[float]) -> float:

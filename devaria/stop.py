@@ -1,5 +1,6 @@
 """How an operator ends a runner: signals, as flags."""
 
+import logging
 import os
 import signal
 import sys
@@ -12,6 +13,8 @@ from devaria.wakeup import Wakeup
 #: Two signals within this time are one wish: a terminal's Ctrl-C and a service manager's SIGTERM
 #: may both arrive.
 _SAME_WISH_SEC = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class StopRequest:
@@ -29,6 +32,7 @@ class StopRequest:
         self.signal_number: Optional[int] = None
         self._wakeup = wakeup
         self._asked_at: List[float] = []
+        self._is_said = False
 
     @property
     def wants_end(self) -> bool:
@@ -51,6 +55,12 @@ class StopRequest:
         """
         asked = self._asked_at[1:] if patient else self._asked_at
         return asked[0] if asked else None
+
+    def say_once(self) -> None:
+        """Log that the first signal has arrived; from the main thread, as a handler must not."""
+        if self.wants_end and not self._is_said:
+            self._is_said = True
+            _log.info("%s: finishing the job in hand; a second one ends it", self.signal_name)
 
     def listen(self) -> None:
         """Take SIGINT, SIGTERM, and SIGHUP unless it is ignored, as it is under nohup."""

@@ -80,6 +80,17 @@ def test_404_or_500_at_start(lab, route, fault):
     runner.check_sanity()
 
 
+@pytest.mark.parametrize(
+    "option", ["x=no_such_module:X", "x=misbehaviour:NoSuchClass", "good=", "hello_world=a:B"]
+)
+def test_handlers_that_cannot_be_loaded(lab, option):
+    """An option that names no handler ends the start with a text, not a traceback."""
+    runner = lab.runner("--handlers", option)
+    assert runner.wait() == 7
+    assert "cannot load --handlers" in runner.output()
+    runner.check_sanity()
+
+
 def test_unknown_id_at_start(lab):
     """A runner id that the worker does not know is replaced, with no file to be deleted by hand."""
     lab.directory.mkdir()
