@@ -1,6 +1,7 @@
 """Submitting a job and waiting for its end, as `devaria submit` and the demo do."""
 
 import json
+import math
 import time
 from itertools import chain, repeat
 from pathlib import Path
@@ -88,7 +89,7 @@ def _parsed_object(text: str) -> Dict[str, Any]:
             reason = getattr(error, "strerror", None) or error
             raise JobInputError(f"cannot read the parameters in {where}: {reason}") from None
     try:
-        params = json.loads(text, parse_constant=_refuse_constant)
+        params = _parsed_json(text)
     except (ValueError, RecursionError) as error:
         raise JobInputError(f"{where} is not JSON: {error}") from None
     if not isinstance(params, dict):
@@ -98,9 +99,20 @@ def _parsed_object(text: str) -> Dict[str, Any]:
 
 def _json_or_text(value: str) -> Any:
     try:
-        return json.loads(value, parse_constant=_refuse_constant)
+        return _parsed_json(value)
     except (ValueError, RecursionError):
         return value
+
+
+def _parsed_json(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits} is beyond the numbers that JSON readers have")
+    return number
 
 
 def _refuse_constant(name: str) -> Any:
