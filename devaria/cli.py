@@ -1,6 +1,7 @@
 """The `devaria` command: parses, calls, prints, exits. What it calls is imported when called."""
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Optional, Tuple
 import click
 
 from devaria import __version__
-from devaria.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, DevariaError, MissingKey
+from devaria.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    BadSetting,
+    DevariaError,
+    MissingKey,
+)
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -26,11 +34,25 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except DevariaError as error:
-            click.echo(f"Error: {error}", err=True)
+            from devaria.log import printable  # a worker's text may be in it
+
+            click.echo(f"Error: {printable(str(error))}", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("Interrupted", err=True)
             ctx.exit(EXIT_INTERRUPTED)
+
+
+class _Amount(click.FloatRange):
+    """A number within a range; NaN, which compares with no bound, is in none."""
+
+    def convert(
+        self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]
+    ) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
 
 
 def _examples(*lines: str) -> str:
@@ -87,7 +109,7 @@ def main() -> None:
     "--poll-interval",
     envvar="DEVARIA_POLL_INTERVAL",
     show_envvar=True,
-    type=click.FloatRange(min=0.1, max=86_400),
+    type=_Amount(min=0.1, max=86_400),
     default=30.0,
     show_default=True,
     metavar="SEC",
@@ -112,7 +134,7 @@ def main() -> None:
     "--job-timeout",
     envvar="DEVARIA_JOB_TIMEOUT",
     show_envvar=True,
-    type=click.FloatRange(min=1),
+    type=_Amount(min=1),
     default=21_600.0,
     show_default=True,
     metavar="SEC",
@@ -122,7 +144,7 @@ def main() -> None:
     "--max-job-memory",
     envvar="DEVARIA_MAX_JOB_MEMORY",
     show_envvar=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Amount(min=0, min_open=True),
     metavar="GB",
     help="Memory of a job and all that it starts. [default: 90 % of the machine's]",
 )
@@ -289,6 +311,8 @@ def _key(variable: str) -> str:
     key = os.environ.get(variable, "").strip()
     if not key:
         raise MissingKey(variable)
+    if not (key.isascii() and key.isprintable()):
+        raise BadSetting(f"{variable} holds characters that no key has; set it anew")
     return key
 
 
