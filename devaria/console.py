@@ -1,13 +1,16 @@
 """A job's console: all that the job prints, bounded by keeping the head and the tail."""
 
 import contextlib
+import os
 import threading
 from io import FileIO
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 HEAD_BYTES = 64_000
 TAIL_BYTES = 900_000
+
+_MAX_BEGUN_LINE_BYTES = 8_000
 
 
 def shortened(text: str, max_bytes: int, head_bytes: int = HEAD_BYTES) -> str:
@@ -40,16 +43,22 @@ class Console:
         self._tail = bytearray()
         self._left_out_bytes = 0
         self._file: Optional[FileIO] = None
+        self._clean: Callable[[str], str] = str
+        self._begun_line = b""
 
-    def keep_in(self, path: Path) -> None:
+    def keep_in(self, path: Path, clean: Callable[[str], str] = str) -> None:
         """Keep the console in a file, too, for the case that this process dies.
 
         Args:
-            path: The file. Where it cannot be written, the console is in memory only.
+            path: The file, readable for its owner only. Where it cannot be written, the console
+                is in memory only.
+            clean: Cuts out of whole lines what must not be kept on disk.
         """
         with self._lock, contextlib.suppress(OSError):
-            self._file = FileIO(path, "w")
-            self._file.write(self._head + self._tail)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            self._file = FileIO(os.open(path, flags, 0o600), "w")
+            self._clean = clean
+            self._keep(bytes(self._head + self._tail))
 
     def close(self) -> None:
         """Close the file."""
@@ -72,9 +81,9 @@ class Console:
             if len(self._tail) > 2 * TAIL_BYTES:
                 self._trim()
                 self._rewrite_file()
-            elif self._file is not None:
+            else:
                 with contextlib.suppress(OSError):
-                    self._file.write(data)
+                    self._keep(data)
 
     def text(self) -> str:
         """Read the console so far.
@@ -98,9 +107,20 @@ class Console:
         with contextlib.suppress(OSError):
             self._file.seek(0)
             self._file.truncate()
-            self._file.write(
-                _joined(bytes(self._head), bytes(self._tail), self._left_out_bytes).encode()
-            )
+            self._begun_line = b""
+            text = _joined(bytes(self._head), bytes(self._tail), self._left_out_bytes)
+            self._keep(text.encode("utf-8"))
+
+    def _keep(self, data: bytes) -> None:
+        """Add to the file what makes whole lines, so that nothing to cut out is itself cut."""
+        if self._file is None:
+            return
+        self._begun_line += data
+        end = 1 + max(self._begun_line.rfind(b"\n"), self._begun_line.rfind(b"\r"))
+        if len(self._begun_line) - end > _MAX_BEGUN_LINE_BYTES:
+            end = len(self._begun_line)
+        lines, self._begun_line = self._begun_line[:end], self._begun_line[end:]
+        self._file.write(self._clean(lines.decode("utf-8", "replace")).encode("utf-8"))
 
 
 def _joined(head: bytes, tail: bytes, left_out_bytes: int) -> str:

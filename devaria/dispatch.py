@@ -86,7 +86,7 @@ class Dispatcher:
         """
         process = self._process_for_job()
         entry = self._keep(entry.started())
-        process.console.keep_in(self._journal.console_path(entry.job_id))
+        process.console.keep_in(self._journal.console_path(entry.job_id), self._redacted)
         heartbeat = self._start_heartbeat(entry, process.console.text)
         try:
             outcome = self._clean(self._execute(entry, input_params, process, heartbeat))
@@ -96,6 +96,7 @@ class Dispatcher:
                 self._report(self._keep(entry.ended(outcome)))
         finally:
             self._end_heartbeat(heartbeat)
+            process.console.close()
 
     def report(self, entry: JournalEntry) -> None:
         """Report a job that has ended already.
@@ -171,9 +172,12 @@ class Dispatcher:
         message = outcome.error_message
         return replace(
             outcome,
-            error_message=None if message is None else redacted(message, self._settings.secrets),
-            console_output=redacted(outcome.console_output, self._settings.secrets),
+            error_message=None if message is None else self._redacted(message),
+            console_output=self._redacted(outcome.console_output),
         )
+
+    def _redacted(self, text: str) -> str:
+        return redacted(text, self._settings.secrets)
 
     def _keep(self, entry: JournalEntry) -> JournalEntry:
         """Write the entry down; if that fails, the job goes on from memory."""
@@ -213,13 +217,8 @@ class Dispatcher:
         client = self._heartbeat_client or self._caller.client.another()
         client.runner_id = entry.runner_id
         self._heartbeat_client = client
-        secrets = self._settings.secrets
         heartbeat = Heartbeat(
-            client,
-            entry.job_id,
-            console,
-            on_lost=self._wakeup.notify,
-            clean=lambda text: redacted(text, secrets),
+            client, entry.job_id, console, on_lost=self._wakeup.notify, clean=self._redacted
         )
         heartbeat.start()
         return heartbeat

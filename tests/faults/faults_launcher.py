@@ -4,7 +4,7 @@ Everything comes by environment variables:
 
 - `FAULTS_CONSTANTS`: a JSON object of `module.NAME` and value, such as
   `{"devaria.heartbeat.INTERVAL_SEC": 0.5}`; default values that were taken from such a constant
-  change with it.
+  change with it. `module:function.parameter` names a default value that has no constant.
 - `FAULTS_CRASH_AT`: `<point> <n>`: the process kills itself (SIGKILL) when it comes by that point
   for the nth time. `CRASH_POINTS` lists them.
 - `FAULTS_CLOCK_JUMP_SEC`: the wall clock leaps by so much at every look at it, to and fro.
@@ -37,7 +37,10 @@ CRASH_POINTS = tuple(
 def main():
     """Patch what is asked for, and become the command."""
     for path, value in json.loads(os.environ.get("FAULTS_CONSTANTS", "{}")).items():
-        _set_constant(path, value)
+        if ":" in path:
+            _set_default(path, value)
+        else:
+            _set_constant(path, value)
     if "FAULTS_CRASH_AT" in os.environ:
         point, _, nth = os.environ["FAULTS_CRASH_AT"].rpartition(" ")
         _switch_on_crash(point, int(nth))
@@ -59,6 +62,17 @@ def _set_constant(path, value):
         for key, each in (function.__kwdefaults__ or {}).items():
             if each is old:
                 function.__kwdefaults__[key] = value
+
+
+def _set_default(path, value):
+    module_name, _, inner = path.partition(":")
+    *names, parameter = inner.split(".")
+    function = importlib.import_module(module_name)
+    for name in names:
+        function = getattr(function, name)
+    with_default = list(inspect.signature(function).parameters)[-len(function.__defaults__) :]
+    at = with_default.index(parameter)
+    function.__defaults__ = (*function.__defaults__[:at], value, *function.__defaults__[at + 1 :])
 
 
 def _functions(module):

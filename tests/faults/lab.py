@@ -142,10 +142,12 @@ class Lab:
         self.worker.start()
         self.proxy = FaultProxy(self.worker.url).__enter__()
         self.client = WorkerClient(self.worker.url, self.worker.keys.submit)
-        names = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+        names = ("PATH", "HOME", "LANG", "VIRTUAL_ENV")
         self.environ = {name: os.environ[name] for name in names if name in os.environ}
         path = [str(HERE), os.environ.get("PYTHONPATH", "")]
         self.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+        # A killed runner cannot remove its jobs' scratch files; they go with the test's.
+        self.environ["TMPDIR"] = str(self.tmp_path)
         self.environ["DEVARIA_RUNNER_API_KEY"] = self.worker.keys.runner
         return self
 

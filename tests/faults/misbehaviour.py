@@ -38,6 +38,16 @@ class Waits(JobHandler):
         return {"waited": True}
 
 
+class Naps(JobHandler):
+    """Works for `seconds`."""
+
+    def execute(self, input_params, heartbeat_callback):
+        """Run."""
+        print("napping", flush=True)
+        time.sleep(input_params["seconds"])
+        return {"napped": input_params["n"]}
+
+
 class Raises(JobHandler):
     """Prints, and raises what its parameter `what` names."""
 
@@ -160,7 +170,7 @@ class Leaks(JobHandler):
         raise RuntimeError(f"cannot read {input_params['url']} with {input_params['key']}\x1b[2J")
 
 
-_CLASSES = (Good, Waits, Raises, Dies, Returns, Floods, HoldsGil, Grandchild, Leaks)
+_CLASSES = (Good, Waits, Naps, Raises, Dies, Returns, Floods, HoldsGil, Grandchild, Leaks)
 
 #: For `devaria runner --handlers`.
 OPTION = ",".join(f"{each.__name__.lower()}={__name__}:{each.__name__}" for each in _CLASSES)

@@ -1,0 +1,87 @@
+"""Jobs that stop being a runner's: it stops them too, and reports nothing."""
+
+import contextlib
+
+import pytest
+from lab import QUICK_HEARTBEATS, is_running, until
+from test_fault_table import delete
+from test_recovery import database_name, sqlite3
+
+
+def set_columns(lab, job_id, **columns):
+    """Change a job behind everybody's back, as the worker's own routines might."""
+    names = ", ".join(f"{name} = ?" for name in columns)
+    with contextlib.closing(sqlite3.connect(lab.tmp_path / "worker" / database_name(lab))) as db:
+        db.execute(f"UPDATE jobs SET {names} WHERE job_id = ?", (*columns.values(), job_id))
+        db.commit()
+
+
+def completed_by_another(lab, job_id):
+    """Complete a job under the runner's id, as a copy of its directory elsewhere might."""
+    with contextlib.closing(lab.runner_client()) as client:
+        client.complete(job_id, {"by": "another"}, "")
+
+
+def failed_by_the_worker(lab, job_id):
+    """Fail a job as the worker's routine for stale jobs would."""
+    set_columns(lab, job_id, status="failed", error_message="no heartbeat")
+
+
+def claimed_by_another(lab, job_id):
+    """Give a job to another runner."""
+    with contextlib.closing(lab.runner_client("none")) as client:
+        rival = client.register("rival", ["waits"])
+    set_columns(lab, job_id, claimed_by=rival)
+
+
+LOSSES = [delete, completed_by_another, failed_by_the_worker, claimed_by_another]
+
+
+@pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
+def test_lost_while_running(lab, lose):
+    """A job lost while it runs is stopped; nothing is reported, the log says so, all goes on."""
+    job = lab.submit_waiting()
+    runner = lab.runner(constants=QUICK_HEARTBEATS)
+    job.wait_for_start()
+    lose(lab, job.job_id)
+    before = lab.job(job.job_id)
+    runner.wait_for(f"Job {job.job_id} is not this runner's any more")
+    until(lambda: not is_running(job.pids[0]), "the end of the job process")
+    assert lab.ended(lab.submit("good")).status == "completed"
+    after = lab.job(job.job_id)
+    assert (after and (after.status, after.output_data, after.error)) == (
+        before and (before.status, before.output_data, before.error)
+    )
+    assert all(e.job_id != job.job_id for e in lab.proxy.passed("error"))
+    until(lambda: not lab.journal(), "an empty journal")
+    runner.end()
+
+
+@pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
+def test_lost_before_the_report(lab, lose):
+    """A job lost between two heartbeats costs its report one refusal, and the runner nothing."""
+    job = lab.submit_waiting()
+    runner = lab.runner()
+    job.wait_for_start()
+    lose(lab, job.job_id)
+    job.let_go()
+    runner.wait_for(f"Job {job.job_id} is not this runner's any more")
+    assert len(lab.proxy.passed("complete")) == 1
+    assert not lab.proxy.passed("error")
+    until(lambda: not lab.journal(), "an empty journal")
+    runner.end()
+
+
+def test_a_refused_heartbeat_is_looked_into(lab):
+    """A heartbeat that is refused though the job is still the runner's stops nothing."""
+    from fault_proxy import answered
+
+    refusal = {"success": False, "message": "Job not found or not claimed by this runner"}
+    rule = lab.proxy.on("heartbeat", answered(400, refusal), times=2)
+    job = lab.submit_waiting()
+    runner = lab.runner(constants=QUICK_HEARTBEATS)
+    until(lambda: len(lab.proxy.passed("heartbeat")) >= 4, "later heartbeats")
+    assert rule.hits == 2
+    job.let_go()
+    assert lab.ended(job.job_id).status == "completed"
+    runner.end()
