@@ -57,7 +57,7 @@ class Recovery:
 
         Raises:
             AbandonedError: The operator ends the runner first.
-            OSError: A job process cannot be started.
+            BadSetting: The journal cannot be read.
         """
         entries, set_aside = self._journal.entries()
         for path in set_aside:

@@ -158,8 +158,7 @@ class Campaign:
         self._expected[job_id] = {"kind": kind, **expected}
 
     def _start(self, **settings):
-        runner = self._lab.runner("--poll-interval", "0.1", constants=CONSTANTS, **settings)
-        return runner
+        return self._lab.runner("--poll-interval", "0.1", constants=CONSTANTS, **settings)
 
     def _killed_at_random(self):
         runner = self._start()

@@ -25,6 +25,14 @@ class Good(JobHandler):
         return {"twice": 2 * input_params["n"]}
 
 
+class Echoes(JobHandler):
+    """Returns its parameter `value`."""
+
+    def execute(self, input_params, heartbeat_callback):
+        """Run."""
+        return {"value": input_params["value"]}
+
+
 class Waits(JobHandler):
     """Runs until a file is there; each start adds a line with its process id to another file."""
 
@@ -170,7 +178,7 @@ class Leaks(JobHandler):
         raise RuntimeError(f"cannot read {input_params['url']} with {input_params['key']}\x1b[2J")
 
 
-_CLASSES = (Good, Waits, Naps, Raises, Dies, Returns, Floods, HoldsGil, Grandchild, Leaks)
+_CLASSES = (Good, Echoes, Waits, Naps, Raises, Dies, Returns, Floods, HoldsGil, Grandchild, Leaks)
 
 #: For `devaria runner --handlers`.
 OPTION = ",".join(f"{each.__name__.lower()}={__name__}:{each.__name__}" for each in _CLASSES)

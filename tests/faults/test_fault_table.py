@@ -315,6 +315,17 @@ def test_complete_answer_lost(lab, fault):
     assert "reported as completed" in runner.output()
 
 
+def test_complete_answer_lost_with_odd_values(lab):
+    """A result is known again as JavaScript keeps it: numbers in its form, any text."""
+    lab.proxy.on("complete", cut_after, times=1)
+    value = [-0.0, 1.0, 1e22, 1e-7, 0.1, 2**53, "\u2028 \x00 \U0001f9e0 é", {"b": 1, "a": {}}]
+    job_id = lab.submit("echoes", value=value)
+    runner = lab.runner()
+    assert lab.ended(job_id).status == "completed"
+    runner.wait_for("reported as completed")
+    runner.end()
+
+
 def test_error_answer_lost(lab):
     """An error that arrived though its answer did not is known to have arrived."""
     lab.proxy.on("error", cut_after, times=1)
@@ -336,6 +347,20 @@ def test_refused_over_the_end_of_a_job(lab):
     assert [entry["state"] for entry in lab.journal()] == ["done"]
     lab.proxy.accept()
     assert lab.ended(job.job_id).output_data == {"waited": True}
+    runner.end()
+
+
+def test_heartbeats_go_on_while_a_report_is_owed(lab):
+    """While a report is owed its job's heartbeats go on, and no other job is claimed."""
+    rule = lab.proxy.on("complete", server_error)
+    jobs = [lab.submit("good") for _ in range(2)]
+    runner = lab.runner(constants=QUICK_HEARTBEATS)
+    until(lambda: rule.hits, "a report")
+    beats = len(lab.proxy.passed("heartbeat"))
+    until(lambda: len(lab.proxy.passed("heartbeat")) >= beats + 4, "heartbeats")
+    assert [e.job_id for e in lab.proxy.passed("claim")] == jobs[:1]
+    rule.lift()
+    assert [lab.ended(job_id).status for job_id in jobs] == ["completed"] * 2
     runner.end()
 
 

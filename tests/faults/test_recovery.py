@@ -2,13 +2,15 @@
 
 import contextlib
 import json
+import os
 import resource
+import signal
 import sqlite3
 import sys
 import time
 
 import pytest
-from fault_proxy import ANY, cut_before
+from fault_proxy import ANY, cut_before, rate_limited
 from lab import QUICK_HEARTBEATS, is_running, until
 
 # --- killed in each state --------------------------------------------------------------------
@@ -309,15 +311,56 @@ def test_clock_jumps(lab):
     constants = {**QUICK_HEARTBEATS, "devaria.caller.UNAUTHORIZED_WAIT_SEC": 1}
     environ = {"FAULTS_CLOCK_JUMP_SEC": "1000000"}
     lab.proxy.on(ANY, cut_before, skip=2, times=2)  # so that there are waits
+    lab.proxy.on("available", rate_limited(1.5), times=1)
     job = lab.submit_waiting()
     runner = lab.runner("--job-timeout", "30", constants=constants, environ=environ)
     job.wait_for_start()
     started = time.monotonic()
     until(lambda: len(lab.proxy.passed("heartbeat")) >= 5, "heartbeats")
     assert 0.8 < time.monotonic() - started < 6
+    limited, following = lab.proxy.passed("available")[:2]
+    # The worker's own clock tells how long it wants to be left alone, in whole seconds.
+    assert 0.4 < following.at - limited.at < 5
     job.let_go()
     assert lab.ended(job.job_id).status == "completed"
     polls = len(lab.proxy.passed("available"))
     time.sleep(1)
     assert 2 <= len(lab.proxy.passed("available")) - polls <= 8
     runner.end()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP")
+def test_machine_that_slept(lab):
+    """Polls and heartbeats resume by themselves after a sleep, with no burst of missed ones."""
+    job = lab.submit_waiting()
+    runner = lab.runner(constants=QUICK_HEARTBEATS)
+    until(lambda: lab.proxy.passed("heartbeat"), "a heartbeat")
+    runner.signal(signal.SIGSTOP)
+    time.sleep(3)
+    before = len(lab.proxy.passed("heartbeat"))
+    runner.signal(signal.SIGCONT)
+    until(lambda: len(lab.proxy.passed("heartbeat")) >= before + 4, "heartbeats")
+    times = [e.at for e in lab.proxy.passed("heartbeat")][before:]
+    assert min(late - early for early, late in zip(times, times[1:])) > 0.2
+    job.let_go()
+    assert lab.ended(job.job_id).status == "completed"
+    polls = len(lab.proxy.passed("available"))
+    until(lambda: len(lab.proxy.passed("available")) > polls, "a poll")
+    runner.end()
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="nothing is forbidden to root"
+)
+def test_journal_cannot_be_read(lab):
+    """A journal that cannot be read ends the start with a text that names it."""
+    job = lab.submit_waiting()
+    runner = lab.runner()
+    job.wait_for_start()
+    runner.kill()
+    entry = lab.directory / ".devaria_jobs" / job.job_id / "entry.json"
+    entry.chmod(0)
+    second = lab.runner()
+    assert second.wait() == 7
+    assert "cannot read the journal" in second.output()
+    second.check_sanity()
