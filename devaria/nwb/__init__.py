@@ -4,6 +4,7 @@ A submitted URL and the file behind it come from a stranger: every module here t
 This package imports nothing of the runner, and the runner's job handler imports it late, because
 it needs h5py, numpy and figpack, which are optional.
 
+    limits        how much is read at most, set by the operator
     http_range    byte ranges of one file over HTTP, every answer verified
     urls, retry, http_faults  what that needs: which URLs may be fetched, what is tried again
     file_kind     what a file is that is not HDF5

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from devaria.nwb.errors import InvalidInputError, NwbError, printable
 from devaria.nwb.hdf5_guard import NotInFileError, find_units_tables, follow, safe_dataset
+from devaria.nwb.limits import ReadLimits
 
 #: Bytes read at once; h5py holds its lock meanwhile, so other threads wait for milliseconds.
 _SLAB_BYTES = 4 * 1024 * 1024
@@ -23,24 +24,8 @@ _FLOAT32_SECONDS_END = 2.0**24
 
 _MAX_ID_CHARACTERS = 200
 
+#: Takes bytes done and bytes in all.
 ReadProgress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class TableLimits:
-    """What is read at most; beyond it a clear error stands, before memory is taken.
-
-    Attributes:
-        max_spikes: Spike times in the table.
-        max_rows: Rows of the table, with or without spikes.
-        max_units: Units with spikes; figpack numbers them in 16 bits.
-        max_span_sec: From the first spike to the last. Longer ones are sample numbers.
-    """
-
-    max_spikes: int = 200_000_000
-    max_rows: int = 1_000_000
-    max_units: int = 65_536
-    max_span_sec: float = 30 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +56,7 @@ def read_units_table(
     units_path: str,
     *,
     file_bytes: int,
-    limits: Optional[TableLimits] = None,
+    limits: Optional[ReadLimits] = None,
     progress: Optional[ReadProgress] = None,
 ) -> UnitsTable:
     """Read the spike trains of one units table.
@@ -81,7 +66,11 @@ def read_units_table(
         units_path: Where the table is, such as ``/units``.
         file_bytes: Length of the file, against which declared sizes are checked.
         limits: How much is read at most.
-        progress: Is called with the spikes read so far and those to read.
+        progress: Is called as ``progress(done_bytes, total_bytes)`` by the calling thread: bytes
+            of the file, as they are stored there, that hold spike times. ``total_bytes`` is 1 or
+            more and stays the same; ``done_bytes`` starts at 0, never goes down, and is
+            ``total_bytes`` once all are read. Many calls may come within a second, none for
+            minutes while a server fails; what it raises ends the reading.
 
     Returns:
         The units with spikes. NaN and infinite times are left out and counted.
@@ -90,7 +79,7 @@ def read_units_table(
         InvalidInputError: ``units_path`` names no units table of this file.
         NwbError: The table is broken, hostile, too large, or has no spikes.
     """
-    limits = limits or TableLimits()
+    limits = limits or ReadLimits()
     group = _units_group(file, units_path)
     times = _numeric(group, "spike_times", "iuf", file_bytes)
     stops = _read_stops(group, times.shape[0], file_bytes, limits)
@@ -149,7 +138,7 @@ def _numeric(group: h5py.Group, name: str, kinds: str, file_bytes: int) -> h5py.
 
 
 def _read_stops(
-    group: h5py.Group, num_times: int, file_bytes: int, limits: TableLimits
+    group: h5py.Group, num_times: int, file_bytes: int, limits: ReadLimits
 ) -> "npt.NDArray[np.int64]":
     index = _numeric(group, "spike_times_index", "iu", file_bytes)
     if index.shape[0] > limits.max_rows:
@@ -173,6 +162,8 @@ def _read_times(
     values = np.empty(num_spikes, dtype=np.float32)
     first, last = math.inf, -math.inf
     step = _slab_length(dataset)
+    total_bytes = max(1, int(dataset.id.get_storage_size()))
+    progress(0, total_bytes)
     for start in range(0, num_spikes, step):
         stop = min(start + step, num_spikes)
         slab = dataset[start:stop]
@@ -181,7 +172,7 @@ def _read_times(
             values[start:stop] = slab
             low, high = _finite_range(slab, values[start:stop])
         first, last = min(first, low), max(last, high)
-        progress(stop, num_spikes)
+        progress(total_bytes * stop // num_spikes, total_bytes)
     return values, first, last
 
 
@@ -209,7 +200,7 @@ def _without_non_finite(
     return values[finite], kept_before[stops]
 
 
-def _refuse_odd_times(first: float, last: float, limits: TableLimits) -> None:
+def _refuse_odd_times(first: float, last: float, limits: ReadLimits) -> None:
     if last - first > limits.max_span_sec:
         raise NwbError(
             f"the spike times span {(last - first) / 86_400:,.1f} days: they are probably sample "
