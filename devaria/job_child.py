@@ -20,13 +20,21 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, List, Optional, Tuple
 
+from devaria.console import HEAD_BYTES, TAIL_BYTES, shortened
 from devaria.outcome import NotJsonError, json_ready, too_big
 
 #: Progress goes to the runner at most this often, in seconds; the newest one always arrives.
 _PROGRESS_GAP_SEC = 0.25
 
-#: A console that a handler passes itself is cut by the runner; this only bounds the pipe.
-_MAX_OWN_CONSOLE_CHARACTERS = 2_000_000
+#: Bounds of what goes through the pipe, in bytes of UTF-8. Its lines are bounded too: one that is
+#: too long would be lost, and the job's outcome with it. Console and traceback together are no
+#: longer than the worker takes.
+_MAX_OWN_CONSOLE_BYTES = HEAD_BYTES + TAIL_BYTES
+_MAX_ERROR_BYTES = 10_000
+_MAX_TRACEBACK_BYTES = 20_000
+
+#: The frames between here and the handler's code, which tell its developer nothing.
+_OWN_FRAMES = 2
 
 #: prctl(2): have a signal sent to this process when its parent dies.
 _PR_SET_PDEATHSIG = 1
@@ -94,10 +102,7 @@ class _Progress:
         self._after_gap()
 
     def _send(self, news: Dict[str, Any]) -> None:
-        console = news["console"]
-        if console is not None:
-            news["console"] = console[-_MAX_OWN_CONSOLE_CHARACTERS:]
-        self._events.send({"event": "progress", **news})
+        self._events.send({"event": "progress", **news, "console": _bounded(news["console"])})
 
 
 def _number(name: str, value: Any) -> Optional[float]:
@@ -184,16 +189,20 @@ def _run(
     except BaseException as error:  # SystemExit and KeyboardInterrupt end the job, not the process
         return {
             "output": None,
-            "error": _message(error),
-            "console": progress.console_output,
-            "traceback": _traceback(error),
+            "error": shortened(_message(error), _MAX_ERROR_BYTES),
+            "console": _bounded(progress.console_output),
+            "traceback": shortened(_traceback(error), _MAX_TRACEBACK_BYTES),
         }
     return {
         "output": output,
         "error": None,
-        "console": console if console is not None else progress.console_output,
+        "console": _bounded(console if console is not None else progress.console_output),
         "traceback": None,
     }
+
+
+def _bounded(console: Optional[str]) -> Optional[str]:
+    return None if console is None else shortened(console, _MAX_OWN_CONSOLE_BYTES)
 
 
 def _execute(
@@ -232,10 +241,13 @@ def _text(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
+    stack = error.__traceback__
+    for _ in range(_OWN_FRAMES):
+        stack = stack.tb_next if stack is not None and stack.tb_next is not None else stack
     try:
-        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        lines = traceback.format_exception(type(error), error, stack)
     except BaseException:  # as above: an exception may sabotage its own printing
-        lines = traceback.format_tb(error.__traceback__)
+        lines = traceback.format_tb(stack)
     return "".join(lines)
 
 

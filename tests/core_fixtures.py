@@ -40,9 +40,13 @@ def closed_port():
         yield holder.getsockname()[1]
 
 
-def wait_until(condition: Callable[[], Any], what: str = "the condition") -> Any:
+def wait_until(
+    condition: Callable[[], Any],
+    what: str = "the condition",
+    patience_sec: float = PATIENCE_SEC,
+) -> Any:
     """Wait until a condition holds; fail where it does not for long."""
-    deadline = time.monotonic() + PATIENCE_SEC
+    deadline = time.monotonic() + patience_sec
     while True:
         value = condition()
         if value:
