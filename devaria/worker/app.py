@@ -3,18 +3,20 @@
 import logging
 import secrets
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Mapping, Optional, Tuple
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from devaria.worker import figure_routes, routes_admin, routes_jobs, routes_runner
+from devaria.worker import dashboard, figure_routes, routes_admin, routes_jobs, routes_runner
 from devaria.worker.database import Database
 from devaria.worker.figures import FigureStore, UrlSigner
+from devaria.worker.job_forms import ParamForm
 from devaria.worker.jobs import JobStore
 from devaria.worker.keys import WorkerKeys
 from devaria.worker.rate_limit import Clock, RateLimiter
 from devaria.worker.runners import RunnerStore
+from devaria.worker.views import visible
 from devaria.worker.web import EXTENSION, Refusal, Services, answer
 
 _log = logging.getLogger(__name__)
@@ -29,7 +31,13 @@ _CORS = {
 
 
 def create_app(
-    data_dir: Path, keys: WorkerKeys, *, rate_limit: bool, clock: Clock
+    data_dir: Path,
+    keys: WorkerKeys,
+    *,
+    rate_limit: bool,
+    clock: Clock,
+    requeue_after_ms: int,
+    job_forms: Mapping[str, Mapping[str, ParamForm]],
 ) -> Tuple[Flask, Database]:
     """Build the application over a data directory.
 
@@ -38,6 +46,8 @@ def create_app(
         keys: The API keys.
         rate_limit: Whether the contract's rate limits apply.
         clock: Gives the time in epoch milliseconds.
+        requeue_after_ms: How long the runner of a job may be silent; 0 for ever.
+        job_forms: The declared parameters of job types, by name, for the dashboard.
 
     Returns:
         The application, and the database for the caller to close.
@@ -48,18 +58,21 @@ def create_app(
     """
     figures = FigureStore(data_dir / "figures", clock)
     database = Database(data_dir / "jobs.sqlite3")
-    app = Flask("devaria-worker", static_folder=None)
+    # No folders of its own: they would be the ones in whatever directory the worker was started.
+    app = Flask("devaria-worker", static_folder=None, template_folder=None)
+    app.jinja_env.finalize = visible  # whatever a page shows, without exception
     app.extensions[EXTENSION] = Services(
         keys=keys,
-        jobs=JobStore(database, clock),
+        jobs=JobStore(database, clock, requeue_after_ms),
         runners=RunnerStore(database, clock),
         figures=figures,
         signer=UrlSigner(secrets.token_bytes(32), clock),
         limiter=RateLimiter(clock) if rate_limit else None,
         clock=clock,
+        job_forms=job_forms,
     )
     app.url_map.merge_slashes = False  # a doubled slash is an unknown path, not a redirect
-    for routes in (routes_runner, routes_jobs, routes_admin, figure_routes):
+    for routes in (routes_runner, routes_jobs, routes_admin, figure_routes, dashboard):
         app.register_blueprint(routes.blueprint)
     app.before_request(_before_routing)
     app.after_request(_add_headers)
@@ -83,7 +96,8 @@ def _add_headers(response: Response) -> Response:
     # What is served comes from strangers: a browser must not take a file for a page or a script
     # because it looks like one.
     response.headers["X-Content-Type-Options"] = "nosniff"
-    if request.path not in _HEALTH_PATHS:
+    # The dashboard's pages are for no other origin.
+    if request.path not in _HEALTH_PATHS and request.blueprint != dashboard.blueprint.name:
         response.headers.update(_CORS)
     return response
 

@@ -17,6 +17,9 @@ from devaria.worker.web import Refusal, answer, json_body, services
 blueprint = Blueprint("figures", __name__)
 
 MAX_FILES = 20
+# A figure's scripts draw strangers' data, on the same host as the dashboard: in a sandbox they are
+# of no origin, and so have no part in what its cookie allows.
+_SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
 # Not the operating system's table: it differs from machine to machine, and with nosniff a wrong
 # type is a script that does not run.
 CONTENT_TYPES = {
@@ -133,7 +136,9 @@ def serve(figure_id: str, relative_path: str) -> Response:
         raise Refusal(404, error="Not found")
     extension = path.name.rpartition(".")[2].lower()
     content_type = CONTENT_TYPES.get(extension, "application/octet-stream")
-    return send_file(path.absolute(), mimetype=content_type)
+    response = send_file(path.absolute(), mimetype=content_type)
+    response.headers["Content-Security-Policy"] = _SANDBOX
+    return response
 
 
 def _body() -> Dict[str, Any]:

@@ -7,27 +7,35 @@ from devaria.worker import js_json
 from devaria.worker.database import Database
 from devaria.worker.identity import job_hash
 from devaria.worker.rate_limit import Clock
+from devaria.worker.requeue import SilentJobs
 
 Job = Dict[str, Any]
 """A row of the jobs table by column name; ``input_params`` and ``output_data`` are JSON text."""
 
 STATES = ("pending", "claimed", "in_progress", "completed", "failed", "expired")
 AVAILABLE_LIMIT = 50
+_SUMMARY = (
+    "job_id, job_type, status, created_at, updated_at, claimed_by, progress_current,"
+    " progress_total, substr(input_params, 1, 200) AS input_params"
+)
 
 
 class JobStore:
     """The queue and the cache of results.
 
-    Nothing but its runner ends a claimed job: the worker never expires one by itself.
+    Nothing but its runner ends a claimed job. One whose runner has been silent for too long is
+    pending again as soon as anybody looks at the queue; until then, a late report still counts.
 
     Args:
         database: Where the jobs are.
         clock: Gives the time in epoch milliseconds.
+        requeue_after_ms: How long a runner may be silent; 0 for ever, as on the hosted worker.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, requeue_after_ms: int = 0) -> None:
         self._database = database
         self._clock = clock
+        self._silent_jobs = SilentJobs(database, clock, requeue_after_ms)
 
     def submit(self, job_type: str, input_params: Dict[str, Any]) -> Tuple[Job, bool]:
         """Find the job of that type and parameters, or create it as pending.
@@ -86,7 +94,8 @@ class JobStore:
         """
         marks = ",".join("?" * len(job_types))
         return self._many(
-            f"status = 'pending' AND job_type IN ({marks}) ORDER BY seq LIMIT {AVAILABLE_LIMIT}",
+            f"* FROM jobs WHERE status = 'pending' AND job_type IN ({marks})"
+            f" ORDER BY seq LIMIT {AVAILABLE_LIMIT}",
             *job_types,
         )
 
@@ -103,6 +112,7 @@ class JobStore:
         Raises:
             sqlite3.IntegrityError: The job is pending but no such runner is registered.
         """
+        self._silent_jobs.requeue()
         now = self._clock()
         cursor = self._database.execute(
             "UPDATE jobs SET status = 'claimed', claimed_by = ?, claimed_at = ?, updated_at = ?"
@@ -187,8 +197,19 @@ class JobStore:
         Returns:
             The jobs.
         """
-        condition = " AND ".join(f"{name} = ?" for name in columns) or "1"
-        return self._many(f"{condition} ORDER BY seq DESC LIMIT ?", *columns.values(), limit)
+        return self._newest("*", limit, columns)
+
+    def summaries(self, limit: int, **columns: str) -> List[Job]:
+        """List jobs as ``newest`` does, without their big columns.
+
+        Args:
+            limit: The most jobs to list.
+            **columns: Only jobs that have these values.
+
+        Returns:
+            The jobs, with the first 200 characters of ``input_params``.
+        """
+        return self._newest(_SUMMARY, limit, columns)
 
     def counts(self) -> Dict[str, int]:
         """Count the jobs.
@@ -196,6 +217,7 @@ class JobStore:
         Returns:
             The number for each state, and in all (``total``).
         """
+        self._silent_jobs.requeue()
         rows = self._database.execute("SELECT status, count(*) FROM jobs GROUP BY status")
         counts = {**dict.fromkeys(STATES, 0), **dict(rows.fetchall())}
         return {**counts, "total": sum(counts.values())}
@@ -210,8 +232,16 @@ class JobStore:
         )
         return cursor.rowcount == 1
 
-    def _many(self, condition: str, *parameters: Any) -> List[Job]:
-        # The condition is always this file's own text; what callers send is in the parameters.
-        statement = f"SELECT * FROM jobs WHERE {condition}"  # noqa: S608
-        rows = self._database.execute(statement, *parameters).fetchall()
+    def _newest(self, selected: str, limit: int, columns: Dict[str, str]) -> List[Job]:
+        condition = " AND ".join(f"{name} = ?" for name in columns) or "1"
+        return self._many(
+            f"{selected} FROM jobs WHERE {condition} ORDER BY seq DESC LIMIT ?",
+            *columns.values(),
+            limit,
+        )
+
+    def _many(self, query: str, *parameters: Any) -> List[Job]:
+        # The query is always this file's own text; what callers send is in the parameters.
+        self._silent_jobs.requeue()
+        rows = self._database.execute(f"SELECT {query}", *parameters).fetchall()
         return [dict(row) for row in rows]

@@ -1,5 +1,7 @@
 """The three API keys of the local worker."""
 
+import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -51,6 +53,15 @@ class WorkerKeys:
                 raise ValueError(f"{_variable(name)} must be printable ASCII without spaces")
         kept = {} if all(given.values()) else _kept_keys(data_dir / KEYS_FILE)
         return cls(**{name: given[name] or kept[name] for name in _names()})
+
+    @property
+    def dashboard_token(self) -> str:
+        """The token of the dashboard's link.
+
+        Derived from the admin key, whose holders may do what the dashboard does: so it is as
+        random and as lasting as that key is, and there is no other secret to keep.
+        """
+        return hmac.new(self.admin.encode(), b"dashboard", hashlib.sha256).hexdigest()[:32]
 
     def export_lines(self) -> List[str]:
         """Give the shell lines that set the keys for runners and submitters.

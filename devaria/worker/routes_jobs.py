@@ -32,11 +32,11 @@ def submit() -> Response:
     Returns:
         201 for a new job, 200 for a known one.
     """
-    job, is_new = services().jobs.submit(*_submission())
+    job, is_new = services().jobs.submit(*checked_submission(json_body()))
     if is_new:
         message = "Job submitted successfully"
         return answer(201, job_id=job["job_id"], status=job["status"], message=message)
-    return answer(**_state(job))
+    return answer(**state_of(job))
 
 
 @blueprint.post("/check")
@@ -49,10 +49,10 @@ def check() -> Response:
     Returns:
         200.
     """
-    job = services().jobs.find(*_submission())
+    job = services().jobs.find(*checked_submission(json_body()))
     if job is None:
         return answer(exists=False, message="Job not found")
-    return answer(exists=True, **_state(job))
+    return answer(exists=True, **state_of(job))
 
 
 @blueprint.get("/<job_id>")
@@ -102,8 +102,19 @@ def output_of(job: Job) -> Any:
     return js_json.loads(job["output_data"].encode("utf-8"))
 
 
-def _submission() -> Tuple[str, Dict[str, Any]]:
-    body = json_body()
+def checked_submission(body: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
+    """Check a submission.
+
+    Args:
+        body: What was submitted.
+
+    Returns:
+        The job type and the parameters.
+
+    Raises:
+        Refusal: One of them is missing or of a wrong type.
+        TooBigError: The parameters are over the limit.
+    """
     job_type, params = body.get("job_type"), body.get("input_params")
     if not isinstance(job_type, str) or not job_type:
         raise Refusal(400, error="job_type must be a non-empty string")
@@ -113,8 +124,15 @@ def _submission() -> Tuple[str, Dict[str, Any]]:
     return job_type, params
 
 
-def _state(job: Job) -> Dict[str, Any]:
-    """Say where a known job stands; one whose figures are gone is deleted by that."""
+def state_of(job: Job) -> Dict[str, Any]:
+    """Say where a known job stands; one whose figures are gone is deleted by that.
+
+    Args:
+        job: The job.
+
+    Returns:
+        What a submitter is answered.
+    """
     if job["status"] == "completed" and not figures_are_alive(
         output_of(job), services().figures, services().clock
     ):

@@ -1,17 +1,19 @@
 """The local worker as a server that is started and stopped."""
 
 import logging
+import math
 import socket
 import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Optional, Type
+from typing import Any, Mapping, Optional, Type
 
 import waitress
 
 from devaria.worker.app import create_app
 from devaria.worker.database import Database
+from devaria.worker.job_forms import ParamForm
 from devaria.worker.keys import WorkerKeys
 from devaria.worker.rate_limit import Clock
 
@@ -41,6 +43,10 @@ class LocalWorker:
         keys: The API keys; None to take or make those of the data directory.
         rate_limit: Whether the contract's rate limits apply.
         clock: Gives the time in epoch milliseconds.
+        requeue_after_sec: A claimed job whose runner is silent for so many seconds goes back to
+            pending, for another runner; 0 for never. Runners send a heartbeat every 30 s.
+        job_forms: The declared parameters of job types, by name: the dashboard makes forms of
+            them, and takes JSON for other types.
 
     Attributes:
         keys: The API keys.
@@ -59,6 +65,8 @@ class LocalWorker:
         keys: Optional[WorkerKeys] = None,
         rate_limit: bool = True,
         clock: Clock = _now_ms,
+        requeue_after_sec: float = 600.0,
+        job_forms: Optional[Mapping[str, Mapping[str, ParamForm]]] = None,
     ) -> None:
         self.keys = keys or WorkerKeys.load_or_create(data_dir, {})
         self._data_dir = data_dir
@@ -66,6 +74,8 @@ class LocalWorker:
         self._port = port
         self._rate_limit = rate_limit
         self._clock = clock
+        self._requeue_after_ms = math.ceil(requeue_after_sec * 1000)
+        self._job_forms = job_forms or {}
         self._bound_port = port
         self._server: Any = None
         self._database: Optional[Database] = None
@@ -83,6 +93,11 @@ class LocalWorker:
         """The value for ``FIGPACK_API_BASE_URL``."""
         return f"{self.url}/figpack"
 
+    @property
+    def dashboard_url(self) -> str:
+        """The link to the dashboard. Whoever has it may see, submit, rerun and delete jobs."""
+        return f"{self.url}/dashboard?token={self.keys.dashboard_token}"
+
     def start(self) -> None:
         """Bind, and serve in background threads.
 
@@ -93,7 +108,12 @@ class LocalWorker:
         listener = _listener(self._host, self._port)
         try:
             app, self._database = create_app(
-                self._data_dir, self.keys, rate_limit=self._rate_limit, clock=self._clock
+                self._data_dir,
+                self.keys,
+                rate_limit=self._rate_limit,
+                clock=self._clock,
+                requeue_after_ms=self._requeue_after_ms,
+                job_forms=self._job_forms,
             )
         except BaseException:
             listener.close()

@@ -1,12 +1,13 @@
 """What the routes share: the services they work with, answers, bodies."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, cast
+from typing import Any, Dict, Mapping, Optional, cast
 
 from flask import Response, current_app, request
 
 from devaria.worker import js_json
 from devaria.worker.figures import FigureStore, UrlSigner
+from devaria.worker.job_forms import ParamForm
 from devaria.worker.jobs import JobStore
 from devaria.worker.keys import WorkerKeys
 from devaria.worker.rate_limit import Clock, RateLimiter
@@ -29,6 +30,7 @@ class Services:
         signer: Signs the upload URLs of the figure store.
         limiter: Counts requests; None turns rate limits off.
         clock: Gives the time in epoch milliseconds.
+        job_forms: The declared parameters of job types, by name, for the dashboard.
     """
 
     keys: WorkerKeys
@@ -38,6 +40,7 @@ class Services:
     signer: UrlSigner
     limiter: Optional[RateLimiter]
     clock: Clock
+    job_forms: Mapping[str, Mapping[str, ParamForm]]
 
 
 class Refusal(Exception):

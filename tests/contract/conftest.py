@@ -143,7 +143,7 @@ def address(tmp_path_factory):
         yield remote
         return
     data_dir = tmp_path_factory.mktemp("worker")
-    with LocalWorker(data_dir, port=0, keys=KEYS, rate_limit=False) as worker:
+    with LocalWorker(data_dir, port=0, keys=KEYS, rate_limit=False, requeue_after_sec=0) as worker:
         yield worker.url, KEYS
 
 
@@ -199,7 +199,7 @@ def timed_api(tmp_path, session, clock):
     """A local worker of its own, with rate limits and a clock that can be set."""
     if _remote():
         pytest.skip("needs a clock that can be set, and would use up the rate limits")
-    with LocalWorker(tmp_path, port=0, keys=KEYS, clock=clock) as worker:
+    with LocalWorker(tmp_path, port=0, keys=KEYS, clock=clock, requeue_after_sec=0) as worker:
         yield Api(worker.url, KEYS, session, patient=False)
 
 
