@@ -176,6 +176,7 @@ def script_a_worker(server: ScriptedServer, *lists: List[Dict[str, Any]]) -> Non
     )
     server.on("GET /api/runner/verify", ok(exists=True, runner_name="runner-x", message="ok"))
     server.on("GET /api/admin/runners/*", ok(runner_id=RUNNER_ID, jobs=[]))
+    server.on("GET /api/admin/jobs/*", as_json({"error": "Job not found"}, 404))
     server.on("GET /api/runner/jobs/available", *(ok(jobs=jobs) for jobs in lists), ok(jobs=[]))
     for verb in ("heartbeat", "complete", "error"):
         server.on(f"POST /api/runner/jobs/*/{verb}", acknowledged)
