@@ -34,16 +34,14 @@ def overview() -> str:
     """
     status = request.args.get("status", "")
     chosen = {"status": status} if status in _FILTERS else {}
-    runners = services().runners.all()
     return _page(
         "overview.html",
         counts=services().jobs.counts(),
         filters=_FILTERS,
         chosen=chosen.get("status"),
         jobs=services().jobs.summaries(JOBS_SHOWN, **chosen),
-        runners=runners[:RUNNERS_SHOWN],
-        num_runners=len(runners),
-        names={runner["runner_id"]: runner["name"] for runner in runners},
+        runners=services().runners.all(RUNNERS_SHOWN),
+        num_runners=services().runners.count(),
     )
 
 

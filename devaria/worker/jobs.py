@@ -16,7 +16,8 @@ STATES = ("pending", "claimed", "in_progress", "completed", "failed", "expired")
 AVAILABLE_LIMIT = 50
 _SUMMARY = (
     "job_id, job_type, status, created_at, updated_at, claimed_by, progress_current,"
-    " progress_total, substr(input_params, 1, 200) AS input_params"
+    " progress_total, substr(input_params, 1, 200) AS input_params,"
+    " (SELECT name FROM runners WHERE runner_id = claimed_by) AS runner_name"
 )
 
 
@@ -207,7 +208,7 @@ class JobStore:
             **columns: Only jobs that have these values.
 
         Returns:
-            The jobs, with the first 200 characters of ``input_params``.
+            The jobs, with the first 200 characters of ``input_params``, and ``runner_name``.
         """
         return self._newest(_SUMMARY, limit, columns)
 

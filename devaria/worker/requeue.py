@@ -37,7 +37,7 @@ class SilentJobs:
     def requeue(self) -> None:
         """Return every silent job to pending, unless its runner is heard at that very moment."""
         since = self._clock() - self._after_ms
-        if not self._after_ms or self._listening_since > since:
+        if self._after_ms <= 0 or self._listening_since > since:
             return
         # Mostly there is none, and then nothing is written: who looks at the queue only reads.
         for job_id, runner_id in self._database.execute(_FIND, since).fetchall():

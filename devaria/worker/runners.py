@@ -67,14 +67,28 @@ class RunnerStore:
         rows = self._database.execute("SELECT * FROM runners WHERE runner_id = ?", runner_id)
         return next((self._described(dict(row)) for row in rows.fetchall()), None)
 
-    def all(self) -> List[Dict[str, Any]]:
+    def all(self, limit: int = -1) -> List[Dict[str, Any]]:
         """List all runners.
+
+        Args:
+            limit: The most runners to list; without it there is no limit.
 
         Returns:
             The runners as ``get`` gives them, the last seen first.
         """
-        rows = self._database.execute("SELECT * FROM runners ORDER BY last_seen DESC, seq DESC")
+        rows = self._database.execute(
+            "SELECT * FROM runners ORDER BY last_seen DESC, seq DESC LIMIT ?", limit
+        )
         return [self._described(dict(row)) for row in rows.fetchall()]
+
+    def count(self) -> int:
+        """Count the runners.
+
+        Returns:
+            How many ever registered.
+        """
+        count: int = self._database.execute("SELECT count(*) FROM runners").fetchone()[0]
+        return count
 
     def _described(self, row: Dict[str, Any]) -> Dict[str, Any]:
         return {

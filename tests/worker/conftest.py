@@ -1,9 +1,11 @@
-"""A local worker of the test's own, and a clock that can be set."""
+"""A local worker of the test's own, a clock that can be set, and who looks at its dashboard."""
 
 import pytest
 import requests
 
+from devaria.worker.jobs import JobStore
 from devaria.worker.keys import WorkerKeys
+from devaria.worker.runners import RunnerStore
 from devaria.worker.server import LocalWorker
 
 
@@ -44,3 +46,56 @@ def http():
     with requests.Session() as session:
         session.trust_env = False
         yield session
+
+
+class Browser:
+    """Sends requests as a browser with the dashboard's cookie does."""
+
+    def __init__(self, worker, http):
+        self.url = worker.url
+        self.http = http
+        assert http.get(worker.dashboard_url, timeout=10).ok
+
+    def get(self, path, **arguments):
+        """Open a page."""
+        return self.http.get(self.url + path, timeout=10, **arguments)
+
+    def post(self, path, origin=None, **fields):
+        """Send a form; by default from a page of the worker."""
+        headers = {"Origin": self.url if origin is None else origin}
+        url = self.url + path
+        return self.http.post(url, fields, headers=headers, timeout=10, allow_redirects=False)
+
+
+class Stores:
+    """The stores of a running worker, by which tests make jobs in any state."""
+
+    def __init__(self, worker, clock):
+        self.jobs = JobStore(worker._database, clock)
+        self.runners = RunnerStore(worker._database, clock)
+
+    def job(self, status, job_type="t", params=None, console="", output='"out"', error="broke"):
+        """Make a job of that status; return its id."""
+        job_id = self.jobs.submit(job_type, params or {})[0]["job_id"]
+        if status != "pending":
+            runner_id = self.runners.register("runner-x", [job_type])
+            assert self.jobs.claim(job_id, runner_id)
+        if status == "in_progress":
+            self.jobs.heartbeat(job_id, runner_id, 1, 4, console)
+        if status in ("completed", "failed"):
+            ok = status == "completed"
+            outcome = {"output": output} if ok else {"error": error}
+            assert self.jobs.finish(job_id, runner_id, console, **outcome)
+        return job_id
+
+
+@pytest.fixture
+def browser(worker, http):
+    """A browser that opened the link."""
+    return Browser(worker, http)
+
+
+@pytest.fixture
+def stores(worker, clock):
+    """The worker's stores."""
+    return Stores(worker, clock)
