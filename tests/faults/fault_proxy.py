@@ -316,7 +316,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # its runner was killed in the middle of it
+            self.close_connection = True
+            return
         path = urlsplit(self.path).path
         route = next((name for name, pattern in ROUTES if pattern.fullmatch(path)), "other")
         parsed = json.loads(body) if body else None

@@ -25,14 +25,17 @@ QUICK_HEARTBEATS = {
 }
 
 
-def until(condition, what, bound_sec=15.0):
-    """Wait for a condition with a bound; return what it returned."""
+def until(condition, what, bound_sec=15.0, context=str):
+    """Wait for a condition with a bound; return what it returned.
+
+    Where it does not come true, the failure says `what` was waited for, and what `context` returns.
+    """
     deadline = time.monotonic() + bound_sec
     while True:
         found = condition()
         if found:
             return found
-        assert time.monotonic() < deadline, f"not within {bound_sec} s: {what}"
+        assert time.monotonic() < deadline, f"not within {bound_sec} s: {what}\n{context()}"
         time.sleep(0.02)
 
 
@@ -97,7 +100,7 @@ class Runner:
 
     def wait_for(self, text, bound_sec=15.0):
         """Wait until it has logged a text."""
-        until(lambda: text in self.output(), f"{text!r} in:\n{self.output()}", bound_sec)
+        until(lambda: text in self.output(), f"{text!r} in", bound_sec, self.output)
 
     def signal(self, number):
         """Send it a signal."""
@@ -181,11 +184,8 @@ class Lab:
 
     def ended(self, job_id, bound_sec=15.0):
         """Wait for a job's end; return its state."""
-        until(
-            lambda: self.job(job_id).is_final,
-            f"the end of job {job_id}; {self.outputs()}",
-            bound_sec,
-        )
+        what = f"the end of job {job_id}"
+        until(lambda: self.job(job_id).is_final, what, bound_sec, self.outputs)
         return self.job(job_id)
 
     def outputs(self):
@@ -227,7 +227,7 @@ class WaitingJob:
 
     def wait_for_start(self, nth=1):
         """Wait until it was started so many times."""
-        until(lambda: len(self.pids) >= nth, f"start {nth}; {self._lab.outputs()}")
+        until(lambda: len(self.pids) >= nth, f"start {nth}", context=self._lab.outputs)
 
     def let_go(self):
         """Let it end."""
