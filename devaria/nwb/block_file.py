@@ -2,7 +2,7 @@
 
 import io
 from collections import OrderedDict
-from typing import Callable, Optional
+from typing import Callable, Optional, Tuple
 
 BLOCK_BYTES = 256 * 1024
 
@@ -16,6 +16,8 @@ class BlockFile(io.RawIOBase):
         head: The start of the file, where it is known already.
         max_blocks: Blocks kept in memory; the least recently used goes first.
         max_run_blocks: Longest run of blocks fetched at once.
+        peek: Gives a stretch of the file that has a byte, by its offset and content, if somebody
+            else has fetched it.
 
     Attributes:
         failure: The exception that ended the first read that failed. HDF5 turns an exception of
@@ -30,12 +32,14 @@ class BlockFile(io.RawIOBase):
         *,
         max_blocks: int = 256,
         max_run_blocks: int = 16,
+        peek: Callable[[int], Optional[Tuple[int, bytes]]] = lambda _position: None,
     ) -> None:
         super().__init__()
         self._fetch = fetch
         self._size = size
         self._max_blocks = max_blocks
         self._max_run_blocks = max_run_blocks
+        self._peek = peek
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._position = 0
         self._run_blocks = 1
@@ -87,9 +91,9 @@ class BlockFile(io.RawIOBase):
         start = self._position
         try:
             while self._position < end:
-                block = self._block(self._position // BLOCK_BYTES, (end - 1) // BLOCK_BYTES)
-                offset = self._position % BLOCK_BYTES
-                part = block[offset : offset + end - self._position]
+                stretch_start, stretch = self._stretch(self._position, end)
+                offset = self._position - stretch_start
+                part = stretch[offset : offset + end - self._position]
                 view[self._position - start : self._position - start + len(part)] = part
                 self._position += len(part)
         except Exception as error:
@@ -97,11 +101,15 @@ class BlockFile(io.RawIOBase):
             raise
         return max(0, end - start)
 
-    def _block(self, number: int, last_needed: int) -> bytes:
+    def _stretch(self, position: int, end: int) -> Tuple[int, bytes]:
+        number = position // BLOCK_BYTES
         if number not in self._blocks:
-            self._load(number, last_needed)
+            seen = self._peek(position)
+            if seen is not None:
+                return seen
+            self._load(number, (end - 1) // BLOCK_BYTES)
         self._blocks.move_to_end(number)
-        return self._blocks[number]
+        return number * BLOCK_BYTES, self._blocks[number]
 
     def _load(self, number: int, last_needed: int) -> None:
         forward = number == self._next_block

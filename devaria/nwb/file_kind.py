@@ -53,5 +53,20 @@ def foreign_kind(head: bytes, url: str) -> Optional[str]:
     return next((kind for pattern, kind in _KINDS if re.match(pattern, text)), None)
 
 
+def foreign_fault(head: bytes, url: str) -> Optional[str]:
+    """Say why a file is no NWB file, if its start shows that.
+
+    Args:
+        head: The first bytes of the file.
+        url: Where it came from.
+
+    Returns:
+        A verb phrase for a sentence that starts with the file; None if it is HDF5.
+    """
+    if is_hdf5(head):
+        return None
+    return f"is {foreign_kind(head, url) or 'not HDF5'}, not an NWB file"
+
+
 def _is_zarr_path(url: str) -> bool:
     return re.search(r"\.zarr(/|$)|/\.?zmetadata$", urlsplit(url).path) is not None

@@ -11,6 +11,7 @@ from typing import Any, Deque, Iterable, List, Set, Tuple
 import h5py
 
 from devaria.nwb.errors import InvalidInputError, NwbError, printable
+from devaria.nwb.limits import ReadLimits
 
 #: Soft links followed on one path; more is a cycle, or meant to be one.
 MAX_SOFT_LINKS = 32
@@ -18,11 +19,6 @@ MAX_SOFT_LINKS = 32
 #: Bounds of the search for units tables: each group visited may cost a request.
 _MAX_GROUPS_SEARCHED = 500
 _MAX_TABLES_LISTED = 20
-
-_MAX_CHUNK_BYTES = 256 * 1024 * 1024
-
-#: Deflate expands at most 1032-fold; data that claim more were never stored.
-_MAX_EXPANSION = 1100
 
 
 class NotInFileError(Exception):
@@ -88,16 +84,18 @@ def follow(start: h5py.Group, path: str) -> Any:
     return here
 
 
-def safe_dataset(group: h5py.Group, name: str, file_bytes: int) -> h5py.Dataset:
+def safe_dataset(group: h5py.Group, name: str, file_bytes: int, limits: ReadLimits) -> h5py.Dataset:
     """Open a one-dimensional dataset whose values all lie in the file itself.
 
     Args:
         group: The group that has it.
         name: Its name there.
         file_bytes: Length of the file.
+        limits: Largest chunk, and how far its size may exceed the file's.
 
     Returns:
-        The dataset. Its declared size is in proportion to what is stored.
+        The dataset. That its declared size is in proportion to what is stored of it is for
+        ``refuse_expansion`` to check, once that is known.
 
     Raises:
         NotInFileError: There is no such name.
@@ -112,8 +110,29 @@ def safe_dataset(group: h5py.Group, name: str, file_bytes: int) -> h5py.Dataset:
     if dataset.is_virtual:
         raise NwbError(f"{name} takes its values from other datasets (virtual dataset): refused")
     _refuse_unknown_filters(dataset, name)
-    _refuse_bombs(dataset, name, file_bytes)
+    _refuse_bombs(dataset, name, file_bytes, limits)
     return dataset
+
+
+def refuse_expansion(
+    name: str, dataset: h5py.Dataset, stored_bytes: int, limits: ReadLimits
+) -> None:
+    """Refuse values that were never stored, and that HDF5 would make up.
+
+    Args:
+        name: Its name.
+        dataset: The dataset.
+        stored_bytes: What is stored of it, or less than that.
+        limits: How far the values may exceed it.
+
+    Raises:
+        NwbError: There are more.
+    """
+    if dataset.shape[0] * dataset.dtype.itemsize > stored_bytes * limits.max_expansion:
+        raise NwbError(
+            f"{name} declares {dataset.shape[0]:,} values, but only {stored_bytes:,} bytes are "
+            "stored"
+        )
 
 
 def find_units_tables(file: h5py.File) -> List[str]:
@@ -165,14 +184,12 @@ def _refuse_unknown_filters(dataset: h5py.Dataset, name: str) -> None:
             raise NwbError(f"{name} is compressed by a filter not known here: {code} ({shown})")
 
 
-def _refuse_bombs(dataset: h5py.Dataset, name: str, file_bytes: int) -> None:
+def _refuse_bombs(dataset: h5py.Dataset, name: str, file_bytes: int, limits: ReadLimits) -> None:
     item_bytes = dataset.dtype.itemsize
-    if dataset.chunks and dataset.chunks[0] * item_bytes > _MAX_CHUNK_BYTES:
+    if dataset.chunks and dataset.chunks[0] * item_bytes > limits.max_chunk_bytes:
         raise NwbError(f"{name} has chunks of {dataset.chunks[0] * item_bytes:,} bytes: too large")
-    stored = dataset.id.get_storage_size()
+    # What is stored of a dataset in chunks, HDF5 would add up over an index of any length.
+    stored = file_bytes if dataset.chunks else dataset.id.get_storage_size()
     if stored > file_bytes:
         raise NwbError(f"{name} claims to be larger than the file: the file is damaged")
-    if dataset.shape[0] * item_bytes > stored * _MAX_EXPANSION:
-        raise NwbError(
-            f"{name} declares {dataset.shape[0]:,} values, but only {stored:,} bytes are stored"
-        )
+    refuse_expansion(name, dataset, stored, limits)

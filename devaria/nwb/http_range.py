@@ -6,62 +6,47 @@ asked for, of the very file opened (status 206, Content-Range, length, ETag).
 """
 
 import re
+import threading
 import time
-from dataclasses import dataclass
-from typing import Callable, Optional, Tuple, TypeVar
-from urllib.parse import urljoin
+from itertools import chain
+from typing import Callable, Iterable, Iterator, List, Optional, Tuple, TypeVar
 
 import requests
 from requests.adapters import BaseAdapter
 
+from devaria.nwb.address_guard import AddressGuard, GuardedAdapter
 from devaria.nwb.errors import NwbError
-from devaria.nwb.file_kind import foreign_kind
-from devaria.nwb.http_faults import (
-    REQUEST_ERRORS,
-    fault_behind,
-    meaning_of,
-    transient_fault_of,
-)
-from devaria.nwb.retry import TransientError, try_often
-from devaria.nwb.urls import checked_url, shown_url
+from devaria.nwb.file_kind import foreign_fault, foreign_kind
+from devaria.nwb.http_faults import meaning_of
+from devaria.nwb.http_session import HttpSession
+from devaria.nwb.limits import ReadLimits
+from devaria.nwb.retry import Patience, Retry, TransientError
+from devaria.nwb.whole_file import WholeFile
 
 #: Bytes that the first request asks for: enough for the start of most files' metadata.
 FIRST_BYTES = 256 * 1024
 
-_REDIRECTS = (301, 302, 303, 307, 308)
+#: Requests that may be under way at once. From 8 to 16 a fast line is full.
+CONNECTIONS = 16
+
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class FetchLimits:
-    """How long to wait for a server, and how often to try again.
-
-    Attributes:
-        connect_timeout_sec: Longest time to connect.
-        read_timeout_sec: Longest silence while an answer is awaited or read.
-        tries: Tries of one range; with the default waits and time-outs about five minutes in all.
-        max_retry_after_sec: Longest wait that a server may ask for by Retry-After.
-        max_redirects: Redirects followed for one request.
-    """
-
-    connect_timeout_sec: float = 10.0
-    read_timeout_sec: float = 30.0
-    tries: int = 8
-    max_retry_after_sec: float = 60.0
-    max_redirects: int = 5
-
-
 class HttpRanges:
-    """One remote file, read by ranges over one keep-alive session.
+    """One remote file, read by ranges by any number of threads.
 
     Args:
         url: Where the file is; http or https.
-        limits: Time-outs and numbers of tries.
-        adapter: What opens the connections, of every hop of a redirect too. It refuses an
-            address by raising NwbError, which is final. None means requests' own.
+        limits: How much is fetched at most.
+        patience: Time-outs.
+        allow_hosts: Names and addresses that may be connected to although they are not on the
+            public internet.
+        say: Is told what whoever waits may want to know, a line at a time.
+        adapter: What opens the connections, instead of the address guard.
         wait: Called with the seconds to wait before another try.
+        clock: Monotonic time in seconds.
 
     Attributes:
         size: Length of the file in bytes.
@@ -69,32 +54,45 @@ class HttpRanges:
 
     Raises:
         InvalidInputError: The URL is not one of http or https.
-        NwbError: The server cannot be reached, has no such file, or has no ranges.
+        NwbError: The server may not be connected to, cannot be reached, or has no such file; or
+            it has no ranges, and the file is too long or not HDF5.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        limits: Optional[FetchLimits] = None,
+        limits: Optional[ReadLimits] = None,
+        patience: Optional[Patience] = None,
+        allow_hosts: Iterable[str] = (),
+        say: Callable[[str], object] = lambda _line: None,
         adapter: Optional[BaseAdapter] = None,
-        wait: Callable[[float], object] = time.sleep,
+        wait: Optional[Callable[[float], object]] = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = checked_url(url)
-        self._limits = limits or FetchLimits()
-        self._wait = wait
-        self._session = _new_session(adapter)
-        self._current_url = self._url
+        patience = patience or Patience()
+        adapter = adapter or GuardedAdapter(AddressGuard(allow_hosts), CONNECTIONS)
+        self._session = HttpSession(url, adapter, patience, clock)
+        self._limits = limits or ReadLimits()
+        self._say = say
+        self._closed = threading.Event()
+        self._retry = Retry(patience, wait or self._closed.wait, clock)
+        self._fetched = 0
+        self._counting = threading.Lock()
         self._etag: Optional[str] = None
+        self._whole: Optional[WholeFile] = None
         try:
-            self.head, self.size = self._try_often(self._read_first)
+            self.head, self.size = self._patiently(self._read_first)
         except BaseException:
-            self._session.close()
+            self.close()
             raise
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and end the waiting of other threads."""
+        self._closed.set()
         self._session.close()
+        if self._whole is not None:
+            self._whole.close()
 
     def read(self, start: int, stop: int) -> bytes:
         """Read one range of the file.
@@ -107,43 +105,71 @@ class HttpRanges:
             Exactly ``stop - start`` bytes.
 
         Raises:
-            NwbError: The server fails for good, or the file has changed since it was opened.
+            NwbError: The server fails for good, the file has changed since it was opened, or too
+                much has been fetched.
         """
-        return self._try_often(lambda: self._read_once(start, stop))
+        if self._whole is not None:
+            return self._whole.read(start, stop)
+        self._count(stop - start)
+        return self._patiently(lambda: self._read_once(start, stop))
 
-    def _try_often(self, operation: Callable[[], _T]) -> _T:
+    def _patiently(self, operation: Callable[[], _T]) -> _T:
         try:
-            return try_often(
-                operation, self._limits.tries, self._limits.max_retry_after_sec, self._wait
-            )
+            return self._retry.run(operation)
         except TransientError as error:
-            raise NwbError(f"{self._shown()}: {error}") from None
+            raise NwbError(f"{self._session.shown_url}: {error}") from None
+
+    def _count(self, num_bytes: int) -> None:
+        with self._counting:
+            self._fetched += num_bytes
+        if self._fetched > self._limits.max_fetch_bytes:
+            raise self._error(
+                f"takes more than the {self._limits.max_fetch_bytes / 1e6:,.0f} MB that are "
+                "fetched (DEVARIA_MAX_FETCH_BYTES)"
+            )
 
     def _read_first(self) -> Tuple[bytes, int]:
-        with self._get(self._url, 0, FIRST_BYTES) as response:
-            self._refuse_first(response)
+        with self._session.get(self._session.url, 0, FIRST_BYTES) as response:
+            if response.status_code == 200:
+                return self._read_whole(response)
+            if response.status_code == 416:
+                raise self._error("is an empty file")
+            if response.status_code != 206:
+                raise self._refusal(response.status_code)
             begin, end, size = self._content_range(response)
             if (begin, end) != (0, min(FIRST_BYTES, size)):
                 raise TransientError("the server sent another range than was asked for")
             self._etag = response.headers.get("ETag")
             return self._body(response, end), size
 
-    def _refuse_first(self, response: requests.Response) -> None:
-        if response.status_code == 416:
-            raise NwbError(f"{self._shown()} is an empty file")
-        if response.status_code == 200:
-            kind = foreign_kind(self._some_bytes(response, 512), self._url)
-            fault = f"is {kind}, not an NWB file" if kind else "is on a server without byte ranges"
-            raise NwbError(f"{self._shown()} {fault}")
-        if response.status_code != 206:
-            raise self._refusal(response.status_code)
+    def _read_whole(self, response: requests.Response) -> Tuple[bytes, int]:
+        self._refuse_encoding(response)
+        pieces = self._session.pieces(response)
+        head = _take(pieces, FIRST_BYTES)
+        fault = foreign_fault(head, self._session.url)
+        if fault is not None:
+            raise self._error(fault)
+        length = response.headers.get("Content-Length", "")
+        expected = int(length) if re.fullmatch(r"\d{1,18}", length) else None
+        whole = WholeFile()
+        try:
+            limit, progress = self._limits.max_download_bytes, self._retry.note_progress
+            whole.fill(chain([head], pieces), expected, limit, self._say, progress)
+            if expected not in (None, whole.size):
+                raise TransientError("the answer has not the promised length")
+        except BaseException:
+            whole.close()
+            raise
+        self._whole = whole
+        return head[:FIRST_BYTES], whole.size
 
     def _read_once(self, start: int, stop: int) -> bytes:
-        response = self._get(self._current_url, start, stop)
-        if response.status_code in (401, 403, 404, 410) and self._current_url != self._url:
+        session = self._session
+        response = session.get(session.current_url, start, stop)
+        if response.status_code in (401, 403, 404, 410) and session.current_url != session.url:
             # What a redirect leads to is often signed and expires: ask the first URL again.
             response.close()
-            response = self._get(self._url, start, stop)
+            response = session.get(session.url, start, stop)
         with response:
             if response.status_code == 200:
                 raise TransientError("the server answered a range with something else")
@@ -154,39 +180,10 @@ class HttpRanges:
                 raise TransientError("the server sent another range than was asked for")
             return self._body(response, stop - start)
 
-    def _get(self, url: str, start: int, stop: int) -> requests.Response:
-        headers = {"Range": f"bytes={start}-{stop - 1}"}
-        timeout = (self._limits.connect_timeout_sec, self._limits.read_timeout_sec)
-        for _ in range(self._limits.max_redirects + 1):
-            try:
-                response = self._session.get(
-                    url, headers=headers, timeout=timeout, stream=True, allow_redirects=False
-                )
-            except REQUEST_ERRORS as error:
-                # Its text holds the whole URL, signature and all, so it must not even be chained.
-                fault: Optional[Exception] = fault_behind(error, self._shown())
-            else:
-                fault = transient_fault_of(response)
-            if fault is not None:
-                raise fault from None
-            location = response.headers.get("Location")
-            if response.status_code not in _REDIRECTS or location is None:
-                self._current_url = url
-                return response
-            response.close()
-            url = self._hop(url, location)
-        raise NwbError(f"{self._shown()} redirects more than {self._limits.max_redirects} times")
-
-    def _hop(self, url: str, location: str) -> str:
-        try:
-            return checked_url(urljoin(url, location))
-        except ValueError:
-            raise NwbError(f"{self._shown()} redirects to what is not an http(s) URL") from None
-
     def _content_range(self, response: requests.Response) -> Tuple[int, int, int]:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if match is None:
-            raise NwbError(f"{self._shown()} is on a server that does not tell the file's size")
+            raise self._error("is on a server that does not tell the file's size")
         first, last, size = (int(number) for number in match.groups())
         return first, last + 1, size
 
@@ -194,47 +191,36 @@ class HttpRanges:
         etag = response.headers.get("ETag")
         size = self._content_range(response)[2]
         if size != self.size or (self._etag and etag and etag != self._etag):
-            raise NwbError(f"{self._shown()} changed on the server while it was read")
+            raise self._error("changed on the server while it was read")
+
+    def _refuse_encoding(self, response: requests.Response) -> None:
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise self._error("is on a server that compresses what it sends")
 
     def _body(self, response: requests.Response, length: int) -> bytes:
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise NwbError(f"{self._shown()} is on a server that compresses byte ranges")
-        body = self._some_bytes(response, length + 1)
+        self._refuse_encoding(response)
+        body = _take(self._session.pieces(response), length + 1)
         if len(body) != length:
             raise TransientError("the answer has not the promised length")
         return body
 
-    def _some_bytes(self, response: requests.Response, limit: int) -> bytes:
-        body = bytearray()
-        fault: Optional[Exception] = None
-        try:
-            for part in response.iter_content(64 * 1024):
-                body += part
-                if len(body) >= limit:
-                    break
-        except REQUEST_ERRORS as error:
-            fault = fault_behind(error, self._shown())
-        if fault is not None:
-            raise fault from None
-        return bytes(body)
-
     def _refusal(self, status: int) -> NwbError:
-        kind = foreign_kind(b"", self._url)
+        kind = foreign_kind(b"", self._session.url)
         if kind is not None:
-            return NwbError(f"{self._shown()} is {kind}, not an NWB file")
-        return NwbError(f"{self._shown()}: the server {meaning_of(status)} (HTTP {status})")
+            return self._error(f"is {kind}, not an NWB file")
+        shown = self._session.shown_url
+        return NwbError(f"{shown}: the server {meaning_of(status)} (HTTP {status})")
 
-    def _shown(self) -> str:
-        return shown_url(self._url)
+    def _error(self, fault: str) -> NwbError:
+        return NwbError(f"{self._session.shown_url} {fault}")
 
 
-def _new_session(adapter: Optional[BaseAdapter]) -> requests.Session:
-    session = requests.Session()
-    # Neither proxies nor logins of this machine (.netrc) are for a stranger's URL.
-    session.trust_env = False
-    # A range of a compressed representation would be of no use.
-    session.headers["Accept-Encoding"] = "identity"
-    if adapter is not None:
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-    return session
+def _take(pieces: Iterator[bytes], num_bytes: int) -> bytes:
+    """Join pieces until there are so many bytes, or no more."""
+    taken: List[bytes] = []
+    for piece in pieces:
+        taken.append(piece)
+        num_bytes -= len(piece)
+        if num_bytes <= 0:
+            break
+    return b"".join(taken)

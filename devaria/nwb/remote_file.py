@@ -2,28 +2,40 @@
 
 import gc
 import re
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Iterator, Tuple
 
 import h5py
 
 from devaria.nwb.block_file import BlockFile
 from devaria.nwb.errors import InvalidInputError, NwbError, printable
-from devaria.nwb.file_kind import foreign_kind, is_hdf5
-from devaria.nwb.http_range import HttpRanges
+from devaria.nwb.file_kind import foreign_fault
+from devaria.nwb.http_range import CONNECTIONS, HttpRanges
+from devaria.nwb.prefetch import Prefetcher
 from devaria.nwb.urls import shown_url
 
 #: What h5py raises where a file is damaged; which one depends on where.
 _HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError)
 
 
+class RemoteFile(h5py.File):  # type: ignore[misc]  # h5py is untyped
+    """An open file that is read over the network.
+
+    Attributes:
+        prefetcher: Fetches ranges of it in parallel; what it has, HDF5 need not fetch.
+    """
+
+    prefetcher: Prefetcher
+
+
 @contextmanager
-def open_remote_file(url: str, **options: Any) -> Iterator[Tuple[h5py.File, int]]:
+def open_remote_file(url: str, **options: Any) -> Iterator[Tuple[RemoteFile, int]]:
     """Open a file over HTTP ranges, for the length of a ``with`` block.
 
     Args:
         url: Where the file is; http or https.
-        options: Keyword arguments of ``HttpRanges``: limits, adapter, wait.
+        options: Keyword arguments of ``HttpRanges``: limits, patience, allow_hosts, say, and what
+            tests put in its place.
 
     Yields:
         The open file, and its length in bytes.
@@ -33,14 +45,18 @@ def open_remote_file(url: str, **options: Any) -> Iterator[Tuple[h5py.File, int]
         NwbError: The file cannot be fetched, is not HDF5, or is damaged, be it found out here or
             while the block reads.
     """
-    with closing(HttpRanges(url, **options)) as ranges, _no_collection():
-        if not is_hdf5(ranges.head):
-            kind = foreign_kind(ranges.head, url) or "not HDF5"
-            raise NwbError(f"{shown_url(url)} is {kind}, not an NWB file")
-        blocks = BlockFile(ranges.read, ranges.size, ranges.head)
+    with ExitStack() as stack:
+        ranges = stack.enter_context(closing(HttpRanges(url, **options)))
+        stack.enter_context(_no_collection())
+        fault = foreign_fault(ranges.head, url)
+        if fault is not None:
+            raise NwbError(f"{shown_url(url)} {fault}")
+        prefetcher = stack.enter_context(closing(Prefetcher(ranges.read, CONNECTIONS)))
+        blocks = BlockFile(ranges.read, ranges.size, ranges.head, peek=prefetcher.peek)
         try:
             # HDF5 must be done with the Python file before that goes, or it may crash at exit.
-            with h5py.File(blocks, "r") as file:
+            with RemoteFile(blocks, "r") as file:
+                file.prefetcher = prefetcher
                 yield file, ranges.size
         except (NwbError, InvalidInputError):
             raise

@@ -1,7 +1,11 @@
 """Trying an operation again after faults that may pass, with longer and longer waits."""
 
 import random
+import time
+from dataclasses import dataclass
 from typing import Callable, Optional, TypeVar
+
+from devaria.nwb.errors import NwbError
 
 _T = TypeVar("_T")
 
@@ -19,35 +23,89 @@ class TransientError(Exception):
         self.retry_after_sec = retry_after_sec
 
 
-def try_often(
-    operation: Callable[[], _T],
-    tries: int,
-    max_retry_after_sec: float,
-    wait: Callable[[float], object],
-) -> _T:
-    """Run an operation until it succeeds, fails for good, or has been tried often enough.
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a server.
+
+    Attributes:
+        connect_timeout_sec: Longest time to connect; with the TLS handshake, twice that.
+        read_timeout_sec: Longest wait for the whole head of an answer, and longest silence in its
+            body.
+        min_bytes_per_sec: An answer that, this time-out into its body, has come more slowly on
+            average is broken off like a silent one.
+        no_progress_sec: Longest time without progress, trying again and again. Progress is a range
+            of the file that has arrived whole and verified, over any connection; of a file that
+            must be taken as a whole, the next 2 MiB.
+        max_retry_after_sec: Longest wait that a server may ask for by Retry-After.
+    """
+
+    connect_timeout_sec: float = 10.0
+    read_timeout_sec: float = 30.0
+    min_bytes_per_sec: int = 1024
+    no_progress_sec: float = 300.0
+    max_retry_after_sec: float = 60.0
+
+
+class Retry:
+    """Runs operations again until they succeed, or nothing at all succeeds for too long.
+
+    Several threads may share one: what succeeds in any of them is progress for all.
 
     Args:
-        operation: What to do; raises TransientError where another try makes sense.
-        tries: Number of tries in all, 1 or more.
-        max_retry_after_sec: Longest wait that a server's wish is granted.
-        wait: Called with the seconds before each further try: half a second at first, doubling
-            up to 30, each a little shortened at random.
-
-    Returns:
-        What the operation returns.
-
-    Raises:
-        TransientError: No try succeeded; the text says how many there were.
-        Exception: Whatever else the operation raises, at once.
+        patience: How long to go on.
+        wait: Called with the seconds before each further try: half a second at first, doubling up
+            to 30, each a little shortened at random. Returns True to have it given up.
+        clock: Monotonic time in seconds.
     """
-    fault = ""
-    for attempt in range(tries):
-        try:
-            return operation()
-        except TransientError as error:
-            fault, wish = str(error), error.retry_after_sec
-        if attempt + 1 < tries:
-            backoff = min(30.0, 0.5 * 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
-            wait(backoff if wish is None else min(wish, max_retry_after_sec))
-    raise TransientError(f"{fault}; given up after {tries} tries")
+
+    def __init__(
+        self,
+        patience: Patience,
+        wait: Callable[[float], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._patience = patience
+        self._wait = wait
+        self._clock = clock
+        self._last_progress = clock()
+
+    def note_progress(self) -> None:
+        """Take note that something has been achieved just now."""
+        self._last_progress = self._clock()
+
+    def run(self, operation: Callable[[], _T]) -> _T:
+        """Run an operation until it succeeds.
+
+        Args:
+            operation: What to do; raises TransientError where another try makes sense.
+
+        Returns:
+            What the operation returns.
+
+        Raises:
+            TransientError: There was no progress for too long; the text gives the last fault.
+            NwbError: ``wait`` said to give up.
+            Exception: Whatever else the operation raises, at once.
+        """
+        started = self._clock()
+        backoff = 0.5
+        while True:
+            try:
+                result = operation()
+            except TransientError as error:
+                fault = error
+            else:
+                self.note_progress()
+                return result
+            silence = self._clock() - max(started, self._last_progress)
+            left = self._patience.no_progress_sec - silence
+            if left <= 0:
+                raise TransientError(f"{fault}; given up after {silence:,.0f} s without progress")
+            if self._wait(min(left, self._pause(fault, backoff))) is True:
+                raise NwbError("the reading was ended")
+            backoff = min(30.0, 2 * backoff)
+
+    def _pause(self, fault: TransientError, backoff: float) -> float:
+        if fault.retry_after_sec is None:
+            return backoff * random.uniform(0.5, 1.0)  # noqa: S311 - no secret hangs on it
+        return min(fault.retry_after_sec, self._patience.max_retry_after_sec)

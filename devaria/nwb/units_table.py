@@ -4,9 +4,8 @@ In NWB 2 all spike times of a table are one column, ``spike_times``; ``spike_tim
 unit by unit, the position after its last one (NWB schema, Units and VectorIndex).
 """
 
-import math
 from dataclasses import dataclass
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import h5py
 import numpy as np
@@ -15,17 +14,12 @@ import numpy.typing as npt
 from devaria.nwb.errors import InvalidInputError, NwbError, printable
 from devaria.nwb.hdf5_guard import NotInFileError, find_units_tables, follow, safe_dataset
 from devaria.nwb.limits import ReadLimits
-
-#: Bytes read at once; h5py holds its lock meanwhile, so other threads wait for milliseconds.
-_SLAB_BYTES = 4 * 1024 * 1024
+from devaria.nwb.spike_times import ReadProgress, SpikeTimes, read_spike_times
 
 #: From here on neighbouring float32 numbers, which figpack stores, are more than a second apart.
 _FLOAT32_SECONDS_END = 2.0**24
 
 _MAX_ID_CHARACTERS = 200
-
-#: Takes bytes done and bytes in all.
-ReadProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,8 @@ def read_units_table(
         limits: How much is read at most.
         progress: Is called as ``progress(done_bytes, total_bytes)`` by the calling thread: bytes
             of the file, as they are stored there, that hold spike times. ``total_bytes`` is 1 or
-            more and stays the same; ``done_bytes`` starts at 0, never goes down, and is
+            more and stays the same (where thousands of chunks make up the column, an estimate from
+            the first ones); ``done_bytes`` starts at 0, never goes down, and is
             ``total_bytes`` once all are read. Many calls may come within a second, none for
             minutes while a server fails; what it raises ends the reading.
 
@@ -81,25 +76,31 @@ def read_units_table(
     """
     limits = limits or ReadLimits()
     group = _units_group(file, units_path)
-    times = _numeric(group, "spike_times", "iuf", file_bytes)
+    times = _numeric(group, "spike_times", "iuf", file_bytes, limits)
     stops = _read_stops(group, times.shape[0], file_bytes, limits)
     num_spikes = int(stops[-1]) if len(stops) else 0
     if num_spikes == 0:
         raise NwbError(f"the units table {printable(units_path)} has no spikes")
-    values, first, last = _read_times(times, num_spikes, progress or (lambda _done, _all: None))
-    values, kept_stops = _without_non_finite(values, stops)
+    _refuse_many_units(np.flatnonzero(np.diff(stops, prepend=0)), limits)
+    column = read_spike_times(
+        file,
+        times,
+        num_spikes,
+        file_bytes=file_bytes,
+        limits=limits,
+        progress=progress or (lambda _done, _all: None),
+    )
+    values, kept_stops = _without_odd(column, stops)
     if len(values) == 0:
         raise NwbError(f"the units table {printable(units_path)} has no finite spike times")
-    _refuse_odd_times(first, last, limits)
+    _refuse_odd_times(column.first, column.last, limits)
     rows = np.flatnonzero(np.diff(kept_stops, prepend=0))
-    if len(rows) > limits.max_units:
-        raise NwbError(f"{len(rows):,} units have spikes: more than the {limits.max_units:,} drawn")
     return UnitsTable(
-        unit_ids=_read_ids(group, rows, len(stops), file_bytes),
+        unit_ids=_read_ids(group, rows, len(stops), file_bytes, limits),
         spike_times_sec=values,
         unit_stops=kept_stops[rows],
-        start_time_sec=first,
-        end_time_sec=last,
+        start_time_sec=column.first,
+        end_time_sec=column.last,
         num_rows=len(stops),
         num_dropped=num_spikes - len(values),
     )
@@ -127,9 +128,11 @@ def _not_a_table(file: h5py.File, units_path: str, fault: str) -> Exception:
     return InvalidInputError(f"units_path {shown} {fault}; units tables in the file: {there}")
 
 
-def _numeric(group: h5py.Group, name: str, kinds: str, file_bytes: int) -> h5py.Dataset:
+def _numeric(
+    group: h5py.Group, name: str, kinds: str, file_bytes: int, limits: ReadLimits
+) -> h5py.Dataset:
     try:
-        dataset = safe_dataset(group, name, file_bytes)
+        dataset = safe_dataset(group, name, file_bytes, limits)
     except NotInFileError:
         raise NwbError(f"the units table has no {name}") from None
     if dataset.dtype.kind not in kinds:
@@ -140,7 +143,7 @@ def _numeric(group: h5py.Group, name: str, kinds: str, file_bytes: int) -> h5py.
 def _read_stops(
     group: h5py.Group, num_times: int, file_bytes: int, limits: ReadLimits
 ) -> "npt.NDArray[np.int64]":
-    index = _numeric(group, "spike_times_index", "iu", file_bytes)
+    index = _numeric(group, "spike_times_index", "iu", file_bytes, limits)
     if index.shape[0] > limits.max_rows:
         raise NwbError(f"the table has {index.shape[0]:,} rows: more than {limits.max_rows:,}")
     stops = np.asarray(index[:])
@@ -155,49 +158,19 @@ def _read_stops(
     return stops
 
 
-def _read_times(
-    dataset: h5py.Dataset, num_spikes: int, progress: ReadProgress
-) -> Tuple["npt.NDArray[np.float32]", float, float]:
-    """Read slab by slab into float32, as figpack keeps it; the range comes from the file's own."""
-    values = np.empty(num_spikes, dtype=np.float32)
-    first, last = math.inf, -math.inf
-    step = _slab_length(dataset)
-    total_bytes = max(1, int(dataset.id.get_storage_size()))
-    progress(0, total_bytes)
-    for start in range(0, num_spikes, step):
-        stop = min(start + step, num_spikes)
-        slab = dataset[start:stop]
-        # Beyond float32 becomes infinite, and is left out as that is, with any kind of NaN.
-        with np.errstate(over="ignore", invalid="ignore"):
-            values[start:stop] = slab
-            low, high = _finite_range(slab, values[start:stop])
-        first, last = min(first, low), max(last, high)
-        progress(total_bytes * stop // num_spikes, total_bytes)
-    return values, first, last
+def _refuse_many_units(rows: "npt.NDArray[np.int64]", limits: ReadLimits) -> None:
+    if len(rows) > limits.max_units:
+        raise NwbError(f"{len(rows):,} units have spikes: more than the {limits.max_units:,} drawn")
 
 
-def _slab_length(dataset: h5py.Dataset) -> int:
-    chunk: int = dataset.chunks[0] if dataset.chunks else 1
-    slab_chunks: int = max(1, _SLAB_BYTES // (dataset.dtype.itemsize * chunk))
-    return slab_chunks * chunk
-
-
-def _finite_range(slab: Any, as_float32: "npt.NDArray[np.float32]") -> Tuple[float, float]:
-    low, high = float(slab.min()), float(slab.max())
-    if math.isfinite(low) and math.isfinite(high) and np.isfinite(as_float32).all():
-        return low, high
-    finite = slab[np.isfinite(as_float32)]
-    return (float(finite.min()), float(finite.max())) if len(finite) else (math.inf, -math.inf)
-
-
-def _without_non_finite(
-    values: "npt.NDArray[np.float32]", stops: "npt.NDArray[np.int64]"
+def _without_odd(
+    times: SpikeTimes, stops: "npt.NDArray[np.int64]"
 ) -> Tuple["npt.NDArray[np.float32]", "npt.NDArray[np.int64]"]:
-    finite = np.isfinite(values)
-    if finite.all():
-        return values, stops
+    if times.num_odd == 0:
+        return times.values, stops
+    finite = np.isfinite(times.values)
     kept_before = np.concatenate(([0], np.cumsum(finite)))
-    return values[finite], kept_before[stops]
+    return times.values[finite], kept_before[stops]
 
 
 def _refuse_odd_times(first: float, last: float, limits: ReadLimits) -> None:
@@ -214,10 +187,14 @@ def _refuse_odd_times(first: float, last: float, limits: ReadLimits) -> None:
 
 
 def _read_ids(
-    group: h5py.Group, rows: "npt.NDArray[np.int64]", num_rows: int, file_bytes: int
+    group: h5py.Group,
+    rows: "npt.NDArray[np.int64]",
+    num_rows: int,
+    file_bytes: int,
+    limits: ReadLimits,
 ) -> List[str]:
     try:
-        ids = safe_dataset(group, "id", file_bytes)
+        ids = safe_dataset(group, "id", file_bytes, limits)
     except NotInFileError:
         return [str(row) for row in rows]
     if ids.shape[0] < num_rows:

@@ -7,6 +7,26 @@ from typing import Dict, List, Optional
 
 SECRET = "X-Signature=s3cr3t"
 
+#: What every fetch from this server must allow.
+LOOPBACK = ("127.0.0.1",)
+
+
+class FakeTime:
+    """A clock that only waiting moves on, and what was waited."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waits: List[float] = []
+
+    def clock(self) -> float:
+        """Give the time, in seconds."""
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        """Wait in no time."""
+        self.waits.append(seconds)
+        self.now += seconds
+
 
 class RangeServer:
     """Serves ``files`` (by path) for the length of a ``with`` block.

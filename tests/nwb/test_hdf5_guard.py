@@ -14,11 +14,14 @@ from devaria.nwb.hdf5_guard import (
     checked_units_path,
     find_units_tables,
     follow,
+    refuse_expansion,
     safe_dataset,
 )
+from devaria.nwb.limits import ReadLimits
 
 TRAINS = [[0.5, 1.5], [1.0]]
 MANY_BYTES = 10**9
+LIMITS = ReadLimits()
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def test_soft_links_within_the_file_are_followed(file: h5py.File) -> None:
     file["a"] = h5py.SoftLink("units")
     group["times"] = h5py.SoftLink("./spike_times")
     assert follow(file["/"], "/a/times") == file["processing/spike_times"]
-    assert safe_dataset(file["processing"], "times", MANY_BYTES).shape == (3,)
+    assert safe_dataset(file["processing"], "times", MANY_BYTES, LIMITS).shape == (3,)
 
 
 def test_soft_link_circle_is_refused(file: h5py.File) -> None:
@@ -63,7 +66,7 @@ def test_external_links_are_refused(file: h5py.File, other: Path) -> None:
         with pytest.raises(NwbError, match="link to another file"):
             follow(file["/"], path)
     with pytest.raises(NwbError, match="link to another file"):
-        safe_dataset(file["mine"], "spike_times", MANY_BYTES)
+        safe_dataset(file["mine"], "spike_times", MANY_BYTES, LIMITS)
 
 
 def test_external_storage_is_refused(file: h5py.File, tmp_path: Path) -> None:
@@ -72,7 +75,7 @@ def test_external_storage_is_refused(file: h5py.File, tmp_path: Path) -> None:
     secret.write_bytes(b"12345678" * 10)
     file.create_dataset("x", (10,), "f8", external=[(str(secret), 0, 80)])
     with pytest.raises(NwbError, match="external storage"):
-        safe_dataset(file["/"], "x", MANY_BYTES)
+        safe_dataset(file["/"], "x", MANY_BYTES, LIMITS)
 
 
 def test_virtual_dataset_is_refused(file: h5py.File, other: Path) -> None:
@@ -81,7 +84,7 @@ def test_virtual_dataset_is_refused(file: h5py.File, other: Path) -> None:
     layout[:] = h5py.VirtualSource(str(other), "/units/spike_times", (3,))
     file.create_virtual_dataset("x", layout)
     with pytest.raises(NwbError, match="virtual dataset"):
-        safe_dataset(file["/"], "x", MANY_BYTES)
+        safe_dataset(file["/"], "x", MANY_BYTES, LIMITS)
 
 
 def test_bomb_by_fill_value_is_refused(file: h5py.File) -> None:
@@ -89,23 +92,27 @@ def test_bomb_by_fill_value_is_refused(file: h5py.File) -> None:
     file.create_dataset("chunked", (10**8,), "f8", chunks=(1000,), compression="gzip")
     file["chunked"][0] = 1.0
     file.create_dataset("contiguous", (10**8,), "f8")
-    for name in ("chunked", "contiguous"):
-        with pytest.raises(NwbError, match="declares 100,000,000 values, but only"):
-            safe_dataset(file["/"], name, MANY_BYTES)
+    with pytest.raises(NwbError, match="declares 100,000,000 values, but only 0 bytes"):
+        safe_dataset(file["/"], "contiguous", MANY_BYTES, LIMITS)
+    with pytest.raises(NwbError, match="declares 100,000,000 values, but only"):
+        safe_dataset(file["/"], "chunked", 700_000, LIMITS)
+    chunked = safe_dataset(file["/"], "chunked", MANY_BYTES, LIMITS)
+    with pytest.raises(NwbError, match="declares 100,000,000 values, but only"):
+        refuse_expansion("chunked", chunked, chunked.id.get_storage_size(), LIMITS)
 
 
 def test_bomb_by_chunk_size_is_refused(file: h5py.File) -> None:
     """A chunk that would take a gigabyte to inflate is not inflated."""
     file.create_dataset("x", (10**9,), "i1", chunks=(10**9,), compression="gzip")
     with pytest.raises(NwbError, match="too large"):
-        safe_dataset(file["/"], "x", MANY_BYTES)
+        safe_dataset(file["/"], "x", MANY_BYTES, LIMITS)
 
 
 def test_more_than_the_file_holds_is_refused(file: h5py.File) -> None:
     """Values that claim more room than the whole file are a damage."""
     file["x"] = np.zeros(1000)
     with pytest.raises(NwbError, match="larger than the file"):
-        safe_dataset(file["/"], "x", 7999)
+        safe_dataset(file["/"], "x", 7999, LIMITS)
 
 
 @pytest.mark.parametrize("shape", [(), (2, 3)])
@@ -115,7 +122,7 @@ def test_other_shapes_are_refused(file: h5py.File, shape: tuple) -> None:
     file.create_group("g")
     for name in ("x", "g"):
         with pytest.raises(NwbError, match="not a one-dimensional dataset"):
-            safe_dataset(file["/"], name, MANY_BYTES)
+            safe_dataset(file["/"], name, MANY_BYTES, LIMITS)
 
 
 def test_unknown_filter_is_named(file: h5py.File) -> None:
@@ -126,7 +133,7 @@ def test_unknown_filter_is_named(file: h5py.File) -> None:
     space = h5py.h5s.create_simple((10,))
     h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F64LE, space, plist)
     with pytest.raises(NwbError, match="compressed by a filter not known here: 32015"):
-        safe_dataset(file["/"], "x", MANY_BYTES)
+        safe_dataset(file["/"], "x", MANY_BYTES, LIMITS)
 
 
 def test_missing_names(file: h5py.File) -> None:

@@ -5,11 +5,12 @@ import traceback
 from typing import Iterator, List, Tuple
 
 import pytest
-from range_server import SECRET, RangeServer
+from range_server import LOOPBACK, SECRET, FakeTime, RangeServer
 from requests.adapters import HTTPAdapter
 
 from devaria.nwb.errors import InvalidInputError, NwbError, without_queries
-from devaria.nwb.http_range import FIRST_BYTES, FetchLimits, HttpRanges
+from devaria.nwb.http_range import FIRST_BYTES, HttpRanges
+from devaria.nwb.retry import Patience
 from devaria.nwb.urls import checked_url
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB: four first requests' worth
@@ -23,12 +24,14 @@ def server() -> Iterator[RangeServer]:
 
 
 @contextlib.contextmanager
-def opened(url: str, **limits: float) -> Iterator[Tuple[HttpRanges, List[float]]]:
+def opened(url: str, **patience: float) -> Iterator[Tuple[HttpRanges, List[float]]]:
     """Open ranges that note how long they would have waited."""
-    waits: List[float] = []
-    ranges = HttpRanges(url, limits=FetchLimits(**limits), wait=waits.append)
+    time = FakeTime()
+    ranges = HttpRanges(
+        url, patience=Patience(**patience), allow_hosts=LOOPBACK, wait=time.wait, clock=time.clock
+    )
     with contextlib.closing(ranges):
-        yield ranges, waits
+        yield ranges, time.waits
 
 
 def test_reads_ranges_over_one_connection(server: RangeServer) -> None:
@@ -64,16 +67,14 @@ def test_passing_fault_is_tried_again(server: RangeServer, fault: object, at_fir
 
 @pytest.mark.parametrize("fault", [503, "short", "drop", "hang"])
 def test_lasting_fault_ends_in_one_line(server: RangeServer, fault: object) -> None:
-    """A server that never recovers is given up after the tries, with growing waits between."""
-    patience = 1 if fault == "hang" else 30
-    with opened(server.url(f"/file.nwb?{SECRET}"), tries=3, read_timeout_sec=patience) as (
-        ranges,
-        waits,
-    ):
+    """A server that never recovers is given up after a time, with growing waits till then."""
+    patience = {"no_progress_sec": 2 if fault == "hang" else 300, "read_timeout_sec": 0.5}
+    with opened(server.url(f"/file.nwb?{SECRET}"), **patience) as (ranges, waits):
         server.always = fault
-        with pytest.raises(NwbError, match="given up after 3 tries") as caught:
+        with pytest.raises(NwbError, match=r"given up after \d+ s without progress") as caught:
             ranges.read(0, 10)
-    assert waits[0] < waits[1]
+    assert waits[0] < waits[1] <= 30
+    assert sum(waits) == pytest.approx(patience["no_progress_sec"])
     text = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
     assert "s3cr3t" not in text
 
@@ -82,8 +83,9 @@ def test_unreachable_server_does_not_show_the_signature() -> None:
     """The error of a refused connection names the URL without its query, traceback included."""
     with RangeServer({}) as gone:
         url = gone.url(f"/file.nwb?{SECRET}")
-    with pytest.raises(NwbError, match=r"/file\.nwb\?…: the connection failed") as caught:
-        HttpRanges(url, limits=FetchLimits(tries=2), wait=lambda _sec: None)
+    gone_for_good = pytest.raises(NwbError, match=r"/file\.nwb\?…: the connection failed")
+    with gone_for_good as caught, opened(url):
+        pass
     text = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
     assert "s3cr3t" not in text
 
@@ -96,8 +98,8 @@ def test_unreachable_server_does_not_show_the_signature() -> None:
         (401, "wants a login"),
         (418, r"does not give the file \(HTTP 418\)"),
         ("html", r"is a web page \(HTML\), not an NWB file"),
-        ("whole", "on a server without byte ranges"),
-        ("gzip", "compresses byte ranges"),
+        ("whole", "is not HDF5, not an NWB file"),
+        ("gzip", "compresses what it sends"),
     ],
 )
 def test_first_answer_tells_what_is_wrong(server: RangeServer, fault: object, text: str) -> None:

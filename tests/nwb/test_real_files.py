@@ -8,7 +8,7 @@ import pytest
 import zarr
 from figpack_spike_sorting.views import RasterPlot
 from nwb_files import REAL_DIR, REAL_FILES, WITHOUT_UNITS, needs_real_files
-from range_server import RangeServer
+from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb.errors import InvalidInputError
 from devaria.nwb.raster import UnitsRasterPlot
@@ -21,7 +21,7 @@ pytestmark = needs_real_files
 def read(name: str, units_path: str) -> UnitsTable:
     """Read a units table of a real file over HTTP."""
     with RangeServer({"/real.nwb": (REAL_DIR / name).read_bytes()}) as server, open_remote_file(
-        server.url("/real.nwb")
+        server.url("/real.nwb"), allow_hosts=LOOPBACK
     ) as (file, file_bytes):
         return read_units_table(file, units_path, file_bytes=file_bytes)
 

@@ -1,0 +1,149 @@
+"""Requests for ranges of one file, over one keep-alive session that follows redirects itself."""
+
+import time
+from typing import Callable, Iterator, Optional
+from urllib.parse import urljoin
+
+import requests
+from requests.adapters import BaseAdapter
+
+from devaria.nwb.errors import NwbError
+from devaria.nwb.http_faults import REQUEST_ERRORS, fault_behind, transient_fault_of
+from devaria.nwb.retry import Patience, TransientError
+from devaria.nwb.urls import checked_url, shown_url
+
+#: Redirects followed for one request.
+MAX_REDIRECTS = 5
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+_PIECE_BYTES = 256 * 1024
+
+#: What is read at once where urllib3 cannot give what has come so far (1.26): a slow server is
+#: found out by the time that this takes.
+_SMALL_PIECE_BYTES = 4 * 1024
+
+
+class HttpSession:
+    """Requests that start at one URL, for any number of threads.
+
+    Args:
+        url: Where the file is; http or https.
+        adapter: What opens the connections, of every hop of a redirect too. It refuses an
+            address by raising NwbError, which is final.
+        patience: Time-outs.
+        clock: Monotonic time in seconds.
+
+    Attributes:
+        url: The URL as it was given.
+        shown_url: The URL as it may be printed.
+        current_url: Where the last answer that was no redirect came from.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        adapter: BaseAdapter,
+        patience: Patience,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.url = checked_url(url)
+        self.shown_url = shown_url(url)
+        self.current_url = url
+        self._patience = patience
+        self._clock = clock
+        self._session = requests.Session()
+        # Neither proxies nor logins of this machine (.netrc) are for a stranger's URL.
+        self._session.trust_env = False
+        # A range of a compressed representation would be of no use.
+        self._session.headers["Accept-Encoding"] = "identity"
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def get(self, url: str, start: int, stop: int) -> requests.Response:
+        """Ask for one range, and follow redirects.
+
+        Args:
+            url: The first URL, or where it led to.
+            start: Offset of the first byte.
+            stop: Offset after the last byte.
+
+        Returns:
+            An answer of any status that is neither a redirect nor one to be tried again; its body
+            is not read yet.
+
+        Raises:
+            TransientError: No answer, or one that asks for another try.
+            NwbError: The URL, or what it redirects to, can never work.
+        """
+        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._send(url, headers)
+            location = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or location is None:
+                self.current_url = url
+                return response
+            response.close()
+            url = self._hop(url, location)
+        raise NwbError(f"{self.shown_url} redirects more than {MAX_REDIRECTS} times")
+
+    def pieces(self, response: requests.Response) -> Iterator[bytes]:
+        """Read the body of an answer as it comes.
+
+        Args:
+            response: An answer of ``get``.
+
+        Yields:
+            Its bytes, none of them empty.
+
+        Raises:
+            TransientError: It breaks off, falls silent, or comes too slowly.
+        """
+        # What raises here holds the whole URL, signature and all: it must not even be chained.
+        fault: Optional[Exception] = None
+        read = getattr(response.raw, "read1", None)
+        size = _PIECE_BYTES if read else _SMALL_PIECE_BYTES
+        started, count = self._clock(), 0
+        while fault is None:
+            try:
+                piece = (read or response.raw.read)(size, decode_content=False)
+            except REQUEST_ERRORS as error:
+                fault = fault_behind(error, self.shown_url)
+                break
+            if not piece:
+                return
+            yield piece
+            count += len(piece)
+            fault = self._slowness(count, self._clock() - started)
+        raise fault from None
+
+    def _send(self, url: str, headers: "dict[str, str]") -> requests.Response:
+        timeout = (self._patience.connect_timeout_sec, self._patience.read_timeout_sec)
+        try:
+            response = self._session.get(
+                url, headers=headers, timeout=timeout, stream=True, allow_redirects=False
+            )
+        except REQUEST_ERRORS as error:
+            fault: Optional[Exception] = fault_behind(error, self.shown_url)
+        else:
+            fault = transient_fault_of(response)
+        if fault is not None:
+            raise fault from None
+        return response
+
+    def _hop(self, url: str, location: str) -> str:
+        try:
+            return checked_url(urljoin(url, location))
+        except ValueError:
+            raise NwbError(f"{self.shown_url} redirects to what is not an http(s) URL") from None
+
+    def _slowness(self, count: int, seconds: float) -> Optional[TransientError]:
+        if seconds <= self._patience.read_timeout_sec:
+            return None
+        if count >= seconds * self._patience.min_bytes_per_sec:
+            return None
+        return TransientError(f"the server sends {count / seconds:,.0f} bytes a second")

@@ -1,0 +1,169 @@
+"""The values of a column of spike times, as float32, by whichever way is the fastest."""
+
+import math
+import threading
+from typing import Any, Callable, Iterable, Iterator, List, Tuple
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from devaria.nwb.chunk_decode import thread_decoder
+from devaria.nwb.column_stream import ColumnStream, Route, stream_contiguous
+from devaria.nwb.hdf5_guard import refuse_expansion
+from devaria.nwb.limits import ReadLimits
+from devaria.nwb.remote_file import RemoteFile
+
+#: Bytes read at once; h5py holds its lock meanwhile, so other threads wait for milliseconds.
+_SLAB_BYTES = 4 * 1024 * 1024
+
+#: Each is remembered while a column is read.
+_MAX_CHUNKS = 2_000_000
+
+#: Takes bytes done and bytes in all.
+ReadProgress = Callable[[int, int], None]
+
+
+class SpikeTimes:
+    """Spike times in the precision that figpack keeps, and what is known of them.
+
+    Args:
+        count: How many there will be.
+
+    Attributes:
+        values: float32, shape (count,), seconds.
+        first: The earliest finite one, before rounding; infinite if there is none.
+        last: The latest finite one, before rounding.
+        num_odd: How many are NaN, or infinite in float32.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.values = np.empty(count, dtype=np.float32)
+        self.first, self.last = math.inf, -math.inf
+        self.num_odd = 0
+        self._lock = threading.Lock()
+
+    def put(self, start: int, slab: "npt.NDArray[Any]") -> None:
+        """Set some of them; several threads may.
+
+        Args:
+            start: Number of the first.
+            slab: Any real numbers.
+        """
+        target = self.values[start : start + len(slab)]
+        # Beyond float32 becomes infinite, and is left out as that is, with any kind of NaN.
+        with np.errstate(over="ignore", invalid="ignore"):
+            target[:] = slab
+            low, high, num_odd = _finite_range(slab, target)
+        with self._lock:
+            self.first, self.last = min(self.first, low), max(self.last, high)
+            self.num_odd += num_odd
+
+
+def read_spike_times(
+    file: h5py.File,
+    dataset: h5py.Dataset,
+    count: int,
+    *,
+    file_bytes: int,
+    limits: ReadLimits,
+    progress: ReadProgress,
+) -> SpikeTimes:
+    """Read the first values of a column, fetching them in parallel if the file is remote.
+
+    Args:
+        file: The open file; a ``RemoteFile`` is read the fast way.
+        dataset: A column that ``hdf5_guard`` has passed.
+        count: How many values are wanted, 1 or more.
+        file_bytes: Length of the file.
+        limits: How far values may exceed what is stored.
+        progress: Takes bytes done and bytes in all.
+
+    Returns:
+        The values.
+
+    Raises:
+        NwbError: Far more is declared than stored, places in the file are impossible, or the
+            server fails.
+    """
+    times = SpikeTimes(count)
+    # Where a user block comes first, versions of HDF5 differ in whether places count it.
+    if isinstance(file, RemoteFile) and file.userblock_size == 0:
+        route = Route(file.prefetcher, file_bytes, times.put, progress)
+        if _has_chunk_map(dataset):
+            _read_chunks(ColumnStream(dataset, count, route), dataset, times, limits)
+            return times
+        if _is_contiguous(dataset):
+            stream_contiguous(dataset, count, route)
+            return times
+    _read_slabs(dataset, times, limits, progress)
+    return times
+
+
+def _has_chunk_map(dataset: h5py.Dataset) -> bool:
+    # h5py lacks it where HDF5 is old.
+    if not dataset.chunks or not hasattr(dataset.id, "chunk_iter"):
+        return False
+    return bool(dataset.shape[0] <= _MAX_CHUNKS * dataset.chunks[0])
+
+
+def _is_contiguous(dataset: h5py.Dataset) -> bool:
+    layout = dataset.id.get_create_plist().get_layout()
+    has_place = layout == h5py.h5d.CONTIGUOUS and dataset.id.get_offset() is not None
+    return has_place and thread_decoder(dataset) is not None
+
+
+def _read_chunks(
+    stream: ColumnStream, dataset: h5py.Dataset, times: SpikeTimes, limits: ReadLimits
+) -> None:
+    left = stream.run()
+    # Only now is it known what is stored, but no memory has been touched for what is not.
+    refuse_expansion("spike_times", dataset, stream.stored_bytes, limits)
+    length = dataset.chunks[0]
+    for start, stop in _runs(sorted(left), length, max(length, _slab_length(dataset))):
+        times.put(start, dataset[start : min(stop, len(times.values))])
+
+
+def _read_slabs(
+    dataset: h5py.Dataset, times: SpikeTimes, limits: ReadLimits, progress: ReadProgress
+) -> None:
+    total_bytes = int(dataset.id.get_storage_size())
+    refuse_expansion("spike_times", dataset, total_bytes, limits)
+    count, step = len(times.values), _slab_length(dataset)
+    progress(0, max(1, total_bytes))
+    for start in range(0, count, step):
+        stop = min(start + step, count)
+        times.put(start, dataset[start:stop])
+        progress(max(1, total_bytes) * stop // count, max(1, total_bytes))
+
+
+def _slab_length(dataset: h5py.Dataset) -> int:
+    chunk: int = dataset.chunks[0] if dataset.chunks else 1
+    slab_chunks: int = max(1, _SLAB_BYTES // (dataset.dtype.itemsize * chunk))
+    return slab_chunks * chunk
+
+
+def _runs(starts: Iterable[int], length: int, longest: int) -> Iterator[Tuple[int, int]]:
+    """Join chunks that follow each other, up to a bound."""
+    run: List[int] = []
+    for start in starts:
+        if run and (start != run[1] or start + length - run[0] > longest):
+            yield run[0], run[1]
+            run = []
+        run = [run[0] if run else start, start + length]
+    if run:
+        yield run[0], run[1]
+
+
+def _finite_range(
+    slab: "npt.NDArray[Any]", as_float32: "npt.NDArray[np.float32]"
+) -> Tuple[float, float, int]:
+    low, high = float(slab.min()), float(slab.max())
+    # The extremes tell of all: NaN spreads, and rounding keeps the order.
+    if all(math.isfinite(np.float32(extreme)) for extreme in (low, high)):
+        return low, high, 0
+    is_finite = np.isfinite(as_float32)
+    finite = slab[is_finite]
+    if len(finite) == 0:
+        return math.inf, -math.inf, len(slab)
+    return float(finite.min()), float(finite.max()), len(slab) - len(finite)
