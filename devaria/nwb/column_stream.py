@@ -7,8 +7,7 @@ HDF5, so that the result is always its own.
 """
 
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from typing import Any, Callable, List, NamedTuple, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 import h5py
 import numpy as np
@@ -25,7 +24,7 @@ _SURVEYED = 64
 _MIN_DENSITY = 0.5
 
 #: Bytes of no use that are fetched rather than asked around.
-_MAX_GAP_BYTES = 64 * 1024
+_MAX_GAP_BYTES = 128 * 1024
 
 #: Values of a column that is not in chunks are taken so many at a time.
 _PIECE_VALUES = 128 * 1024
@@ -34,21 +33,8 @@ _PIECE_VALUES = 128 * 1024
 _MAX_LEAPS = 8
 
 
-@dataclass(frozen=True)
-class Route:
-    """Where a column's bytes come from, and where its values go.
-
-    Attributes:
-        prefetcher: Fetches ranges of the file.
-        file_bytes: Length of the file.
-        consume: Takes the values, in any order, from several threads.
-        progress: Takes stored bytes that are read, and those to be read.
-    """
-
-    prefetcher: Prefetcher
-    file_bytes: int
-    consume: Consume
-    progress: Callable[[int, int], None]
+#: Takes bytes done and bytes in all.
+ReadProgress = Callable[[int, int], None]
 
 
 class _Chunk(NamedTuple):
@@ -60,36 +46,45 @@ class _Chunk(NamedTuple):
     filter_mask: int
 
 
-class ColumnStream:
-    """Reads the first values of one column.
+class ChunkStream:
+    """Reads the first values of a column that is in chunks; starts to fetch them when it is made.
 
     Args:
-        dataset: A one-dimensional dataset, in chunks, that ``hdf5_guard`` has passed.
-        count: How many of its values are wanted, 1 or more.
-        route: Where its bytes come from, and where its values go.
+        dataset: A one-dimensional dataset that ``hdf5_guard`` has passed.
+        prefetcher: Fetches ranges of the file.
+        file_bytes: Length of the file.
 
     Attributes:
         stored_bytes: What has been read of the file.
     """
 
-    def __init__(self, dataset: h5py.Dataset, count: int, route: Route) -> None:
+    def __init__(self, dataset: h5py.Dataset, prefetcher: Prefetcher, file_bytes: int) -> None:
         self._dataset = dataset
-        self._count = count
-        self._route = route
-        self._prefetcher = route.prefetcher
+        self._prefetcher = prefetcher
+        self._file_bytes = file_bytes
         self._length: int = dataset.chunks[0]
         self._chunk_bytes = self._length * dataset.dtype.itemsize
-        self._seen = bytearray(-(-count // self._length))
-        self._is_streaming = False
+        self._surveyed: List[_Chunk] = []
         self._later: List[_Chunk] = []
         self._plan_stop = 0
         self._leaps = 0
         self._done = 0
-        self._total_bytes = 0
         self.stored_bytes = 0
+        dataset.id.chunk_iter(self._survey)
+        self._has_all = len(self._surveyed) < _SURVEYED
+        self._is_streaming = not self._has_all and _is_dense(self._surveyed)
+        if self._is_streaming:
+            self._plan_from(self._surveyed[0], -(-dataset.shape[0] // self._length))
+        elif self._has_all and all(chunk.stop <= file_bytes for chunk in self._surveyed):
+            prefetcher.plan(_coalesced(sorted(self._surveyed)))
 
-    def run(self) -> List[int]:
-        """Read the chunks.
+    def read(self, count: int, consume: Consume, progress: ReadProgress) -> List[int]:
+        """Read the chunks that hold the first values.
+
+        Args:
+            count: How many values are wanted, 1 or more.
+            consume: Takes the values, in any order, from several threads.
+            progress: Takes stored bytes that are read, and those to be read.
 
         Returns:
             The numbers of the values at which chunks start that are left to HDF5: they are not
@@ -98,59 +93,61 @@ class ColumnStream:
         Raises:
             NwbError: A chunk has an impossible place, or the server fails.
         """
+        self._count, self._progress = count, progress
+        self._seen = bytearray(-(-count // self._length))
+        surveyed = sum(chunk.stop - chunk.start for chunk in self._surveyed)
+        chunks = max(1, len(self._surveyed))
+        self._total_bytes = max(1, surveyed * len(self._seen) // chunks)
+        progress(0, self._total_bytes)
         with ExitStack() as stack:
             decoder = thread_decoder(self._dataset) or stack.enter_context(
                 closing(Hdf5Decoder(self._dataset))
             )
-            pipeline = Pipeline(decoder, self._route.consume, self._chunk_bytes)
+            pipeline = Pipeline(decoder, consume, self._chunk_bytes)
             self._pipeline = stack.enter_context(closing(pipeline))
             self._dataset.id.chunk_iter(self._visit)
             self._read_later()
             pipeline.finish()
+        progress(self._total_bytes, self._total_bytes)
         missing = [n * self._length for n, seen in enumerate(self._seen) if not seen]
         return missing + pipeline.undecodable
 
+    def _survey(self, info: Any) -> Optional[bool]:
+        self._surveyed.append(self._chunk(info))
+        return True if len(self._surveyed) == _SURVEYED else None
+
+    def _chunk(self, info: Any) -> _Chunk:
+        number, misfit = divmod(info.chunk_offset[0], self._length)
+        # Filters lengthen what they cannot shorten by little.
+        if misfit or info.size > 2 * self._chunk_bytes + 64 * 1024:
+            raise _wrong_index()
+        return _Chunk(info.byte_offset, info.byte_offset + info.size, number, info.filter_mask)
+
     def _visit(self, info: Any) -> None:
         """Take note of a chunk, or read it; HDF5 calls this for each in the order of the values."""
-        number, misfit = divmod(info.chunk_offset[0], self._length)
-        if misfit == 0 and number >= len(self._seen):
+        chunk = self._chunk(info)
+        if chunk.number >= len(self._seen):
             return
-        chunk = _Chunk(info.byte_offset, info.byte_offset + info.size, number, info.filter_mask)
-        self._refuse_impossible(chunk, misfit)
-        self._seen[number] = 1
-        self.stored_bytes += info.size
+        if self._seen[chunk.number] or chunk.stop > self._file_bytes:
+            raise _wrong_index()
+        self._seen[chunk.number] = 1
+        self.stored_bytes += chunk.stop - chunk.start
         if self._is_streaming:
             self._read_on(chunk)
-            return
-        self._later.append(chunk)
-        if len(self._later) == _SURVEYED and _is_dense(self._later):
-            self._start_streaming()
+        else:
+            self._later.append(chunk)
 
-    def _refuse_impossible(self, chunk: _Chunk, misfit: int) -> None:
-        # Filters lengthen what they cannot shorten by little.
-        too_long = chunk.stop - chunk.start > 2 * self._chunk_bytes + 64 * 1024
-        if misfit or too_long or self._seen[chunk.number] or chunk.stop > self._route.file_bytes:
-            raise NwbError("the file is damaged: the index of the spike times' chunks is wrong")
-
-    def _start_streaming(self) -> None:
-        surveyed, self._later, self._is_streaming = self._later, [], True
-        self._surveyed_bytes = surveyed[-1].stop - surveyed[0].start
-        self._expect(self.stored_bytes * len(self._seen) // _SURVEYED)
-        self._plan_from(surveyed[0])
-        for chunk in surveyed:
-            self._read_on(chunk)
-
-    def _plan_from(self, chunk: _Chunk) -> None:
-        chunks_left = len(self._seen) - self._done
+    def _plan_from(self, chunk: _Chunk, num_chunks: int) -> None:
+        surveyed_bytes = self._surveyed[-1].stop - self._surveyed[0].start
         # A little more than it should take: to ask again at the end costs a round trip.
-        expected = self._surveyed_bytes * chunks_left // _SURVEYED * 33 // 32
-        self._plan_stop = min(max(chunk.start + expected, chunk.stop), self._route.file_bytes)
+        expected = surveyed_bytes * num_chunks // _SURVEYED * 33 // 32
+        self._plan_stop = min(max(chunk.start + expected, chunk.stop), self._file_bytes)
         self._prefetcher.plan([(chunk.start, self._plan_stop)])
 
     def _read_on(self, chunk: _Chunk) -> None:
         if chunk.stop > self._plan_stop and self._leaps < _MAX_LEAPS:
             self._leaps += 1
-            self._plan_from(chunk)
+            self._plan_from(chunk, len(self._seen) - self._done)
         stored = self._prefetcher.read(chunk.start, chunk.stop)
         if stored is None:
             self._later.append(chunk)  # it lies behind the others in the file
@@ -160,9 +157,8 @@ class ColumnStream:
     def _read_later(self) -> None:
         """Read the chunks whose places were noted, in the order in which they lie in the file."""
         chunks = sorted(self._later)
-        if not self._is_streaming:
-            self._expect(self.stored_bytes)
-        self._prefetcher.plan(_coalesced(chunks))
+        if not self._has_all:
+            self._prefetcher.plan(_coalesced(chunks))
         for chunk in chunks:
             stored = self._prefetcher.read(chunk.start, chunk.stop)
             if stored is None:
@@ -175,11 +171,60 @@ class ColumnStream:
         length = min(self._length, self._count - first)
         self._pipeline.put(first, stored, chunk.filter_mask, length)
         self._done += 1
-        self._route.progress(self._total_bytes * self._done // len(self._seen), self._total_bytes)
+        self._progress(self._total_bytes * self._done // len(self._seen), self._total_bytes)
 
-    def _expect(self, total_bytes: int) -> None:
-        self._total_bytes = max(1, total_bytes)
-        self._route.progress(0, self._total_bytes)
+
+class PieceStream:
+    """Reads the first values of a column that lies in the file in one piece, unfiltered.
+
+    It starts to fetch them when it is made, and is used as a ``ChunkStream`` is.
+
+    Args:
+        dataset: A dataset of this layout, of a type that numpy has.
+        prefetcher: Fetches ranges of the file.
+        file_bytes: Length of the file.
+
+    Attributes:
+        stored_bytes: What has been read of the file.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, prefetcher: Prefetcher, file_bytes: int) -> None:
+        self._dtype = dataset.dtype
+        self._prefetcher = prefetcher
+        self._start = dataset.id.get_offset()
+        self.stored_bytes = dataset.shape[0] * self._dtype.itemsize
+        if self._start + self.stored_bytes > file_bytes:
+            raise NwbError("the file is damaged: the spike times end beyond its end")
+        prefetcher.plan([(self._start, self._start + self.stored_bytes)])
+
+    def read(self, count: int, consume: Consume, progress: ReadProgress) -> List[int]:
+        """Read the values.
+
+        Args:
+            count: How many are wanted, 1 or more.
+            consume: Takes them.
+            progress: Takes bytes that are read, and those to be read.
+
+        Returns:
+            Nothing that is left to HDF5.
+
+        Raises:
+            NwbError: The server fails.
+        """
+        item_bytes = self._dtype.itemsize
+        progress(0, count * item_bytes)
+        for first in range(0, count, _PIECE_VALUES):
+            last = min(first + _PIECE_VALUES, count)
+            start, stop = (self._start + number * item_bytes for number in (first, last))
+            piece = self._prefetcher.read(start, stop)
+            if piece is not None:  # and it never is: all of it is planned
+                consume(first, np.frombuffer(piece, self._dtype))
+            progress(last * item_bytes, count * item_bytes)
+        return []
+
+
+def _wrong_index() -> NwbError:
+    return NwbError("the file is damaged: the index of the spike times' chunks is wrong")
 
 
 def _is_dense(chunks: List[_Chunk]) -> bool:
@@ -196,29 +241,3 @@ def _coalesced(chunks: List[_Chunk]) -> List[Tuple[int, int]]:
         else:
             ranges.append((chunk.start, chunk.stop))
     return ranges
-
-
-def stream_contiguous(dataset: h5py.Dataset, count: int, route: Route) -> None:
-    """Read the first values of a column that lies in the file in one piece, unfiltered.
-
-    Args:
-        dataset: A dataset of this layout, of a type that numpy has.
-        count: How many of its values are wanted, 1 or more.
-        route: Where its bytes come from, and where its values go.
-
-    Raises:
-        NwbError: It does not lie within the file, or the server fails.
-    """
-    start, item_bytes = dataset.id.get_offset(), dataset.dtype.itemsize
-    stop = start + count * item_bytes
-    if stop > route.file_bytes:
-        raise NwbError("the file is damaged: the spike times end beyond its end")
-    route.progress(0, stop - start)
-    route.prefetcher.plan([(start, stop)])
-    step = _PIECE_VALUES * item_bytes
-    for offset in range(start, stop, step):
-        end = min(offset + step, stop)
-        piece = route.prefetcher.read(offset, end)
-        if piece is not None:  # and it never is: all of it is planned
-            route.consume((offset - start) // item_bytes, np.frombuffer(piece, dataset.dtype))
-        route.progress(end - start, stop - start)

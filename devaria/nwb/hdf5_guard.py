@@ -115,23 +115,23 @@ def safe_dataset(group: h5py.Group, name: str, file_bytes: int, limits: ReadLimi
 
 
 def refuse_expansion(
-    name: str, dataset: h5py.Dataset, stored_bytes: int, limits: ReadLimits
+    name: str, num_values: int, item_bytes: int, stored_bytes: int, limits: ReadLimits
 ) -> None:
     """Refuse values that were never stored, and that HDF5 would make up.
 
     Args:
-        name: Its name.
-        dataset: The dataset.
-        stored_bytes: What is stored of it, or less than that.
-        limits: How far the values may exceed it.
+        name: The name of the dataset.
+        num_values: How many values it is said to have.
+        item_bytes: Length of one of them.
+        stored_bytes: What is stored of them.
+        limits: How far the values may exceed that.
 
     Raises:
-        NwbError: There are more.
+        NwbError: They do by more.
     """
-    if dataset.shape[0] * dataset.dtype.itemsize > stored_bytes * limits.max_expansion:
+    if num_values * item_bytes > stored_bytes * limits.max_expansion:
         raise NwbError(
-            f"{name} declares {dataset.shape[0]:,} values, but only {stored_bytes:,} bytes are "
-            "stored"
+            f"{name} declares {num_values:,} values, but only {stored_bytes:,} bytes are stored"
         )
 
 
@@ -192,4 +192,4 @@ def _refuse_bombs(dataset: h5py.Dataset, name: str, file_bytes: int, limits: Rea
     stored = file_bytes if dataset.chunks else dataset.id.get_storage_size()
     if stored > file_bytes:
         raise NwbError(f"{name} claims to be larger than the file: the file is damaged")
-    refuse_expansion(name, dataset, stored, limits)
+    refuse_expansion(name, dataset.shape[0], item_bytes, stored, limits)

@@ -2,14 +2,14 @@
 
 import math
 import threading
-from typing import Any, Callable, Iterable, Iterator, List, Tuple
+from typing import Any, Iterable, Iterator, Optional, Tuple, Union
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from devaria.nwb.chunk_decode import thread_decoder
-from devaria.nwb.column_stream import ColumnStream, Route, stream_contiguous
+from devaria.nwb.column_stream import ChunkStream, PieceStream, ReadProgress
 from devaria.nwb.hdf5_guard import refuse_expansion
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.remote_file import RemoteFile
@@ -19,9 +19,6 @@ _SLAB_BYTES = 4 * 1024 * 1024
 
 #: Each is remembered while a column is read.
 _MAX_CHUNKS = 2_000_000
-
-#: Takes bytes done and bytes in all.
-ReadProgress = Callable[[int, int], None]
 
 
 class SpikeTimes:
@@ -60,44 +57,68 @@ class SpikeTimes:
             self.num_odd += num_odd
 
 
-def read_spike_times(
-    file: h5py.File,
-    dataset: h5py.Dataset,
-    count: int,
-    *,
-    file_bytes: int,
-    limits: ReadLimits,
-    progress: ReadProgress,
-) -> SpikeTimes:
-    """Read the first values of a column, fetching them in parallel if the file is remote.
+class SpikeTimesColumn:
+    """A column of spike times; if its file is remote, fetching starts when this is made.
 
     Args:
         file: The open file; a ``RemoteFile`` is read the fast way.
         dataset: A column that ``hdf5_guard`` has passed.
-        count: How many values are wanted, 1 or more.
         file_bytes: Length of the file.
-        limits: How far values may exceed what is stored.
-        progress: Takes bytes done and bytes in all.
-
-    Returns:
-        The values.
 
     Raises:
-        NwbError: Far more is declared than stored, places in the file are impossible, or the
-            server fails.
+        NwbError: Its values are said to lie where they cannot.
     """
-    times = SpikeTimes(count)
-    # Where a user block comes first, versions of HDF5 differ in whether places count it.
-    if isinstance(file, RemoteFile) and file.userblock_size == 0:
-        route = Route(file.prefetcher, file_bytes, times.put, progress)
-        if _has_chunk_map(dataset):
-            _read_chunks(ColumnStream(dataset, count, route), dataset, times, limits)
+
+    def __init__(self, file: h5py.File, dataset: h5py.Dataset, file_bytes: int) -> None:
+        self._dataset = dataset
+        self._stream: Union[ChunkStream, PieceStream, None] = None
+        # Where a user block comes first, versions of HDF5 differ in whether places count it.
+        if isinstance(file, RemoteFile) and file.userblock_size == 0:
+            if _has_chunk_map(dataset):
+                self._stream = ChunkStream(dataset, file.prefetcher, file_bytes)
+            elif _is_contiguous(dataset):
+                self._stream = PieceStream(dataset, file.prefetcher, file_bytes)
+
+    def read(self, count: int, limits: ReadLimits, progress: ReadProgress) -> SpikeTimes:
+        """Read the first values.
+
+        Args:
+            count: How many are wanted, 1 or more.
+            limits: How far values may exceed what is stored.
+            progress: Takes bytes done and bytes in all.
+
+        Returns:
+            The values.
+
+        Raises:
+            NwbError: Far more is declared than stored, or the server fails.
+        """
+        times = SpikeTimes(count)
+        if self._stream is None:
+            self._read_slabs(times, limits, progress)
             return times
-        if _is_contiguous(dataset):
-            stream_contiguous(dataset, count, route)
-            return times
-    _read_slabs(dataset, times, limits, progress)
-    return times
+        left = self._stream.read(count, times.put, progress)
+        # Only now is it known what is stored, but no memory has been touched for what is not.
+        self._refuse_bomb(count, self._stream.stored_bytes, limits)
+        longest = _slab_length(self._dataset)
+        for start, stop in _runs(sorted(left), self._dataset.chunks, longest):
+            times.put(start, self._dataset[start : min(stop, count)])
+        return times
+
+    def _read_slabs(self, times: SpikeTimes, limits: ReadLimits, progress: ReadProgress) -> None:
+        count, step = len(times.values), _slab_length(self._dataset)
+        stored_bytes = int(self._dataset.id.get_storage_size())
+        self._refuse_bomb(count, stored_bytes, limits)
+        total_bytes = max(1, stored_bytes)
+        progress(0, total_bytes)
+        for start in range(0, count, step):
+            stop = min(start + step, count)
+            times.put(start, self._dataset[start:stop])
+            progress(total_bytes * stop // count, total_bytes)
+
+    def _refuse_bomb(self, count: int, stored_bytes: int, limits: ReadLimits) -> None:
+        item_bytes = self._dataset.dtype.itemsize
+        refuse_expansion("spike_times", count, item_bytes, stored_bytes, limits)
 
 
 def _has_chunk_map(dataset: h5py.Dataset) -> bool:
@@ -113,46 +134,26 @@ def _is_contiguous(dataset: h5py.Dataset) -> bool:
     return has_place and thread_decoder(dataset) is not None
 
 
-def _read_chunks(
-    stream: ColumnStream, dataset: h5py.Dataset, times: SpikeTimes, limits: ReadLimits
-) -> None:
-    left = stream.run()
-    # Only now is it known what is stored, but no memory has been touched for what is not.
-    refuse_expansion("spike_times", dataset, stream.stored_bytes, limits)
-    length = dataset.chunks[0]
-    for start, stop in _runs(sorted(left), length, max(length, _slab_length(dataset))):
-        times.put(start, dataset[start : min(stop, len(times.values))])
-
-
-def _read_slabs(
-    dataset: h5py.Dataset, times: SpikeTimes, limits: ReadLimits, progress: ReadProgress
-) -> None:
-    total_bytes = int(dataset.id.get_storage_size())
-    refuse_expansion("spike_times", dataset, total_bytes, limits)
-    count, step = len(times.values), _slab_length(dataset)
-    progress(0, max(1, total_bytes))
-    for start in range(0, count, step):
-        stop = min(start + step, count)
-        times.put(start, dataset[start:stop])
-        progress(max(1, total_bytes) * stop // count, max(1, total_bytes))
-
-
 def _slab_length(dataset: h5py.Dataset) -> int:
     chunk: int = dataset.chunks[0] if dataset.chunks else 1
     slab_chunks: int = max(1, _SLAB_BYTES // (dataset.dtype.itemsize * chunk))
     return slab_chunks * chunk
 
 
-def _runs(starts: Iterable[int], length: int, longest: int) -> Iterator[Tuple[int, int]]:
+def _runs(
+    starts: Iterable[int], chunks: Optional[Tuple[int, ...]], longest: int
+) -> Iterator[Tuple[int, int]]:
     """Join chunks that follow each other, up to a bound."""
-    run: List[int] = []
+    length = chunks[0] if chunks else 0
+    first = last = -1
     for start in starts:
-        if run and (start != run[1] or start + length - run[0] > longest):
-            yield run[0], run[1]
-            run = []
-        run = [run[0] if run else start, start + length]
-    if run:
-        yield run[0], run[1]
+        if start != last or last - first >= longest:
+            if last > first:
+                yield first, last
+            first = start
+        last = start + length
+    if last > first:
+        yield first, last
 
 
 def _finite_range(

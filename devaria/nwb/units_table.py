@@ -11,10 +11,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from devaria.nwb.column_stream import ReadProgress
 from devaria.nwb.errors import InvalidInputError, NwbError, printable
 from devaria.nwb.hdf5_guard import NotInFileError, find_units_tables, follow, safe_dataset
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.spike_times import ReadProgress, SpikeTimes, read_spike_times
+from devaria.nwb.spike_times import SpikeTimes, SpikeTimesColumn
 
 #: From here on neighbouring float32 numbers, which figpack stores, are more than a second apart.
 _FLOAT32_SECONDS_END = 2.0**24
@@ -77,32 +78,29 @@ def read_units_table(
     limits = limits or ReadLimits()
     group = _units_group(file, units_path)
     times = _numeric(group, "spike_times", "iuf", file_bytes, limits)
+    # While its first bytes are on their way, the small columns are read.
+    column = SpikeTimesColumn(file, times, file_bytes)
     stops = _read_stops(group, times.shape[0], file_bytes, limits)
-    num_spikes = int(stops[-1]) if len(stops) else 0
-    if num_spikes == 0:
+    rows = np.flatnonzero(np.diff(stops, prepend=0))
+    if len(rows) == 0:
         raise NwbError(f"the units table {printable(units_path)} has no spikes")
-    _refuse_many_units(np.flatnonzero(np.diff(stops, prepend=0)), limits)
-    column = read_spike_times(
-        file,
-        times,
-        num_spikes,
-        file_bytes=file_bytes,
-        limits=limits,
-        progress=progress or (lambda _done, _all: None),
-    )
-    values, kept_stops = _without_odd(column, stops)
+    if len(rows) > limits.max_units:
+        raise NwbError(f"{len(rows):,} units have spikes: more than the {limits.max_units:,} drawn")
+    ids = _read_ids(group, rows, len(stops), file_bytes, limits)
+    spikes = column.read(int(stops[-1]), limits, progress or (lambda _done, _total: None))
+    values, kept_stops = _without_odd(spikes, stops[rows])
     if len(values) == 0:
         raise NwbError(f"the units table {printable(units_path)} has no finite spike times")
-    _refuse_odd_times(column.first, column.last, limits)
-    rows = np.flatnonzero(np.diff(kept_stops, prepend=0))
+    _refuse_odd_times(spikes.first, spikes.last, limits)
+    has_some = np.diff(kept_stops, prepend=0) > 0
     return UnitsTable(
-        unit_ids=_read_ids(group, rows, len(stops), file_bytes, limits),
+        unit_ids=[unit_id for unit_id, kept in zip(ids, has_some) if kept],
         spike_times_sec=values,
-        unit_stops=kept_stops[rows],
-        start_time_sec=column.first,
-        end_time_sec=column.last,
+        unit_stops=kept_stops[has_some],
+        start_time_sec=spikes.first,
+        end_time_sec=spikes.last,
         num_rows=len(stops),
-        num_dropped=num_spikes - len(values),
+        num_dropped=spikes.num_odd,
     )
 
 
@@ -158,19 +156,21 @@ def _read_stops(
     return stops
 
 
-def _refuse_many_units(rows: "npt.NDArray[np.int64]", limits: ReadLimits) -> None:
-    if len(rows) > limits.max_units:
-        raise NwbError(f"{len(rows):,} units have spikes: more than the {limits.max_units:,} drawn")
-
-
 def _without_odd(
     times: SpikeTimes, stops: "npt.NDArray[np.int64]"
 ) -> Tuple["npt.NDArray[np.float32]", "npt.NDArray[np.int64]"]:
     if times.num_odd == 0:
         return times.values, stops
-    finite = np.isfinite(times.values)
-    kept_before = np.concatenate(([0], np.cumsum(finite)))
-    return times.values[finite], kept_before[stops]
+    values, kept_stops = times.values, np.empty_like(stops)
+    start = kept = 0
+    for unit, stop in enumerate(stops):
+        train = values[start:stop]
+        train = train[np.isfinite(train)]
+        # In place: a second array of all spikes may be more than there is memory for.
+        values[kept : kept + len(train)] = train
+        start, kept = stop, kept + len(train)
+        kept_stops[unit] = kept
+    return values[:kept], kept_stops
 
 
 def _refuse_odd_times(first: float, last: float, limits: ReadLimits) -> None:

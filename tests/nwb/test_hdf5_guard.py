@@ -98,7 +98,7 @@ def test_bomb_by_fill_value_is_refused(file: h5py.File) -> None:
         safe_dataset(file["/"], "chunked", 700_000, LIMITS)
     chunked = safe_dataset(file["/"], "chunked", MANY_BYTES, LIMITS)
     with pytest.raises(NwbError, match="declares 100,000,000 values, but only"):
-        refuse_expansion("chunked", chunked, chunked.id.get_storage_size(), LIMITS)
+        refuse_expansion("chunked", 10**8, 8, chunked.id.get_storage_size(), LIMITS)
 
 
 def test_bomb_by_chunk_size_is_refused(file: h5py.File) -> None:
