@@ -69,7 +69,7 @@ def runner():
 def _impatient(monkeypatch):
     """Looks at limits often, and gives a process less time to end."""
     monkeypatch.setattr(job_process_module, "_WATCH_SEC", 0.05)
-    monkeypatch.setattr(job_process_module, "_EXIT_SEC", 0.5)
+    monkeypatch.setattr(job_process_module, "_EXIT_SEC", 0.3)
 
 
 def is_gone(pid):
@@ -406,7 +406,7 @@ def test_a_spare_process_whose_pipe_closes_ends_by_itself(runner):
 @pytest.mark.parametrize("how", ["sleep", "hold the gil", "ignore sigterm", "catch everything"])
 def test_a_job_ends_at_its_time_limit(runner, how):
     """Also in C code that holds the GIL, and where it does not want to."""
-    error, console = runner.error("Holds", limits=JobLimits(0.6, float("inf")), how=how)
+    error, console = runner.error("Holds", limits=JobLimits(0.51, float("inf")), how=how)
 
     assert error.startswith("Job execution failed: it ran longer than its time limit of 1 s")
     assert "memory peak" in error
@@ -472,7 +472,7 @@ def test_what_a_job_started_ends_when_its_runner_is_killed():
         parent.wait()
 
         try:
-            wait_until(lambda: is_gone(grandchild.pid), patience_sec=3)
+            wait_until(lambda: is_gone(grandchild.pid), patience_sec=1.5)
         finally:
             if not is_gone(grandchild.pid):
                 grandchild.kill()

@@ -7,7 +7,7 @@ import math
 
 import core_fixtures
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from devaria.js_json import compact_json, utf16_units
@@ -164,8 +164,10 @@ TEXTS = st.builds(
 )
 
 
-@core_fixtures.settings(core_fixtures.thorough, max_examples=40)
+@core_fixtures.settings(core_fixtures.thorough, max_examples=25)
 @given(TEXTS, TEXTS, TEXTS, st.booleans())
+@example("€" * 511_990, "", "€" * 400_000, True)  # the most bytes that a result may have
+@example("", "🧠" * 20_000, "\ud800" * 1_000_000, False)
 def test_a_fitted_outcome_is_within_every_limit(result, error, console, succeeded):
     """Whatever sizes come together: each field, and the row that they share."""
     outcome = JobOutcome({"a": result} if succeeded else None, error, console)

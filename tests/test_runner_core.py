@@ -164,17 +164,17 @@ def test_an_interrupt_ends_the_wait_for_a_worker_that_is_not_there(closed_port, 
 
 def test_a_job_is_polled_claimed_beaten_for_and_completed(server, tmp_path):
     """In this order; a heartbeat tells progress and console meanwhile."""
-    script_a_worker(server, [job("j-1", name="Alice", processing_time=2.5)])
+    script_a_worker(server, [job("j-1", name="Alice", processing_time=2.2)])
 
     with RunnerProcess(server.url, tmp_path, "--burst") as runner:
         assert runner.ended() == 0
 
     beat = server.wait_for("POST /api/runner/jobs/j-1/heartbeat").json
-    assert 0 < beat["progress_current"] <= 2.5
-    assert beat["progress_total"] == 2.5
+    assert 0 < beat["progress_current"] <= 2.2
+    assert beat["progress_total"] == 2.2
     assert "Starting hello_world job for Alice" in beat["console_output"]
     report = server.wait_for("POST /api/runner/jobs/j-1/complete").json
-    assert report["output_data"] == {"message": "Hello, Alice!", "processing_time": 2.5}
+    assert report["output_data"] == {"message": "Hello, Alice!", "processing_time": 2.2}
     assert "Completed!" in report["console_output"]
     asked = routes(server)
     steps = [asked.index(each) for each in (AVAILABLE, CLAIM, COMPLETE)]
