@@ -52,6 +52,7 @@ class Figures:
     Args:
         seed: What its random numbers came from.
         kills: How often the runner was killed.
+        states: How many of them left which states in the journal; none where it was idle.
         at_points: How many of them at each crash point.
         jobs: How many jobs there were.
         outcomes: How many of them came to each right outcome.
@@ -65,6 +66,7 @@ class Figures:
 
     seed: int
     kills: int = 0
+    states: "Counter[str]" = field(default_factory=Counter)
     at_points: "Counter[str]" = field(default_factory=Counter)
     jobs: int = 0
     outcomes: "Counter[str]" = field(default_factory=Counter)
@@ -77,9 +79,10 @@ class Figures:
 
     def __str__(self):
         outcomes = ", ".join(f"{count} {name}" for name, count in sorted(self.outcomes.items()))
+        states = ", ".join(f"{count} {name}" for name, count in sorted(self.states.items()))
         return (
             f"crash campaign (seed {self.seed}): {self.kills} kills "
-            f"({sum(self.at_points.values())} at {len(self.at_points)} crash points), "
+            f"({sum(self.at_points.values())} at {len(self.at_points)} crash points; {states}), "
             f"{self.faults} faulty requests, {self.jobs} jobs ({outcomes}), {self.seconds:.0f} s; "
             f"stuck {len(self.stuck)}, lost {len(self.lost)}, wrong {len(self.wrong)}, "
             f"left in the journal {len(self.left)}"
@@ -181,7 +184,9 @@ class Campaign:
         return runner
 
     def _look_at_journal(self):
-        for entry in self._lab.journal():
+        entries = self._lab.journal()
+        self._figures.states["+".join(entry["state"] for entry in entries) or "idle"] += 1
+        for entry in entries:
             if entry["state"] == "running":
                 self._killed_running[entry["job_id"]] += 1
             if entry["state"] == "done":

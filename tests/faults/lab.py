@@ -24,6 +24,9 @@ QUICK_HEARTBEATS = {
     "devaria.heartbeat.MIN_GAP_SEC": 0.1,
 }
 
+#: Waits after failures, likewise.
+QUICK_TRIES = {"devaria.backoff:Backoff.__init__.base_sec": 0.1}
+
 
 def until(condition, what, bound_sec=15.0, context=str):
     """Wait for a condition with a bound; return what it returned.

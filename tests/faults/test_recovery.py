@@ -319,8 +319,7 @@ def test_clock_jumps(lab):
     until(lambda: len(lab.proxy.passed("heartbeat")) >= 5, "heartbeats")
     assert 0.8 < time.monotonic() - started < 6
     limited, following = lab.proxy.passed("available")[:2]
-    # The worker's own clock tells how long it wants to be left alone, in whole seconds.
-    assert 0.4 < following.at - limited.at < 5
+    assert 1.4 < following.at - limited.at < 5
     job.let_go()
     assert lab.ended(job.job_id).status == "completed"
     polls = len(lab.proxy.passed("available"))
@@ -336,7 +335,7 @@ def test_machine_that_slept(lab):
     runner = lab.runner(constants=QUICK_HEARTBEATS)
     until(lambda: lab.proxy.passed("heartbeat"), "a heartbeat")
     runner.signal(signal.SIGSTOP)
-    time.sleep(3)
+    time.sleep(2)
     before = len(lab.proxy.passed("heartbeat"))
     runner.signal(signal.SIGCONT)
     until(lambda: len(lab.proxy.passed("heartbeat")) >= before + 4, "heartbeats")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab import until
+from lab import QUICK_HEARTBEATS, until
 
 SIGNATURE = "c2lnbmF0dXJlLXRoYXQtbXVzdC1ub3Qtc2hvdw"
 URL = f"https://data.example/file.nwb?X-Amz-Signature={SIGNATURE}&X-Amz-Expires=60"
@@ -24,7 +24,7 @@ def leaky(lab):
         "DEVARIA_ADMIN_API_KEY": lab.worker.keys.admin,
         "FIGPACK_API_KEY": FIGPACK_KEY,
     }
-    runner = lab.runner("--verbose", environ=keys)
+    runner = lab.runner("--verbose", environ=keys, constants=QUICK_HEARTBEATS)
     until(environ.exists, "the job's start")
     until(lambda: lab.proxy.passed("heartbeat"), "a heartbeat")
     return runner, job_id, go, environ
