@@ -8,6 +8,7 @@ from devaria.caller import Caller
 from devaria.client import JobState, WorkerClient
 from devaria.console import shortened
 from devaria.errors import (
+    ClaimLost,
     NotFound,
     NotOurs,
     Refused,
@@ -89,7 +90,9 @@ class Reporter:
             except NotOurs as error:
                 if still_ours(client, entry.job_id):
                     raise StrangeAnswer(str(error)) from error
-                raise
+                if not _is_claimed_back(client, entry.job_id):
+                    raise
+                _report(client, entry.job_id, outcome)
             except ServerError as error:
                 if not _takes_heartbeats(client, entry.job_id, outcome):
                     raise
@@ -120,6 +123,21 @@ def _report(client: WorkerClient, job_id: str, outcome: JobOutcome) -> None:
         client.complete(job_id, outcome.output_data, outcome.console_output)
     else:
         client.error(job_id, outcome.error_message, outcome.console_output)
+
+
+def _is_claimed_back(client: WorkerClient, job_id: str) -> bool:
+    """Claim a job again that its worker gave up while this runner was out of reach."""
+    try:
+        if client.job_detail(job_id).status != "pending":
+            return False
+        client.claim(job_id)
+    except (NotFound, ClaimLost):
+        return False
+    except ServerError:
+        if client.verify() is None:  # an id that is not known cannot claim
+            return False
+        raise
+    return True
 
 
 def _takes_heartbeats(client: WorkerClient, job_id: str, outcome: JobOutcome) -> bool:

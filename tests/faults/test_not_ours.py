@@ -1,11 +1,13 @@
 """Jobs that stop being a runner's: it stops them too, and reports nothing."""
 
 import contextlib
+import sqlite3
 
 import pytest
-from lab import QUICK_HEARTBEATS, is_running, until
+from fault_proxy import answered, cut_after, cut_before
+from lab import QUICK_HEARTBEATS, QUICK_TRIES, is_running, until
 from test_fault_table import delete
-from test_recovery import database_name, sqlite3
+from test_recovery import database_name, forget_runners
 
 
 def set_columns(lab, job_id, **columns):
@@ -72,10 +74,39 @@ def test_lost_before_the_report(lab, lose):
     runner.end()
 
 
+@pytest.mark.parametrize("route", [None, "claim"], ids=["", "with a lost answer"])
+def test_pending_again_while_a_report_is_owed(lab, route):
+    """A job that its worker gave up while its result was owed is claimed again for it."""
+    rule = lab.proxy.on("complete", cut_before)
+    job_id = lab.submit("good")
+    runner = lab.runner(constants=QUICK_TRIES)
+    until(lambda: rule.hits, "a report")
+    set_columns(lab, job_id, status="pending", claimed_by=None)
+    if route is not None:
+        lab.proxy.on(route, cut_after, times=1)
+    rule.lift()
+    assert lab.ended(job_id).output_data is not None
+    runner.wait_for("reported as completed")
+    runner.end()
+    assert runner.output().count("started") == 1
+
+
+def test_pending_again_under_an_id_that_is_gone(lab):
+    """A job that was given up by a worker that forgot its runner, too, is left to others."""
+    rule = lab.proxy.on("complete", cut_before)
+    job_id = lab.submit("good")
+    runner = lab.runner(constants=QUICK_TRIES)
+    until(lambda: rule.hits, "a report")
+    set_columns(lab, job_id, status="pending", claimed_by=None)
+    forget_runners(lab)
+    rule.lift()
+    runner.wait_for(f"Job {job_id} is not this runner's any more")
+    assert lab.ended(job_id).status == "completed"  # as a new job, by the same runner
+    runner.end()
+
+
 def test_a_refused_heartbeat_is_looked_into(lab):
     """A heartbeat that is refused though the job is still the runner's stops nothing."""
-    from fault_proxy import answered
-
     refusal = {"success": False, "message": "Job not found or not claimed by this runner"}
     rule = lab.proxy.on("heartbeat", answered(400, refusal), times=2)
     job = lab.submit_waiting()
