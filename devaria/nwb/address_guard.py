@@ -9,7 +9,14 @@ addresses is connected to. Host header, TLS server name and certificate stay the
 import socket
 import threading
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import Any, Iterable, Iterator, List, Optional, Union
 
 from requests.adapters import HTTPAdapter
@@ -22,14 +29,24 @@ from devaria.nwb.retry import TransientError
 
 _Address = Union[IPv4Address, IPv6Address]
 
+#: What is not for hosts on the internet, written out because Python's own list has changed with its
+#: versions (IANA IPv4 and IPv6 Special-Purpose Address Registries; 192.88.99.0/24 and 2002::/16 are
+#: 6to4, 2001::/23 has Teredo).
+# fmt: off
+_SPECIAL: List[Union[IPv4Network, IPv6Network]] = [
+    ip_network(text)
+    for text in [
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8",
+        "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
+        "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
+        "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+        "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
+    ]
+]
+# fmt: on
+
 #: All global unicast of IPv6 (RFC 4291); mapped IPv4 and NAT64 addresses lie outside of it.
 _GLOBAL_IPV6 = IPv6Network("2000::/3")
-
-#: What of it is not for hosts, or carries an IPv4 address: protocol assignments with Teredo,
-#: documentation, 6to4 (IANA IPv6 Special-Purpose Address Registry).
-_SPECIAL_IPV6 = [
-    IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
-]
 
 #: Where requests has been given none.
 _TIMEOUT_SEC = 30.0
@@ -45,10 +62,9 @@ def is_public(address: _Address) -> bool:
         False for private, loopback, link-local, carrier-grade NAT, multicast, reserved and
         documentation addresses, and for IPv6 ones that stand for an IPv4 address.
     """
-    if isinstance(address, IPv6Address):
-        special = any(address in network for network in _SPECIAL_IPV6)
-        return address in _GLOBAL_IPV6 and not special and address.is_global
-    return address.is_global and not (address.is_multicast or address.is_reserved)
+    if address.version == 6 and address not in _GLOBAL_IPV6:
+        return False
+    return not any(address in network for network in _SPECIAL)
 
 
 class AddressGuard:

@@ -1,6 +1,7 @@
 """A file server on loopback with byte ranges, that can be told to misbehave."""
 
 import re
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Dict, List, Optional
@@ -34,20 +35,24 @@ class RangeServer:
     ``faults`` are used up, one a request, before ``always`` applies; None is a right answer:
     a number (that status), "html", "whole" (ignores Range), "short" (breaks off), "drop",
     "hang" (until the end), "shifted" (another range), "new etag", "gzip".
-    A path ``/to/NAME`` redirects to ``/NAME`` with a signature; ``/loop`` redirects to itself.
+    With ``tls`` it speaks that. A path ``/to/NAME`` redirects to ``/NAME`` with a signature;
+    ``/loop`` redirects to itself.
     """
 
-    def __init__(self, files: Dict[str, bytes]) -> None:
+    def __init__(self, files: Dict[str, bytes], tls: Optional[ssl.SSLContext] = None) -> None:
         self.files = files
         self.faults: List[object] = []
         self.always: object = None
         self.redirect_to: Optional[str] = None
         self.asked: List[str] = []
+        self.hosts: List[str] = []
         self.connections = 0
         self.stopping = threading.Event()
         handler = type("Handler", (_Handler,), {"owner": self})
         self._server = _Server(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
+        self._server.tls = tls
+        self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     def __enter__(self) -> "RangeServer":
@@ -62,10 +67,19 @@ class RangeServer:
 
     def url(self, path: str) -> str:
         """Give the URL of a path."""
-        return f"http://127.0.0.1:{self._server.server_port}{path}"
+        return f"http://127.0.0.1:{self.port}{path}"
 
 
 class _Server(ThreadingHTTPServer):
+    tls: Optional[ssl.SSLContext] = None
+
+    def finish_request(self, request, client_address) -> None:
+        if self.tls is not None:
+            with self.tls.wrap_socket(request, server_side=True) as encrypted:
+                super().finish_request(encrypted, client_address)
+            return
+        super().finish_request(request, client_address)
+
     def handle_error(self, *_args: object) -> None:
         pass  # a client that hangs up in mid-answer is what some tests are about
 
@@ -85,6 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
         self.owner.asked.append(f"{self.path} {self.headers.get('Range')}")
+        self.owner.hosts.append(self.headers["Host"])
         if path == "/loop":
             self._redirect("/loop")
         elif path.startswith("/to/"):
