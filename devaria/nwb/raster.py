@@ -8,7 +8,12 @@ import figpack
 import zarr
 from figpack_spike_sorting.views import RasterPlot
 
-from devaria.nwb.raster_arrays import counts_per_second, reference_points, spikes_in_time_order
+from devaria.nwb.raster_arrays import (
+    BuildProgress,
+    counts_per_second,
+    reference_points,
+    spikes_in_time_order,
+)
 from devaria.nwb.units_table import UnitsTable
 
 #: figpack cuts the spikes of large figures into pieces of this many.
@@ -20,9 +25,13 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
 
     Args:
         table: The units; it must not change afterwards.
+        progress: Is called with the spikes that are in their place and all of them, whenever the
+            figure is written.
     """
 
-    def __init__(self, table: UnitsTable) -> None:
+    def __init__(
+        self, table: UnitsTable, progress: BuildProgress = lambda _done, _all: None
+    ) -> None:
         if table.end_time_sec == table.start_time_sec:
             # figpack would make a range of no length, which cannot be drawn: show a second.
             start = table.start_time_sec - 0.5
@@ -31,6 +40,7 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
             start_time_sec=table.start_time_sec, end_time_sec=table.end_time_sec, plots=[]
         )
         self._table = table
+        self._progress = progress
 
     def write_to_zarr_group(self, group: figpack.Group) -> None:
         """Write the figure's data: the same as figpack's own method would, only sooner.
@@ -52,7 +62,7 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         group.attrs["total_spikes"] = len(self._table.spike_times_sec)
 
     def _write_spikes(self, group: figpack.Group) -> None:
-        times, units = spikes_in_time_order(self._table)
+        times, units = spikes_in_time_order(self._table, self._progress)
         reference_times, reference_indices = reference_points(times)
         chunks = (min(len(times), _CHUNK_SPIKES),)
         group.create_dataset("timestamps", data=times, chunks=chunks)

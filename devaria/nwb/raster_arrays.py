@@ -2,10 +2,15 @@
 
 They equal, bit for bit, what figpack-spike-sorting 0.1.17 makes of the same units
 (``RasterPlot.write_to_zarr_group``), which walks the spikes one by one; each rule below is its.
+
+The spikes are sorted in windows of time: each unit is in order already, so a window is a slice of
+each, which fits the processor's cache and needs no memory to speak of.
 """
 
 import math
-from typing import List, Tuple
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, List, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,33 +18,67 @@ import numpy.typing as npt
 from devaria.nwb.errors import NwbError
 from devaria.nwb.units_table import UnitsTable
 
+#: Called with the spikes that are in their place, and with all of them.
+BuildProgress = Callable[[int, int], None]
+
+#: numpy lets other threads run while it sorts; more than two at once wait for the memory.
+_THREADS = 2
+
+#: Spikes of a window: their keys fill a processor's own cache. Where units are so many that they
+#: would be crumbs, it is this many spikes of each.
+_WINDOW_SPIKES = 2**18
+_WINDOW_SPIKES_PER_UNIT = 256
+
+#: Windows are cut where a sample of the spikes says; it has so many of each. They are picked by
+#: the golden ratio: evenly, and out of step with any unit.
+_SAMPLES_PER_WINDOW = 64
+_GOLDEN = (5**0.5 - 1) / 2
+
+#: Which half of a 64-bit number is the more significant one.
+_HIGH, _LOW = (1, 0) if sys.byteorder == "little" else (0, 1)
+
+#: Units that are counted together: their cells in a row of the table fill a cache line.
+_COUNTED_TOGETHER = 32
+
 #: Cells of the table of counts, 2 bytes each: units times seconds.
 _MAX_COUNTS = 250_000_000
 
 
 def spikes_in_time_order(
-    table: UnitsTable,
+    table: UnitsTable, progress: BuildProgress = lambda _done, _all: None
 ) -> Tuple["npt.NDArray[np.float32]", "npt.NDArray[np.uint16]"]:
     """Merge the spike trains into one.
 
     Args:
         table: Units with finite spike times, in any order within a unit; at most 65,536 units.
+        progress: Is called after each window.
 
     Returns:
         Times (float32, seconds, ascending) and, for each, the number of its unit (uint16).
         Equal times are in the order of the units. Of units with equal ids the last one's
         number stands for all.
     """
-    # The key holds the time's bits above the unit's number: numbers that sort as the pairs do.
-    bits = _sortable_bits(table.spike_times_sec)
-    keys = bits.astype(np.uint64)
-    keys <<= np.uint64(32)
-    keys |= np.repeat(np.arange(len(table.unit_ids), dtype=np.uint32), _spikes_per_unit(table))
-    # numpy's stable sort finds the units as runs that are sorted already, and merges them.
-    keys.sort(kind="stable")
-    units = _last_of_equal_ids(table.unit_ids)[(keys & np.uint64(0xFFFF)).astype(np.uint16)]
-    keys >>= np.uint64(32)
-    return _from_sortable_bits(keys.astype(np.uint32), table), units
+    num_spikes = len(table.spike_times_sec)
+    times = np.empty(num_spikes, np.float32)
+    units = np.empty(num_spikes, np.uint16)
+    numbers = _last_of_equal_ids(table.unit_ids)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        trains = list(pool.map(_in_order, _trains(table)))
+        cuts = _window_cuts(trains, table.spike_times_sec)
+        sizes = np.diff(cuts, axis=1)
+        stops = sizes.sum(axis=0).cumsum().tolist()
+
+        def fill(window: int, start: int, stop: int) -> int:
+            bounds = zip(trains, cuts[:, window].tolist(), cuts[:, window + 1].tolist())
+            parts = [train[begin:end] for train, begin, end in bounds]
+            owners = np.arange(len(trains), dtype=np.uint16).repeat(sizes[:, window])
+            _merge(parts, owners, times[start:stop], units[start:stop])
+            units[start:stop] = numbers[units[start:stop]]
+            return stop
+
+        for done in pool.map(fill, range(len(stops)), [0, *stops[:-1]], stops):
+            progress(done, num_spikes)
+    return times, units
 
 
 def reference_points(
@@ -83,37 +122,73 @@ def counts_per_second(table: UnitsTable) -> "npt.NDArray[np.uint16]":
         NwbError: The table of counts would be too large.
     """
     num_bins = math.ceil(table.end_time_sec - table.start_time_sec)
-    num_units = len(table.unit_ids)
-    if num_bins * num_units > _MAX_COUNTS:
-        raise NwbError(f"{num_units:,} units over {num_bins:,} s are too many to draw")
-    counts = np.zeros((num_bins, num_units), dtype=np.uint16)
-    start = 0
-    for unit, stop in enumerate(table.unit_stops):
-        bins = (table.spike_times_sec[start:stop] - np.float32(table.start_time_sec)).astype(int)
-        bins = bins[(bins >= 0) & (bins < num_bins)]
-        counts[:, unit] = np.bincount(bins, minlength=num_bins).clip(max=65535)
-        start = stop
+    trains = _trains(table)
+    if num_bins * len(trains) > _MAX_COUNTS:
+        raise NwbError(f"{len(trains):,} units over {num_bins:,} s are too many to draw")
+    counts = np.empty((num_bins, len(trains)), dtype=np.uint16)
+    start = np.float32(table.start_time_sec)
+
+    def count(first: int) -> None:
+        block = trains[first : first + _COUNTED_TOGETHER]
+        rows = np.empty((len(block), num_bins), dtype=np.uint16)
+        for row, train in zip(rows, block):
+            bins = (train - start).astype(np.intp)
+            # No spike is before the first; those past the last bin make further ones.
+            row[:] = np.bincount(bins, minlength=num_bins)[:num_bins].clip(max=65535)
+        counts[:, first : first + len(block)] = rows.T
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(count, range(0, len(trains), _COUNTED_TOGETHER)))
     return counts
 
 
-def _spikes_per_unit(table: UnitsTable) -> "npt.NDArray[np.int64]":
-    return np.diff(table.unit_stops, prepend=0)
+def _trains(table: UnitsTable) -> List["npt.NDArray[np.float32]"]:
+    return np.split(table.spike_times_sec, table.unit_stops[:-1])
 
 
-def _sortable_bits(times: "npt.NDArray[np.float32]") -> "npt.NDArray[np.uint32]":
-    # Adding zero turns -0.0 into 0.0, which is equal to it but has other bits.
-    bits = (times + np.float32(0)).view(np.uint32)
-    if times.min() < 0:
-        bits ^= np.where(bits >> 31, np.uint32(0xFFFFFFFF), np.uint32(0x80000000))
-    return bits
+def _in_order(train: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":
+    return train if (train[1:] >= train[:-1]).all() else np.sort(train, kind="stable")
 
 
-def _from_sortable_bits(
-    bits: "npt.NDArray[np.uint32]", table: UnitsTable
-) -> "npt.NDArray[np.float32]":
-    if table.spike_times_sec.min() < 0:
-        bits ^= np.where(bits >> 31, np.uint32(0x80000000), np.uint32(0xFFFFFFFF))
-    return bits.view(np.float32)
+def _window_cuts(
+    trains: List["npt.NDArray[np.float32]"], spikes: "npt.NDArray[np.float32]"
+) -> "npt.NDArray[np.int64]":
+    """Cut all trains at common times: where in each every window starts, and the last one ends."""
+    window_spikes = max(_WINDOW_SPIKES, _WINDOW_SPIKES_PER_UNIT * len(trains))
+    num_windows = -(-len(spikes) // window_spikes)
+    picks = np.arange(num_windows * _SAMPLES_PER_WINDOW) * _GOLDEN % 1
+    sample = np.sort(spikes[(picks * len(spikes)).astype(np.intp)])
+    edges = sample[_SAMPLES_PER_WINDOW::_SAMPLES_PER_WINDOW]
+    cuts = np.zeros((len(trains), num_windows + 1), dtype=np.int64)
+    for row, train in zip(cuts, trains):
+        row[1:-1] = train.searchsorted(edges)
+        row[-1] = len(train)
+    return cuts
+
+
+def _merge(
+    parts: List["npt.NDArray[np.float32]"],
+    owners: "npt.NDArray[np.uint16]",
+    times: "npt.NDArray[np.float32]",
+    units: "npt.NDArray[np.uint16]",
+) -> None:
+    """Sort parts that are in order each, ties by their order; ``owners`` are the spikes' trains."""
+    np.concatenate(parts, out=times)
+    if np.signbit(times).any():
+        # Bits of negative times descend, and -0.0 equals 0.0 without having its bits.
+        order = times.argsort(kind="stable")
+        units[:] = owners[order]
+        times[:] = times[order]
+        return
+    # The key holds the time's bits above the train's number: numbers that sort as the pairs do.
+    keys = np.empty(len(times), np.uint64)
+    halves = keys.view(np.uint32).reshape(-1, 2)
+    halves[:, _HIGH] = times.view(np.uint32)
+    halves[:, _LOW] = owners
+    # numpy's stable sort finds the parts as runs that are sorted already, and merges them.
+    keys.sort(kind="stable")
+    times.view(np.uint32)[:] = halves[:, _HIGH]
+    units[:] = halves[:, _LOW]
 
 
 def _last_of_equal_ids(unit_ids: List[str]) -> "npt.NDArray[np.uint16]":
