@@ -1,18 +1,22 @@
 """figpack_nwb_raster_plot: a remote NWB file's units table becomes a raster plot on the web.
 
-Everything that the plot is made of, h5py, numpy and figpack, is imported when a job runs: the
-runner itself must start without them.
+The file is a stranger's, so a process without keys reads it, while this one imports what figures
+are made of. The runner itself must start without any of that: it is imported when a job runs.
 """
 
-import contextlib
-import io
 import os
 import re
-import sys
+import shutil
+import tempfile
+import time
+from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Dict, List, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List
 
 from devaria.jobs.base import HeartbeatCallback, JobHandler
+from devaria.nwb.limits import ReadLimits
+from devaria.nwb.progress import Progress
 
 if TYPE_CHECKING:
     from devaria.nwb.units_table import UnitsTable
@@ -30,9 +34,6 @@ _PACKAGES = {
     "figpack_spike_sorting": "figpack-spike-sorting",
     "h5py": "h5py",
 }
-
-#: Where each step ends, in percent of the whole job.
-_IMPORTED, _OPENED, _READ, _CREATED, _DONE = 5, 10, 60, 65, 100
 
 
 class FigpackNwbRasterPlotHandler(JobHandler):
@@ -58,11 +59,19 @@ class FigpackNwbRasterPlotHandler(JobHandler):
         """
         if not os.environ.get(_KEY_VARIABLE):
             raise RuntimeError(_KEY_MISSING)  # before minutes go into a figure without a home
-        self.log("Importing libraries")
-        table = self._read(input_params, heartbeat_callback)
-        figure_url = self._publish(table, input_params, heartbeat_callback)
+        progress = Progress(
+            lambda percent: heartbeat_callback(progress_current=percent, progress_total=100),
+            self.log,
+        )
+        end_sec = time.monotonic() + _limits().max_total_sec
+        folder = Path(tempfile.mkdtemp(prefix="devaria-table-"))
+        try:
+            table = self._read(input_params, folder, progress)
+            figure_url = self._publish(table, input_params, progress, end_sec)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         self.log(f"Figure URL: {figure_url}")
-        heartbeat_callback(progress_current=_DONE, progress_total=100)
+        progress.reached(100)
         self.log("Completed!")
         return {
             "figpack_url": figure_url,
@@ -75,35 +84,36 @@ class FigpackNwbRasterPlotHandler(JobHandler):
         """Say what keeps this machine from drawing raster plots.
 
         Returns:
-            A reason for each package that is not installed, and one if no figpack key is set.
+            A reason for each package that is not installed, one if a bound is set to what is
+            none, and one if no figpack key is set.
         """
         missing = [
             f'{package} is not installed: `pip install "devaria[figpack]"`'
             for module, package in _PACKAGES.items()
             if find_spec(module) is None
         ]
+        try:
+            _limits()
+        except RuntimeError as error:
+            missing.append(str(error))
         return missing if os.environ.get(_KEY_VARIABLE) else [*missing, _KEY_MISSING]
 
-    def _read(
-        self, input_params: Dict[str, Any], heartbeat_callback: HeartbeatCallback
-    ) -> "UnitsTable":
-        from devaria.nwb.hdf5_guard import checked_units_path
-        from devaria.nwb.remote_file import open_remote_file
-        from devaria.nwb.units_table import read_units_table
+    def _read(self, input_params: Dict[str, Any], folder: Path, progress: Progress) -> "UnitsTable":
+        from devaria.nwb.errors import printable
+        from devaria.nwb.reading import Reading, ReadRequest
         from devaria.nwb.urls import checked_url, shown_url
 
-        def tell_spikes(done: int, total: int) -> None:
-            percent = _OPENED + (_READ - _OPENED) * done / total
-            heartbeat_callback(progress_current=percent, progress_total=100)
-
-        url = checked_url(input_params.get("nwb_url"))
-        units_path = checked_units_path(input_params.get("units_path"))
-        heartbeat_callback(progress_current=_IMPORTED, progress_total=100)
-        self.log(f"Loading NWB file from {shown_url(url)}")
-        self.log(f"Units path: {units_path}")
-        with open_remote_file(url) as (file, file_bytes):
-            heartbeat_callback(progress_current=_OPENED, progress_total=100)
-            table = read_units_table(file, units_path, file_bytes=file_bytes, progress=tell_spikes)
+        self.log("Importing libraries")
+        url, units_path = checked_url(input_params.get("nwb_url")), input_params.get("units_path")
+        allow_hosts = os.environ.get("DEVARIA_ALLOW_HOSTS", "").split(",")
+        request = ReadRequest(url, units_path, _limits(), allow_hosts)
+        with Reading(request, folder, os.environ) as reading:
+            # While the child starts and waits for its first bytes.
+            import_module("devaria.nwb.publish")
+            import_module("devaria.nwb.raster")
+            self.log(f"Loading NWB file from {shown_url(url)}")
+            self.log(f"Units path: {printable(str(units_path))}")
+            table = reading.table(progress.read, self.log)
         self._log_contents(table)
         return table
 
@@ -119,48 +129,32 @@ class FigpackNwbRasterPlotHandler(JobHandler):
         self,
         table: "UnitsTable",
         input_params: Dict[str, Any],
-        heartbeat_callback: HeartbeatCallback,
+        progress: Progress,
+        end_sec: float,
     ) -> str:
-        from devaria.nwb.errors import NwbError, without_queries
+        from devaria.nwb.publish import UploadLimits, publish
         from devaria.nwb.raster import UnitsRasterPlot
 
-        view = UnitsRasterPlot(table)
-        self.log("Created the raster plot")
-        heartbeat_callback(progress_current=_CREATED, progress_total=100)
-        self.log("Uploading the figure")
-        try:
-            with contextlib.redirect_stdout(_WithoutQueries(sys.stdout)):
-                url: str = view.show(
-                    title=TITLE,
-                    description=_description(input_params),
-                    upload=True,
-                    wait_for_input=False,
-                    open_in_browser=False,
-                    inline=False,
-                )
-        except NwbError:
-            raise
-        except Exception as error:
-            # figpack's texts can hold a signed URL; so can the exceptions behind them.
-            text = f"the upload failed: {type(error).__name__}: {without_queries(str(error))}"
-            raise RuntimeError(text) from None
-        return url
+        def built(done: int, total: int) -> None:
+            progress.built(done, total)
+            if done == total:
+                self.log("Created the raster plot")
+                self.log("Uploading the figure")
+
+        return publish(
+            UnitsRasterPlot(table, built),
+            title=TITLE,
+            description=_description(input_params),
+            progress=progress.uploaded,
+            limits=UploadLimits(max_total_sec=end_sec - time.monotonic()),
+        )
 
 
-class _WithoutQueries(io.TextIOBase):
-    """What figpack prints, without the signatures of the URLs that it uploads to."""
-
-    def __init__(self, target: TextIO) -> None:
-        self._target = target
-
-    def write(self, text: str) -> int:
-        from devaria.nwb.errors import without_queries
-
-        self._target.write(without_queries(text))
-        return len(text)
-
-    def flush(self) -> None:
-        self._target.flush()
+def _limits() -> ReadLimits:
+    try:
+        return ReadLimits.from_environment(os.environ)
+    except ValueError as error:  # which would blame the job's parameters
+        raise RuntimeError(str(error)) from None
 
 
 def _description(input_params: Dict[str, Any]) -> str:

@@ -12,7 +12,12 @@ it needs h5py, numpy and figpack, which are optional.
     remote_file   the two together, opened by h5py, with errors that say what the file is
     hdf5_guard    paths and datasets that do not lead out of the file
     units_table   spike times and unit ids of one units table
+    reading       the process that reads the table, apart from the one that has keys
+    reading_child, confinement  that process from inside, and what it may not do
+    table_files   a units table as plain files, by which the one gets it from the other
     raster_arrays the arrays of a raster plot, from a units table
     raster        the figpack view that writes these arrays
+    publish       uploading it, in a way that ends
+    progress      how far all that is
     synthetic     a small NWB file for demos and tests
 """

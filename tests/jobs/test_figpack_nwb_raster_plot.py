@@ -1,26 +1,28 @@
 """The raster job: parameters, console, progress, result, and errors that leak nothing."""
 
-import contextlib
-import http.server
-import io
-import json
+import os
 import subprocess
 import sys
-import threading
+import tempfile
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
+import psutil
 import pytest
 import requests
+from figure_api import FigureApi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nwb"))
 from nwb_files import units_bytes
 from range_server import SECRET, RangeServer
 from run_handler import Outcome, run_handler
 
+from devaria.client import Job
+from devaria.job_process import JobLimits, JobProcess
 from devaria.jobs import figpack_nwb_raster_plot as module
 from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
 from devaria.nwb.errors import NwbError
+from devaria.wakeup import Wakeup
 from devaria.worker.server import LocalWorker
 
 GOOD = units_bytes([[0.5, 1.25, 8.75], [], [2.0, float("nan")]], ids=[7, 8, 9])
@@ -43,8 +45,9 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorker]:
 
 @pytest.fixture
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set a figpack key, of no use anywhere."""
+    """Set a figpack key, of no use anywhere, and allow loopback."""
     monkeypatch.setenv("FIGPACK_API_KEY", "a-key")
+    monkeypatch.setenv("DEVARIA_ALLOW_HOSTS", "example.org,127.0.0.1")
 
 
 def execute(**input_params: Any) -> Dict[str, Any]:
@@ -100,6 +103,11 @@ def test_progress_rises_to_the_end(published: Outcome) -> None:
     assert current == sorted(current)
     assert len(current) >= 5
     assert current[-1] == 100
+
+
+def test_nothing_is_left_behind(published: Outcome) -> None:
+    """All temporary files of a job are gone at its end."""
+    assert published.left_behind == []
 
 
 def test_title_and_description(published: Outcome) -> None:
@@ -162,6 +170,38 @@ def test_missing_key_is_found_before_reading(
     assert files.asked == []
 
 
+@pytest.mark.usefixtures("key")
+def test_loopback_is_refused_unless_allowed(
+    files: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the operator's word no address of this machine or its network is connected to."""
+    monkeypatch.delenv("DEVARIA_ALLOW_HOSTS")
+    files.asked.clear()
+    with pytest.raises(NwbError, match="DEVARIA_ALLOW_HOSTS"):
+        execute(nwb_url=files.url("/good.nwb"), units_path="/units")
+    assert files.asked == []
+
+
+@pytest.mark.usefixtures("key")
+def test_odd_bound_is_the_operators_fault(
+    files: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bound that is no number is named as a missing requirement, and blames no parameter."""
+    monkeypatch.setenv("DEVARIA_MAX_SPIKES", "many")
+    reasons = FigpackNwbRasterPlotHandler.missing_requirements()
+    assert [reason[:26] for reason in reasons] == ["DEVARIA_MAX_SPIKES must be"]
+    with pytest.raises(RuntimeError, match="DEVARIA_MAX_SPIKES must be"):
+        execute(nwb_url=files.url("/good.nwb"), units_path="/units")
+
+
+@pytest.mark.usefixtures("key")
+def test_bounds_reach_the_reader(files: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bound that the operator sets is kept where the file is read."""
+    monkeypatch.setenv("DEVARIA_MAX_SPIKES", "3")
+    with pytest.raises(NwbError, match="5 spikes are more than the 3"):
+        execute(nwb_url=files.url("/good.nwb"), units_path="/units")
+
+
 def test_missing_requirements(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each missing package and the missing key are named, with what to do."""
     monkeypatch.setenv("FIGPACK_API_KEY", "a-key")
@@ -184,42 +224,45 @@ def test_importing_the_handler_is_cheap() -> None:
     assert done.stdout.split() == [b"set()"]
 
 
-class _RefusingApi(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        body = json.dumps({"message": f"no room at https://store/put?{SECRET}"}).encode()
-        self.send_response(500)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_args: object) -> None:
-        pass
-
-
 def test_failed_upload_leaks_no_signature(files: RangeServer) -> None:
-    """The error of an upload says what happened, without what gives access."""
-    with http.server.HTTPServer(("127.0.0.1", 0), _RefusingApi) as api:
-        serving = threading.Thread(target=api.serve_forever, args=(0.01,))
-        serving.start()
-        try:
-            outcome = run_handler(
-                {"nwb_url": files.url("/good.nwb"), "units_path": "/units"},
-                api_url=f"http://127.0.0.1:{api.server_port}",
-                api_key="a-key",
-            )
-        finally:
-            api.shutdown()
-            serving.join()
+    """The error of an upload says what happened, without what gives access; nothing is left."""
+    with FigureApi() as api:
+        api.message = f"no room at https://store/put?{SECRET}"
+        api.always = {"create": 403}
+        outcome = run_handler(
+            {"nwb_url": files.url("/good.nwb"), "units_path": "/units"},
+            api_url=api.url,
+            api_key="a-key",
+        )
     assert outcome.error == (
         "RuntimeError: the upload failed: Exception: "
         "Failed to create figure: no room at https://store/put?…"
     )
     assert "s3cr3t" not in outcome.console
+    assert outcome.left_behind == []
 
 
-def test_prints_of_the_upload_lose_their_signatures() -> None:
-    """What figpack prints while uploading reaches the console without query strings."""
-    console = io.StringIO()
-    with contextlib.redirect_stdout(module._WithoutQueries(console)):
-        print(f"Failed to upload x: HTTPConnectionPool: /put?{SECRET} (Caused by y)")
-    assert console.getvalue() == "Failed to upload x: HTTPConnectionPool: /put?… (Caused by y)\n"
+def test_killed_job_leaves_nothing(
+    files: RangeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A job that the runner ends in mid-upload leaves no file and no process."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    params = {"nwb_url": files.url("/good.nwb"), "units_path": "/units"}
+    with FigureApi() as api:
+        api.always = {"put": "hang"}
+        environ = {
+            **os.environ,
+            "FIGPACK_API_BASE_URL": api.url,
+            "FIGPACK_API_KEY": "a-key",
+            "DEVARIA_ALLOW_HOSTS": "127.0.0.1",
+        }
+        outcome = JobProcess(Wakeup(), environ).run(
+            Job("1", "figpack_nwb_raster_plot", params),
+            JobLimits(timeout_sec=60, memory_bytes=1e10),
+            lambda *_news: None,
+            lambda: "it is enough" if "put" in api.asked else None,
+        )
+    assert "it is enough" in (outcome.error_message or "")
+    assert "Uploading the figure" in outcome.console_output
+    assert list(tmp_path.iterdir()) == []
+    assert psutil.Process().children(recursive=True) == []

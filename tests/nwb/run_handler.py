@@ -7,36 +7,41 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from typing import Any, Dict, List
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one job did: its result or its error ("<type>: <text>"), progress, and console."""
+    """What one job did: its result or its error ("<type>: <text>"), and what stays of it."""
 
     result: Dict[str, Any]
     error: str
     progress: List[Any]
     console: str
+    left_behind: List[str]
 
 
 def run_handler(input_params: Dict[str, Any], *, api_url: str, api_key: str) -> Outcome:
     """Run a job that uploads to the figure store at ``api_url``."""
     env = {**os.environ, "FIGPACK_API_BASE_URL": api_url, "FIGPACK_API_KEY": api_key}
+    env["DEVARIA_ALLOW_HOSTS"] = "127.0.0.1"
     env["PYTHONPATH"] = os.pathsep.join(sys.path)
-    done = subprocess.run(
-        [sys.executable, __file__, json.dumps(input_params)],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        done = subprocess.run(
+            [sys.executable, __file__, json.dumps(input_params)],
+            env={**env, "TMPDIR": scratch},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        left_behind = os.listdir(scratch)
     console, _, last = done.stdout.rstrip("\n").rpartition("\n")
     assert done.returncode == 0, done.stdout
-    return Outcome(console=console, **json.loads(last))
+    return Outcome(console=console, left_behind=left_behind, **json.loads(last))
 
 
 def main() -> None:

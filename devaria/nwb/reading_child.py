@@ -1,0 +1,137 @@
+"""The process that reads a stranger's file: `python -m devaria.nwb.reading_child FOLDER`.
+
+It has no keys, neither in its environment nor within its reach (``confinement``). It reads one
+JSON line from its standard input, what to read, and writes JSON lines to its standard output, the
+progress and then one outcome. The table goes into the folder. It ends when its standard input does.
+"""
+
+import contextlib
+import faulthandler
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, Dict, List
+
+import certifi
+import h5py
+import numpy as np
+import requests
+
+from devaria.nwb.confinement import confine
+from devaria.nwb.errors import InvalidInputError, NwbError
+from devaria.nwb.hdf5_guard import checked_units_path
+from devaria.nwb.limits import ReadLimits
+from devaria.nwb.remote_file import open_remote_file
+from devaria.nwb.table_files import save_table
+from devaria.nwb.units_table import read_units_table
+
+#: Progress is told at most this often, in seconds, and at the end.
+_PROGRESS_GAP_SEC = 0.1
+
+#: prctl(2): have a signal sent to this process when its parent dies.
+_PR_SET_PDEATHSIG = 1
+
+Send = Callable[[Dict[str, Any]], None]
+
+
+def main() -> None:
+    """Read the one table that the parent asks for."""
+    folder = Path(sys.argv[1])
+    send = _take_over_output()
+    _end_with_the_parent()
+    confine(folder, _needed_while_running())
+    request = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_watch_parent, daemon=True).start()
+    send(_outcome(request, folder, send))
+    # At once, with all its memory: the parent goes on to build the figure.
+    os._exit(0)
+
+
+def _take_over_output() -> Send:
+    """Keep the pipe for the events; what libraries print goes to the console."""
+    faulthandler.enable()
+    pipe: BinaryIO = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    def send(event: Dict[str, Any]) -> None:
+        pipe.write(json.dumps(event).encode("ascii") + b"\n")
+        pipe.flush()
+
+    return send
+
+
+def _end_with_the_parent() -> None:
+    """On Linux: die with the parent, also in C code that holds the GIL."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _watch_parent() -> None:
+    """Wait until the parent closes its end of the pipe, by dying or otherwise; then end."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def _needed_while_running() -> List[Path]:
+    """Name what is read after the modules are loaded: parts that load late, certificates."""
+    prefixes = [Path(prefix) for prefix in {sys.prefix, sys.base_prefix}]
+    homes = [prefix / name for prefix in prefixes for name in ("lib", "lib64", "ssl")]
+    packages = {Path(str(m.__file__)).parents[1] for m in (certifi, h5py, np, requests)}
+    return [*homes, *packages, Path(__file__).parent]
+
+
+def _outcome(request: Dict[str, Any], folder: Path, send: Send) -> Dict[str, Any]:
+    try:
+        read(request, folder, send)
+    except (InvalidInputError, NwbError) as error:
+        return {"event": type(error).__name__, "text": str(error)}
+    except Exception as error:  # noqa: BLE001,RUF100 - it is the parent's to raise
+        traceback.print_exc()
+        return {"event": "failed", "text": f"{type(error).__name__}: {error}"}
+    return {"event": "done"}
+
+
+def read(request: Dict[str, Any], folder: Path, send: Send) -> None:
+    """Read a table into a folder.
+
+    Args:
+        request: The fields of ``reading.ReadRequest``.
+        folder: Where the table's files go.
+        send: Takes the events.
+
+    Raises:
+        InvalidInputError: ``units_path`` names no units table of the file.
+        NwbError: The file cannot be fetched or read.
+    """
+    told_sec = -1.0
+
+    def tell(done_bytes: int, total_bytes: int) -> None:
+        nonlocal told_sec
+        now = time.monotonic()
+        if now - told_sec >= _PROGRESS_GAP_SEC or done_bytes == total_bytes:
+            told_sec = now
+            send({"event": "read", "done": done_bytes, "total": total_bytes})
+
+    path = checked_units_path(request["units_path"])
+    limits = ReadLimits(**request["limits"])
+    with open_remote_file(
+        request["url"],
+        limits=limits,
+        allow_hosts=request["allow_hosts"],
+        say=lambda text: send({"event": "said", "text": text}),
+    ) as (file, file_bytes):
+        table = read_units_table(file, path, file_bytes=file_bytes, limits=limits, progress=tell)
+    save_table(table, folder)
+
+
+if __name__ == "__main__":
+    main()
