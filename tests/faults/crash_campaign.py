@@ -166,7 +166,7 @@ class Campaign:
     def _killed_at_random(self):
         runner = self._start()
         # From before its first request to several jobs later.
-        time.sleep(self._random.uniform(0.1, 1.2))
+        time.sleep(self._random.uniform(0.1, 1.0))
         assert runner.is_alive, runner.output()
         runner.kill()
         return runner

@@ -41,7 +41,8 @@ def test_worker_down_at_start(lab):
 def test_worker_that_stays_down_at_start(lab):
     """A runner that finds no worker for too long gives up with its own exit code."""
     lab.proxy.refuse()
-    runner = lab.runner(constants={"devaria.registration.START_PATIENCE_SEC": 1})
+    patience = {"devaria.registration.START_PATIENCE_SEC": 0.5}
+    runner = lab.runner(constants={**QUICK_TRIES, **patience})
     assert runner.wait() == 5
     assert "gave up on the worker" in runner.output()
     runner.check_sanity()
@@ -140,13 +141,10 @@ def test_reset_time_while_polling(lab):
     [
         answered(404, {"message": "no upstream"}),
         answered(400, {"error": "Bad gateway configuration"}),
-        answered(403, {"error": "blocked"}),
         answered(302, ""),
-        answered(200, {"jobs": None}),
         answered(200, {"jobs": [{"job_id": 5}, None]}),
-        answered(200, []),
     ],
-    ids=["404", "400", "403", "302", "no list", "no jobs", "an array"],
+    ids=["404", "400", "302", "no jobs"],
 )
 def test_strange_answer_while_polling(lab, fault):
     """A poll that is answered as no worker would does not end a runner."""

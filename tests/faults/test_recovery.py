@@ -11,7 +11,7 @@ import time
 
 import pytest
 from fault_proxy import ANY, cut_before, rate_limited
-from lab import QUICK_HEARTBEATS, is_running, until
+from lab import QUICK_HEARTBEATS, QUICK_TRIES, is_running, until
 
 # --- killed in each state --------------------------------------------------------------------
 
@@ -119,8 +119,8 @@ def test_journal_lost(lab):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"null", b'{"job_id": "x"}', b"\xff\xfe", None],
-    ids=["empty", "torn", "array", "null", "partial", "bad UTF-8", "directory"],
+    [b"", b'{"job_id": "x"', b"\xff\xfe", None],
+    ids=["empty", "torn", "bad UTF-8", "directory"],
 )
 def test_corrupt_entry(lab, content):
     """An entry that cannot be understood is set aside and announced; its job is taken up."""
@@ -308,7 +308,7 @@ def test_journal_is_lost_while_running(lab):
 
 def test_clock_jumps(lab):
     """A wall clock that leaps days to and fro has no part in any wait, time limit or heartbeat."""
-    constants = {**QUICK_HEARTBEATS, "devaria.caller.UNAUTHORIZED_WAIT_SEC": 1}
+    constants = {**QUICK_HEARTBEATS, **QUICK_TRIES}
     environ = {"FAULTS_CLOCK_JUMP_SEC": "1000000"}
     lab.proxy.on(ANY, cut_before, skip=2, times=2)  # so that there are waits
     lab.proxy.on("available", rate_limited(1.5), times=1)
@@ -318,7 +318,9 @@ def test_clock_jumps(lab):
     started = time.monotonic()
     until(lambda: len(lab.proxy.passed("heartbeat")) >= 5, "heartbeats")
     assert 0.8 < time.monotonic() - started < 6
-    limited, following = lab.proxy.passed("available")[:2]
+    polls = lab.proxy.passed("available")
+    at = next(nth for nth, e in enumerate(polls) if e.status == 429)
+    limited, following = polls[at : at + 2]
     assert 1.4 < following.at - limited.at < 5
     job.let_go()
     assert lab.ended(job.job_id).status == "completed"
@@ -335,7 +337,7 @@ def test_machine_that_slept(lab):
     runner = lab.runner(constants=QUICK_HEARTBEATS)
     until(lambda: lab.proxy.passed("heartbeat"), "a heartbeat")
     runner.signal(signal.SIGSTOP)
-    time.sleep(2)
+    time.sleep(1.5)
     before = len(lab.proxy.passed("heartbeat"))
     runner.signal(signal.SIGCONT)
     until(lambda: len(lab.proxy.passed("heartbeat")) >= before + 4, "heartbeats")
