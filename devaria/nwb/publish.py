@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterator, TextIO
 import figpack
 import requests
 
-from devaria.nwb.errors import NwbError, without_queries
+from devaria.nwb.errors import without_queries
 
 KEY_VARIABLE = "FIGPACK_API_KEY"
 
@@ -71,7 +71,6 @@ def publish(
         The figure's URL.
 
     Raises:
-        NwbError: The figure cannot be built.
         RuntimeError: The upload failed; the text holds neither a key nor a signed URL.
     """
     calls = _Calls(limits)
@@ -79,8 +78,6 @@ def publish(
         try:
             with calls.watched(), contextlib.redirect_stdout(_Console(sys.stdout, progress)):
                 return _show(view, title, description)
-        except NwbError:
-            raise
         except Exception as error:
             text = f"{type(error).__name__}: {_without_secrets(str(error))}"
         if attempt == limits.tries or not calls.may_pass:

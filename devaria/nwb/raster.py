@@ -12,6 +12,7 @@ from devaria.nwb.raster_arrays import (
     BuildProgress,
     counts_per_second,
     reference_points,
+    refuse_many_counts,
     spikes_in_time_order,
 )
 from devaria.nwb.units_table import UnitsTable
@@ -27,6 +28,9 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         table: The units; it must not change afterwards.
         progress: Is called with the spikes that are in their place and all of them, whenever the
             figure is written.
+
+    Raises:
+        NwbError: The figure would be too large.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         super().__init__(
             start_time_sec=table.start_time_sec, end_time_sec=table.end_time_sec, plots=[]
         )
+        refuse_many_counts(table)
         self._table = table
         self._progress = progress
 
@@ -47,9 +52,6 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
 
         Args:
             group: Where figpack wants the data.
-
-        Raises:
-            NwbError: The figure would be too large.
         """
         # What figpack's raster plot inherits; its own method would write an empty plot.
         figpack.ExtensionView.write_to_zarr_group(self, group)

@@ -62,20 +62,20 @@ def spikes_in_time_order(
     times = np.empty(num_spikes, np.float32)
     units = np.empty(num_spikes, np.uint16)
     numbers = _last_of_equal_ids(table.unit_ids)
+    trains = [_in_order(train) for train in _trains(table)]
+    cuts = _window_cuts(trains, table.spike_times_sec)
+    sizes = np.diff(cuts, axis=1)
+    stops = sizes.sum(axis=0).cumsum().tolist()
+
+    def fill(window: int, start: int, stop: int) -> int:
+        bounds = zip(trains, cuts[:, window].tolist(), cuts[:, window + 1].tolist())
+        parts = [train[begin:end] for train, begin, end in bounds]
+        owners = np.arange(len(trains), dtype=np.uint16).repeat(sizes[:, window])
+        _merge(parts, owners, times[start:stop], units[start:stop])
+        units[start:stop] = numbers[units[start:stop]]
+        return stop
+
     with ThreadPoolExecutor(_THREADS) as pool:
-        trains = list(pool.map(_in_order, _trains(table)))
-        cuts = _window_cuts(trains, table.spike_times_sec)
-        sizes = np.diff(cuts, axis=1)
-        stops = sizes.sum(axis=0).cumsum().tolist()
-
-        def fill(window: int, start: int, stop: int) -> int:
-            bounds = zip(trains, cuts[:, window].tolist(), cuts[:, window + 1].tolist())
-            parts = [train[begin:end] for train, begin, end in bounds]
-            owners = np.arange(len(trains), dtype=np.uint16).repeat(sizes[:, window])
-            _merge(parts, owners, times[start:stop], units[start:stop])
-            units[start:stop] = numbers[units[start:stop]]
-            return stop
-
         for done in pool.map(fill, range(len(stops)), [0, *stops[:-1]], stops):
             progress(done, num_spikes)
     return times, units
@@ -108,6 +108,20 @@ def reference_points(
     return times[indices], indices
 
 
+def refuse_many_counts(table: UnitsTable) -> None:
+    """See to it that ``counts_per_second`` fits into memory.
+
+    Args:
+        table: The units.
+
+    Raises:
+        NwbError: Their table of counts would be too large.
+    """
+    num_bins, num_units = _num_bins(table), len(table.unit_ids)
+    if num_bins * num_units > _MAX_COUNTS:
+        raise NwbError(f"{num_units:,} units over {num_bins:,} s are too many to draw")
+
+
 def counts_per_second(table: UnitsTable) -> "npt.NDArray[np.uint16]":
     """Count each unit's spikes in bins of a second from the first spike on.
 
@@ -117,14 +131,9 @@ def counts_per_second(table: UnitsTable) -> "npt.NDArray[np.uint16]":
     Returns:
         uint16, shape (seconds, units), at most 65,535 a cell. As in figpack, a spike exactly on
         the end of a whole number of seconds is not counted.
-
-    Raises:
-        NwbError: The table of counts would be too large.
     """
-    num_bins = math.ceil(table.end_time_sec - table.start_time_sec)
+    num_bins = _num_bins(table)
     trains = _trains(table)
-    if num_bins * len(trains) > _MAX_COUNTS:
-        raise NwbError(f"{len(trains):,} units over {num_bins:,} s are too many to draw")
     counts = np.empty((num_bins, len(trains)), dtype=np.uint16)
     start = np.float32(table.start_time_sec)
 
@@ -142,8 +151,13 @@ def counts_per_second(table: UnitsTable) -> "npt.NDArray[np.uint16]":
     return counts
 
 
+def _num_bins(table: UnitsTable) -> int:
+    return math.ceil(table.end_time_sec - table.start_time_sec)
+
+
 def _trains(table: UnitsTable) -> List["npt.NDArray[np.float32]"]:
-    return np.split(table.spike_times_sec, table.unit_stops[:-1])
+    stops = table.unit_stops.tolist()
+    return [table.spike_times_sec[start:stop] for start, stop in zip([0, *stops], stops)]
 
 
 def _in_order(train: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nwb_files import add_units, memory_file
 
+from devaria.nwb import raster_arrays
 from devaria.nwb.errors import NwbError
 from devaria.nwb.raster import UnitsRasterPlot
 from devaria.nwb.raster_arrays import counts_per_second, reference_points, spikes_in_time_order
@@ -58,6 +59,7 @@ def assert_as_figpack(file: h5py.File, *, ids_as_figpack: bool = True) -> None:
         assert ours.datasets[name].chunks == dataset.chunks, name
         assert ours.datasets[name].data.dtype == dataset.data.dtype, name
         np.testing.assert_array_equal(ours.datasets[name].data, dataset.data, name)
+        assert ours.datasets[name].data.tobytes() == dataset.data.tobytes(), name  # -0.0 is not 0.0
 
 
 _times = st.one_of(
@@ -83,13 +85,52 @@ def _tables(draw: st.DrawFn) -> Dict[str, Any]:
     return {"trains": trains, "dtype": dtype, "ids": ids}
 
 
-@settings(max_examples=150, deadline=None)
-@given(table=_tables())
-def test_generated_tables_are_as_figpack_has_them(table: Dict[str, Any]) -> None:
-    """Ties, negative times, equal ids, empty units, any number type: every array is figpack's."""
-    with memory_file() as file:
+@settings(max_examples=500, deadline=None)
+@given(table=_tables(), window_spikes=st.sampled_from([1, 3, 20, 2**18]))
+def test_generated_tables_are_as_figpack_has_them(
+    table: Dict[str, Any], window_spikes: int
+) -> None:
+    """Ties, negative times, equal ids, empty units, any number type: every array is figpack's.
+
+    Wherever the windows are cut in which spikes are sorted.
+    """
+    with memory_file() as file, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raster_arrays, "_WINDOW_SPIKES", window_spikes)
+        patch.setattr(raster_arrays, "_WINDOW_SPIKES_PER_UNIT", 1)
         add_units(file, **table)
         assert_as_figpack(file)
+
+
+@settings(max_examples=50, deadline=None)
+@given(trains=st.lists(st.lists(_times, min_size=1, max_size=25), min_size=1, max_size=6))
+def test_units_out_of_order_are_as_if_they_were_in_order(trains: List[List[float]]) -> None:
+    """Where figpack is wrong about the range, the figure is that of the same spikes in order."""
+    with memory_file() as file:
+        add_units(file, trains)
+        ours = written(UnitsRasterPlot(read_units_table(file, "/units", file_bytes=10**9)))
+    with memory_file() as file:
+        # Times that are equal, 0.0 and -0.0 among them, stay as they come.
+        add_units(file, [sorted(train, key=np.float32) for train in trains])
+        assert_as_figpack(file)
+        other = written(UnitsRasterPlot(read_units_table(file, "/units", file_bytes=10**9)))
+    assert ours.attrs == other.attrs
+    for name, dataset in other.datasets.items():
+        assert ours.datasets[name].data.tobytes() == dataset.data.tobytes(), name
+
+
+def test_millions_of_spikes_are_as_figpack_has_them() -> None:
+    """So is a table of many windows, chunks and ties, with progress told for each window."""
+    rng = np.random.default_rng(1)
+    trains = [np.sort(rng.integers(0, 400_000, 50_000) / 1000) for _ in range(45)]
+    told: List[Tuple[int, int]] = []
+    with memory_file() as file:
+        add_units(file, trains)
+        assert_as_figpack(file)
+        table = read_units_table(file, "/units", file_bytes=10**9)
+        written(UnitsRasterPlot(table, lambda *news: told.append(news)))
+    assert len(told) > 8
+    assert told == sorted(told)
+    assert told[-1] == (2_250_000, 2_250_000)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +218,7 @@ def test_counts_stop_at_16_bits() -> None:
 
 
 def test_counts_too_large_are_refused() -> None:
-    """A table of counts that would fill the memory is refused before it is made."""
+    """A table of counts that would fill the memory is refused before anything is made."""
     table = UnitsTable(
         unit_ids=[str(number) for number in range(65_536)],
         spike_times_sec=np.arange(65_536, dtype=np.float32),
@@ -188,7 +229,7 @@ def test_counts_too_large_are_refused() -> None:
         num_dropped=0,
     )
     with pytest.raises(NwbError, match="65,536 units over 65,535 s are too many to draw"):
-        written(UnitsRasterPlot(table))
+        UnitsRasterPlot(table)
     times, units = spikes_in_time_order(table)
     assert np.array_equal(times, table.spike_times_sec)
     assert np.array_equal(units, np.arange(65_536))
