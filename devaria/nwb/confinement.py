@@ -54,7 +54,7 @@ def confine(writable: Path, readable: Iterable[Path]) -> bool:
     Returns:
         Whether that was done: it is not where the system has no Landlock.
     """
-    version = _version()
+    version = landlock_version()
     if version < 1:
         return False
     handled = _FIRST_VERSION | (_TRUNCATE if version >= _TRUNCATE_VERSION else 0)
@@ -74,7 +74,12 @@ def confine(writable: Path, readable: Iterable[Path]) -> bool:
     return True
 
 
-def _version() -> int:
+def landlock_version() -> int:
+    """Tell which version of Landlock this system has.
+
+    Returns:
+        1 or more; 0 where there is none.
+    """
     if sys.platform != "linux":
         return 0
     try:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _MAX_EVENT_BYTES = 64 * 1024
 _MAX_TEXT_CHARACTERS = 4_000
 
+#: How long a child that says nothing more may take to end, in seconds.
+_EXIT_SEC = 5.0
+
 #: What the child gets of the environment: what Python, its packages and TLS need. Not all but the
 #: keys: those have many names.
 _KEPT = re.compile(
@@ -69,6 +72,9 @@ class Reading:
         environ: This process's environment.
         module: What the child runs.
 
+    Attributes:
+        pid: The child's process id.
+
     Raises:
         OSError: The process cannot be started.
     """
@@ -90,6 +96,7 @@ class Reading:
             stdout=subprocess.PIPE,
             env=reading_environ(environ, folder),
         )
+        self.pid = self._process.pid
         self._timer = threading.Timer(self._max_sec, self._time_out)
         self._timer.daemon = True
         self._timer.start()
@@ -161,13 +168,20 @@ class Reading:
             return NwbError(text)
         if kind == "failed":
             return RuntimeError(f"reading the file failed: {text}")
-        self._process.kill()
-        code = self._process.wait()
+        code = self._exit_code()
         if self._timed_out:
             return NwbError(f"the file was not read within {self._max_sec:,.0f} s")
         if code < 0:
             return NwbError(f"the file crashes what reads it ({_name(-code)}): it is damaged")
         return RuntimeError(f"reading the file failed: its process ended with exit code {code}")
+
+    def _exit_code(self) -> int:
+        try:
+            # Its pipe ends a moment before the process.
+            return self._process.wait(_EXIT_SEC)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
 
 def reading_environ(environ: Mapping[str, str], folder: Path) -> Dict[str, str]:

@@ -1,0 +1,205 @@
+"""The process that reads a stranger's file: it has no keys, no reach, and an end."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+import psutil
+import pytest
+from probing_child import environments_with_keys
+
+from devaria.nwb.confinement import landlock_version
+from devaria.nwb.errors import NwbError
+from devaria.nwb.limits import ReadLimits
+from devaria.nwb.reading import Reading, ReadRequest, reading_environ
+from devaria.nwb.table_files import load_table, save_table
+from devaria.nwb.units_table import UnitsTable
+
+HERE = Path(__file__).resolve().parent
+
+needs_landlock = pytest.mark.skipif(landlock_version() < 1, reason="this system has no Landlock")
+
+
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch) -> Dict[str, str]:
+    """Set keys, and have the probing child found."""
+    for name in ("FIGPACK_API_KEY", "DEVARIA_RUNNER_API_KEY", "AWS_SECRET_KEY", "GITHUB_TOKEN"):
+        monkeypatch.setenv(name, "s3cr3t")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *sys.path]))
+    return dict(os.environ)
+
+
+def probe(what: str, folder: Path, environ: Dict[str, str], max_sec: int = 60) -> List[str]:
+    """Run the probing child; give the lines that it says."""
+    said: List[str] = []
+    request = ReadRequest("http://h/x", what, ReadLimits(max_total_sec=max_sec))
+    with Reading(request, folder, environ, module="probing_child") as reading:
+        reading.table(lambda *_news: None, said.append)
+    return said
+
+
+def test_environment_is_what_python_needs(tmp_path: Path, environ: Dict[str, str]) -> None:
+    """No variable of another purpose is handed on, whatever its name."""
+    kept = reading_environ({**environ, "PGPASSWORD": "x", "LC_TIME": "C"}, tmp_path)
+    assert {"PATH", "PYTHONPATH", "LC_TIME"} <= set(kept)
+    assert kept["TMPDIR"] == str(tmp_path)
+    assert [name for name, value in kept.items() if value in ("s3cr3t", "x")] == []
+
+
+@needs_landlock
+def test_code_in_the_parser_cannot_get_at_keys(
+    tmp_path: Path, environ: Dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither environment, processes nor files give a key away, though all are one user's.
+
+    The key stands in the environment of a process beside, as it does in the runner's.
+    """
+    (tmp_path / "table").mkdir()
+    (tmp_path / "keys.env").write_text("FIGPACK_API_KEY=s3cr3t")
+    monkeypatch.chdir(tmp_path)
+    runner = subprocess.Popen(["sleep", "60"], env=environ)
+    said: List[str] = []
+    request = ReadRequest("http://h/x", "look", ReadLimits())
+    reading = Reading(request, tmp_path / "table", environ, module="probing_child")
+    try:
+        assert f"/proc/{runner.pid}/environ" in environments_with_keys()
+        with reading, pytest.raises(NwbError, match="is no units table"):  # it wrote none
+            reading.table(lambda *_news: None, said.append)
+    finally:
+        runner.kill()
+        runner.wait()
+    assert json.loads(said[1]) == {
+        "own": [],
+        "environments": [],
+        "parent's memory": False,
+        "file with keys": False,
+        "files of others": False,
+        "programs": False,
+        "links": False,
+        "own folder": True,
+    }
+
+
+def test_loop_ends_when_the_time_is_up(tmp_path: Path, environ: Dict[str, str]) -> None:
+    """A child that never comes back is killed, and the error says so."""
+    with pytest.raises(NwbError, match="the file was not read within 1 s"):
+        probe("loop", tmp_path, environ, max_sec=1)
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "text"),
+    [
+        ("crash", NwbError, r"crashes what reads it \(SIGKILL\)"),
+        ("exit", RuntimeError, "its process ended with exit code 3"),
+        ("fail", RuntimeError, r"^reading the file failed: ZeroDivisionError: \\x1b\[2Jby zero$"),
+        ("nothing", NwbError, "is no units table"),
+    ],
+)
+def test_end_of_the_child_is_an_error(
+    tmp_path: Path, environ: Dict[str, str], what: str, error: Any, text: str
+) -> None:
+    """However the child ends without a table, there is one printable error."""
+    with pytest.raises(error, match=text):
+        probe(what, tmp_path, environ)
+
+
+def test_child_goes_with_its_parent(tmp_path: Path, environ: Dict[str, str]) -> None:
+    """It is in the parent's process group, and dies when the parent is killed."""
+    command = [sys.executable, str(HERE / "probing_child.py"), "parent", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        assert os.getpgid(child.pid) == os.getpgid(parent.pid)
+        parent.kill()
+    gone, _ = psutil.wait_procs([child], timeout=10)
+    assert gone == [child]
+
+
+def test_no_child_is_left(tmp_path: Path, environ: Dict[str, str]) -> None:
+    """Whoever gives up waiting leaves no process behind."""
+
+    def give_up(_line: str) -> None:
+        raise KeyboardInterrupt
+
+    request = ReadRequest("http://h/x", "sleep", ReadLimits())
+    reading = Reading(request, tmp_path, environ, module="probing_child")
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), reading:
+        reading.table(lambda *_news: None, give_up)
+    assert psutil.Process().children() == []
+    assert time.monotonic() - started < 30
+
+
+TABLE = UnitsTable(
+    unit_ids=["3", "a\n\u00e9"],
+    spike_times_sec=np.array([0.5, 7.25, 1.5], dtype=np.float32),
+    unit_stops=np.array([2, 3]),
+    start_time_sec=0.5,
+    end_time_sec=7.25,
+    num_rows=4,
+    num_dropped=1,
+)
+
+
+def test_table_comes_back_as_it_was(tmp_path: Path) -> None:
+    """What one process saves, the other loads, without reading it all into memory."""
+    save_table(TABLE, tmp_path)
+    loaded = load_table(tmp_path)
+    assert loaded.spike_times_sec.tolist() == TABLE.spike_times_sec.tolist()
+    assert loaded.unit_stops.tolist() == TABLE.unit_stops.tolist()
+    assert isinstance(loaded.spike_times_sec.base, np.memmap)
+    rest = {"spike_times_sec": TABLE.spike_times_sec, "unit_stops": TABLE.unit_stops}
+    assert replace(loaded, **rest) == replace(TABLE, **rest)
+
+
+ODD: List[Dict[str, Any]] = [
+    {"spike_times_sec": np.array([0.5, np.nan, 7.25], dtype=np.float32)},
+    {"spike_times_sec": np.array([0.5, np.inf, 7.25], dtype=np.float32)},
+    {"spike_times_sec": np.array([0.5, 7.25, 1.5])},
+    {"spike_times_sec": np.array([[0.5, 7.25, 1.5]], dtype=np.float32)},
+    {"spike_times_sec": np.array([0.5, {}, 1.5])},
+    {"unit_stops": np.array([2, 4])},
+    {"unit_stops": np.array([3, 3])},
+    {"unit_stops": np.array([-1, 3])},
+    {"unit_stops": np.array([], dtype=np.int64), "unit_ids": []},
+    {"unit_stops": np.array([2.0, 3.0])},
+    {"unit_ids": ["3"]},
+    {"unit_ids": ["3", 4]},
+    {"unit_ids": ["3", "x" * 201]},
+    {"unit_ids": 7},
+    {"start_time_sec": -1.0},
+    {"end_time_sec": float("nan")},
+    {"end_time_sec": float("inf")},
+    {"num_rows": 1},
+    {"num_dropped": -1},
+    {"num_rows": "many"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: " ".join(odd))
+def test_odd_tables_are_refused(tmp_path: Path, odd: Dict[str, Any]) -> None:
+    """Files that do not make a table, by whatever code they were written, are an error."""
+    save_table(TABLE, tmp_path)
+    table = replace(TABLE, **odd)
+    for name in ("spike_times_sec", "unit_stops"):
+        np.save(tmp_path / f"{name}.npy", getattr(table, name), allow_pickle=True)
+    rest = {name: getattr(table, name) for name in ("unit_ids", "num_rows", "num_dropped")}
+    rest.update(start_time_sec=table.start_time_sec, end_time_sec=table.end_time_sec)
+    (tmp_path / "table.json").write_text(json.dumps(rest))
+    with pytest.raises(NwbError, match="is no units table"):
+        load_table(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 100_000])
+def test_odd_json_is_refused(tmp_path: Path, content: str) -> None:
+    """So are files without the JSON that belongs to a table."""
+    save_table(TABLE, tmp_path)
+    (tmp_path / "table.json").write_text(content)
+    with pytest.raises(NwbError, match="is no units table"):
+        load_table(tmp_path)
