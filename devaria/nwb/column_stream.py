@@ -55,7 +55,7 @@ class ChunkStream:
         file_bytes: Length of the file.
 
     Attributes:
-        stored_bytes: What has been read of the file.
+        stored_bytes: What is stored of it; known when it has been read.
     """
 
     def __init__(self, dataset: h5py.Dataset, prefetcher: Prefetcher, file_bytes: int) -> None:
@@ -126,12 +126,12 @@ class ChunkStream:
     def _visit(self, info: Any) -> None:
         """Take note of a chunk, or read it; HDF5 calls this for each in the order of the values."""
         chunk = self._chunk(info)
+        self.stored_bytes += chunk.stop - chunk.start
         if chunk.number >= len(self._seen):
             return
         if self._seen[chunk.number] or chunk.stop > self._file_bytes:
             raise _wrong_index()
         self._seen[chunk.number] = 1
-        self.stored_bytes += chunk.stop - chunk.start
         if self._is_streaming:
             self._read_on(chunk)
         else:

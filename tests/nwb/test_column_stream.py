@@ -1,0 +1,301 @@
+"""Columns fetched in parallel: whatever their layout, the values are those that h5py reads."""
+
+import io
+import zlib
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Callable, Dict, Iterator, List
+from unittest.mock import patch
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nwb_files import add_units, units_bytes
+from range_server import LOOPBACK, FakeTime, RangeServer
+
+from devaria.nwb import column_stream, prefetch
+from devaria.nwb.errors import NwbError
+from devaria.nwb.limits import ReadLimits
+from devaria.nwb.remote_file import open_remote_file
+from devaria.nwb.units_table import UnitsTable, read_units_table
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RangeServer]:
+    """Serve what tests put there."""
+    with RangeServer({}) as running:
+        yield running
+
+
+@pytest.fixture
+def _small_parts() -> Iterator[None]:
+    """Cut what is fetched into parts so small that small files have many of them."""
+    with small_parts():
+        yield
+
+
+def small_parts() -> ExitStack:
+    """Give the context of parts of a few kilobytes, few at a time."""
+    stack = ExitStack()
+    stack.enter_context(patch.multiple(prefetch, PART_BYTES=3000, WINDOW_PARTS=4))
+    stack.enter_context(patch.multiple(column_stream, _MAX_GAP_BYTES=500, _SURVEYED=16))
+    return stack
+
+
+def remote(server: RangeServer, content: bytes, **options: Any) -> UnitsTable:
+    """Read ``/units`` of a file over HTTP."""
+    server.files["/file.nwb"] = content
+    time = FakeTime()
+    with open_remote_file(
+        server.url("/file.nwb"), allow_hosts=LOOPBACK, wait=time.wait, clock=time.clock
+    ) as (file, file_bytes):
+        return read_units_table(file, "/units", file_bytes=file_bytes, **options)
+
+
+def local(content: bytes) -> UnitsTable:
+    """Read ``/units`` of the same file in memory, where h5py reads everything."""
+    with h5py.File(io.BytesIO(content), "r") as file:
+        return read_units_table(file, "/units", file_bytes=len(content))
+
+
+def assert_same(server: RangeServer, content: bytes) -> UnitsTable:
+    """Compare the two; the table is given for more checks."""
+    here, there = local(content), remote(server, content)
+    for name, value in asdict(here).items():
+        np.testing.assert_array_equal(getattr(there, name), value, name)
+    return there
+
+
+def trains(count: int, units: int = 3) -> List[Any]:
+    """Make spike trains that compress as real ones do."""
+    return [np.sort(np.round(RNG.uniform(0, 900, count)) / 32) for _ in range(units)]
+
+
+LAYOUTS: Dict[str, Dict[str, Any]] = {
+    "gzip": {"compression": "gzip"},
+    "shuffled gzip": {"compression": "gzip", "shuffle": True},
+    "shuffle alone": {"shuffle": True},
+    "chunks alone": {},
+    "lzf": {"compression": "lzf"},
+    "fletcher32": {"fletcher32": True},
+    "gzip and fletcher32": {"compression": "gzip", "shuffle": True, "fletcher32": True},
+    "float32": {"compression": "gzip", "shuffle": True, "dtype": np.float32},
+    "float16": {"compression": "gzip", "dtype": np.float16},
+    "long double": {"compression": "gzip", "dtype": np.longdouble},
+    "big-endian": {"compression": "gzip", "shuffle": True, "dtype": ">f8"},
+    "integers": {"compression": "gzip", "shuffle": True, "dtype": np.int32},
+    "big-endian integers": {"dtype": ">u2"},
+    "scaled integers": {"scaleoffset": 0, "dtype": np.int64},
+    "scaled floats": {"scaleoffset": 3},
+}
+
+
+@pytest.mark.usefixtures("_small_parts")
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_filters_and_types(server: RangeServer, layout: str, libver: str) -> None:
+    """Every filter and number type of HDF5 gives what h5py reads, in either file format."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=libver) as file:
+        add_units(file, trains(4000), chunks=(190,), **LAYOUTS[layout])
+    assert_same(server, buffer.getvalue())
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_contiguous_and_compact(server: RangeServer) -> None:
+    """Columns that are not in chunks are read too; they may be longer than their index says."""
+    for options in ({}, {"dtype": ">f4"}, {"dtype": np.longdouble}):
+        assert_same(server, units_bytes(trains(5000), **options))
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        units = add_units(file, trains(10))
+        del units["spike_times"], units["spike_times_index"]
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_layout(h5py.h5d.COMPACT)
+        space = h5py.h5s.create_simple((30,))
+        made = h5py.h5d.create(units.id, b"spike_times", h5py.h5t.NATIVE_DOUBLE, space, plist)
+        h5py.Dataset(made)[:] = np.arange(30) / 8
+        units["spike_times_index"] = [5, 9, 20]
+    assert len(assert_same(server, buffer.getvalue()).spike_times_sec) == 20
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_user_block(server: RangeServer) -> None:
+    """Behind a user block, places in the file are others: HDF5 alone reads there."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", userblock_size=1024) as file:
+        add_units(file, trains(5000), chunks=(100,), compression="gzip")
+    assert_same(server, buffer.getvalue())
+
+
+class Layout:
+    """A column whose chunks were written in some order, some not at all, with others between."""
+
+    def __init__(self, draw: Any) -> None:
+        self.count = draw(st.integers(1, 4000), "spikes")
+        self.length = draw(st.integers(1, min(200, self.count)), "chunk length")
+        self.filters = LAYOUTS[draw(st.sampled_from(sorted(LAYOUTS)), "filters")]
+        self.order = draw(
+            st.sampled_from(["ascending", "descending", "random", "two ends"]), "order"
+        )
+        self.missing = draw(st.sampled_from([0, 0, 0.1, 0.9]), "share of chunks missing")
+        self.gap = draw(st.sampled_from([0, 0, 300, 4000]), "bytes between chunks")
+        self.cover = draw(st.floats(0.1, 1), "share that the index covers")
+        self.libver = draw(st.sampled_from(["earliest", "latest"]), "format")
+        self.fill = draw(st.sampled_from([None, 7]), "fill value")
+
+    def content(self) -> bytes:
+        """Give the bytes of a file with this column."""
+        rng = np.random.default_rng(self.count)
+        options = {"dtype": np.float64, **self.filters}
+        dtype = options.pop("dtype")
+        times = np.sort(rng.integers(0, 3200, self.count) / 32).astype(dtype)
+        buffer = io.BytesIO()
+        with h5py.File(buffer, "w", libver=self.libver) as file:
+            units = file.create_group("units")
+            last = max(1, int(self.count * self.cover))
+            units["spike_times_index"] = [last // 2, last]
+            # HDF5 keeps chunks in memory and writes them in an order of its own: not here.
+            column = units.create_dataset(
+                "spike_times",
+                (self.count,),
+                dtype,
+                chunks=(self.length,),
+                fillvalue=self.fill,
+                rdcc_nbytes=0,
+                **options,
+            )
+            for number in self._written(rng):
+                part = slice(number * self.length, (number + 1) * self.length)
+                column[part] = times[part]
+                if self.gap:
+                    file[f"other {number}"] = rng.integers(0, 255, self.gap, np.uint8)
+        return buffer.getvalue()
+
+    def _written(self, rng: Any) -> List[int]:
+        numbers = np.arange(-(-self.count // self.length))
+        if self.order == "descending":
+            numbers = numbers[::-1]
+        elif self.order == "random":
+            rng.shuffle(numbers)
+        elif self.order == "two ends":
+            numbers = np.concatenate([numbers[::2], numbers[1::2]])
+        return [int(number) for number in numbers if rng.random() >= self.missing]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_generated_layouts(server: RangeServer, data: Any) -> None:
+    """Wherever the chunks lie, and whichever are missing, the values are those of h5py."""
+    content = Layout(data.draw).content()
+    with small_parts():
+        here, there = outcome(local, content), outcome(partial(remote, server), content)
+        if isinstance(here, str):
+            assert there == here
+        else:
+            assert_same(server, content)
+
+
+def outcome(read: Callable[[bytes], UnitsTable], content: bytes) -> Any:
+    """Give the table that is read, or the start of the error."""
+    try:
+        return read(content)
+    except NwbError as error:
+        return str(error).split(",")[0]
+
+
+def test_few_requests_and_no_byte_twice(server: RangeServer) -> None:
+    """A column among other data is fetched in as many requests as it has parts, and a few."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["before"] = RNG.integers(0, 255, 3_000_000, np.uint8)
+        add_units(file, [np.sort(RNG.uniform(0, 900, 900_000))], chunks=(5000,))
+        file["after"] = RNG.integers(0, 255, 3_000_000, np.uint8)
+    server.asked.clear()
+    assert_same(server, buffer.getvalue())
+    assert 900_000 * 8 // prefetch.PART_BYTES < len(server.asked) < 12
+    ranges = [line.split("bytes=")[1].split("-") for line in server.asked]
+    fetched = sum(int(stop) + 1 - int(start) for start, stop in ranges)
+    assert 900_000 * 8 < fetched < 1.25 * 900_000 * 8
+
+
+def test_progress_is_told_in_stored_bytes(server: RangeServer) -> None:
+    """Progress starts at nothing, never goes back, and ends at the bytes that are stored."""
+    content = units_bytes(trains(40_000), chunks=(1000,), compression="gzip")
+    told: List[Any] = []
+    remote(server, content, progress=lambda done, total: told.append((done, total)))
+    with h5py.File(io.BytesIO(content), "r") as file:
+        stored = file["units/spike_times"].id.get_storage_size()
+    assert told[0][0] == 0
+    assert told == sorted(told)
+    assert told[-1] == (told[0][1], told[0][1])
+    assert told[0][1] == pytest.approx(stored, rel=0.1)
+    assert len(told) > 100
+
+
+def test_what_progress_raises_ends_the_reading(server: RangeServer) -> None:
+    """Whoever waits can stop it."""
+
+    def tell(done: int, _total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    content = units_bytes(trains(40_000), chunks=(1000,), compression="gzip")
+    with pytest.raises(KeyboardInterrupt):
+        remote(server, content, progress=tell)
+
+
+@pytest.mark.parametrize("options", [{"compression": "gzip"}, {"fletcher32": True}], ids=str)
+@pytest.mark.parametrize("chunks", [100, 20_000])
+def test_damaged_chunk_is_named(server: RangeServer, options: Any, chunks: int) -> None:
+    """What a filter finds damaged is an error, as it is for h5py alone."""
+    content = bytearray(units_bytes(trains(20_000), chunks=(chunks,), **options))
+    with h5py.File(io.BytesIO(bytes(content)), "r") as file:
+        info = file["units/spike_times"].id.get_chunk_info(1)
+    middle = info.byte_offset + info.size // 2
+    content[middle : middle + 8] = b"\xff" * 8
+    with pytest.raises(NwbError, match="is damaged: "):
+        remote(server, bytes(content))
+
+
+def test_bomb_by_fill_value(server: RangeServer) -> None:
+    """Values that are declared but not stored are refused before they take memory."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["other"] = np.zeros(1_000_000, np.uint8)
+        units = file.create_group("units")
+        times = units.create_dataset(
+            "spike_times", (10**8,), "f8", chunks=(10_000,), compression="gzip", fillvalue=1.0
+        )
+        times[:100] = 2.0
+        units["spike_times_index"] = [10**8]
+    with pytest.raises(NwbError, match=r"declares 100,000,000 values, but only \d+ bytes are st"):
+        remote(server, buffer.getvalue())
+
+
+def test_bomb_by_inflation(server: RangeServer) -> None:
+    """A chunk that inflates to more than a chunk is not inflated any further."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        units = add_units(file, [[1.0] * 1000], chunks=(1000,), compression="gzip")
+        units["spike_times"].id.write_direct_chunk((0,), zlib.compress(bytes(10**7)))
+    content = buffer.getvalue()
+    table = remote(server, content)
+    np.testing.assert_array_equal(table.spike_times_sec, local(content).spike_times_sec)
+
+
+@pytest.mark.parametrize("limits", [{"max_fetch_bytes": 300_000}])
+def test_fetched_bytes_are_bounded(server: RangeServer, limits: Any) -> None:
+    """No more is fetched than the operator allows."""
+    server.files["/file.nwb"] = units_bytes([np.arange(200_000) / 100])
+    with pytest.raises(
+        NwbError, match=r"more than the 0 MB that are fetched \(DEVARIA_MAX_FETCH"
+    ), open_remote_file(
+        server.url("/file.nwb"), allow_hosts=LOOPBACK, limits=ReadLimits(**limits)
+    ) as (file, file_bytes):
+        read_units_table(file, "/units", file_bytes=file_bytes)
