@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _MAX_EVENT_BYTES = 64 * 1024
 _MAX_TEXT_CHARACTERS = 4_000
 
+#: How HDF5 ends on files that mislead it. SIGKILL is not of these: memory may have run out.
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
+
 #: How long a child that says nothing more may take to end, in seconds.
 _EXIT_SEC = 5.0
 
@@ -171,9 +174,10 @@ class Reading:
         code = self._exit_code()
         if self._timed_out:
             return NwbError(f"the file was not read within {self._max_sec:,.0f} s")
-        if code < 0:
+        if -code in _CRASHES:
             return NwbError(f"the file crashes what reads it ({_name(-code)}): it is damaged")
-        return RuntimeError(f"reading the file failed: its process ended with exit code {code}")
+        end = f"ended with exit code {code}" if code >= 0 else f"was killed by {_name(-code)}"
+        return RuntimeError(f"reading the file failed: its process {end}")
 
     def _exit_code(self) -> int:
         try:

@@ -66,8 +66,8 @@ def act(request: Dict[str, Any], folder: Path, send: Callable[[Dict[str, Any]], 
             pass
     elif what == "sleep":
         time.sleep(60)
-    elif what == "crash":
-        os.kill(os.getpid(), signal.SIGKILL)
+    elif what in signal.Signals.__members__:
+        os.kill(os.getpid(), signal.Signals[what])
     elif what == "exit":
         os._exit(3)
     elif what == "fail":

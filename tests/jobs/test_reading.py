@@ -95,7 +95,8 @@ def test_loop_ends_when_the_time_is_up(tmp_path: Path, environ: Dict[str, str]) 
 @pytest.mark.parametrize(
     ("what", "error", "text"),
     [
-        ("crash", NwbError, r"crashes what reads it \(SIGKILL\)"),
+        ("SIGSEGV", NwbError, r"crashes what reads it \(SIGSEGV\): it is damaged"),
+        ("SIGKILL", RuntimeError, "its process was killed by SIGKILL"),
         ("exit", RuntimeError, "its process ended with exit code 3"),
         ("fail", RuntimeError, r"^reading the file failed: ZeroDivisionError: \\x1b\[2Jby zero$"),
         ("nothing", NwbError, "is no units table"),
