@@ -49,7 +49,7 @@ _SPECIAL: List[Union[IPv4Network, IPv6Network]] = [
 _GLOBAL_IPV6 = IPv6Network("2000::/3")
 
 #: Where requests has been given none.
-_TIMEOUT_SEC = 30.0
+_CONNECT_TIMEOUT_SEC = 10.0
 
 
 def is_public(address: _Address) -> bool:
@@ -118,10 +118,11 @@ class GuardedAdapter(HTTPAdapter):
     Args:
         guard: Decides which hosts those are.
         connections: Connections kept open to one host.
+        head_timeout_sec: Longest wait for the whole head of an answer.
     """
 
-    def __init__(self, guard: AddressGuard, connections: int) -> None:
-        self._guard = guard
+    def __init__(self, guard: AddressGuard, connections: int, head_timeout_sec: float) -> None:
+        self._attributes = {"guard": guard, "head_timeout_sec": head_timeout_sec}
         super().__init__(pool_maxsize=connections)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -132,9 +133,8 @@ class GuardedAdapter(HTTPAdapter):
             kwargs: Passed on.
         """
         super().init_poolmanager(*args, **kwargs)
-        with_guard = {"guard": self._guard}
-        http = type("GuardedHttp", (_GuardedConnection,), with_guard)
-        https = type("GuardedHttps", (_GuardedConnection, HTTPSConnection), with_guard)
+        http = type("GuardedHttp", (_GuardedConnection,), self._attributes)
+        https = type("GuardedHttps", (_GuardedConnection, HTTPSConnection), self._attributes)
         self.poolmanager.pool_classes_by_scheme = {
             "http": type("HttpPool", (HTTPConnectionPool,), {"ConnectionCls": http}),
             "https": type("HttpsPool", (HTTPSConnectionPool,), {"ConnectionCls": https}),
@@ -143,14 +143,15 @@ class GuardedAdapter(HTTPAdapter):
 
 class _GuardedConnection(HTTPConnection):
     guard: AddressGuard
+    head_timeout_sec: float
     _handle: Optional[socket.socket] = None
 
     def connect(self) -> None:
-        with self._shut_down_after(2 * self._seconds()):
+        with self._within(2 * self._connect_timeout()):
             super().connect()
 
     def getresponse(self, *args: Any, **kwargs: Any) -> Any:
-        with self._shut_down_after(self.sock.gettimeout() or _TIMEOUT_SEC):
+        with self._within(self.head_timeout_sec):
             return super().getresponse(*args, **kwargs)
 
     def close(self) -> None:
@@ -168,7 +169,7 @@ class _GuardedConnection(HTTPConnection):
         fault = ""
         port = self.port or self.default_port
         addresses = self.guard.addresses(self.host, port)
-        seconds = self._seconds() / len(addresses)
+        seconds = self._connect_timeout() / len(addresses)
         for address in addresses:
             try:
                 return create_connection(
@@ -181,20 +182,25 @@ class _GuardedConnection(HTTPConnection):
         # Neither this nor a refusal is an OSError, which urllib3 would put into words of its own.
         raise TransientError(fault)
 
-    def _seconds(self) -> float:
-        return self.timeout if isinstance(self.timeout, (int, float)) else _TIMEOUT_SEC
+    def _connect_timeout(self) -> float:
+        return self.timeout if isinstance(self.timeout, (int, float)) else _CONNECT_TIMEOUT_SEC
 
     @contextmanager
-    def _shut_down_after(self, seconds: float) -> Iterator[None]:
-        timer = threading.Timer(seconds, self._shut_down)
+    def _within(self, seconds: float) -> Iterator[None]:
+        is_late = threading.Event()
+        timer = threading.Timer(seconds, self._shut_down, [is_late])
         timer.daemon = True
         timer.start()
         try:
             yield
         finally:
             timer.cancel()
+            if is_late.is_set():
+                # Whatever came of it: a head that is cut off passes for a whole one, too.
+                raise TransientError("no answer in time") from None
 
-    def _shut_down(self) -> None:
+    def _shut_down(self, is_late: threading.Event) -> None:
+        is_late.set()
         try:
             if self._handle is not None:
                 self._handle.shutdown(socket.SHUT_RDWR)

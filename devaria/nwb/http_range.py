@@ -71,8 +71,13 @@ class HttpRanges:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         patience = patience or Patience()
-        adapter = adapter or GuardedAdapter(AddressGuard(allow_hosts), CONNECTIONS)
-        self._session = HttpSession(url, adapter, patience, clock)
+        self._session = HttpSession(
+            url,
+            adapter
+            or GuardedAdapter(AddressGuard(allow_hosts), CONNECTIONS, patience.read_timeout_sec),
+            patience,
+            clock,
+        )
         self._limits = limits or ReadLimits()
         self._say = say
         self._closed = threading.Event()
@@ -136,7 +141,10 @@ class HttpRanges:
                 raise self._error("is an empty file")
             if response.status_code != 206:
                 raise self._refusal(response.status_code)
-            begin, end, size = self._content_range(response)
+            told = _content_range(response)
+            if told is None:
+                raise self._error("is on a server that does not tell the file's size")
+            begin, end, size = told
             if (begin, end) != (0, min(FIRST_BYTES, size)):
                 raise TransientError("the server sent another range than was asked for")
             self._etag = response.headers.get("ETag")
@@ -175,21 +183,15 @@ class HttpRanges:
                 raise TransientError("the server answered a range with something else")
             if response.status_code != 206:
                 raise self._refusal(response.status_code)
-            self._refuse_change(response)
-            if self._content_range(response) != (start, stop, self.size):
+            told = _content_range(response)
+            if told is not None:
+                self._refuse_change(response, told[2])
+            if told != (start, stop, self.size):
                 raise TransientError("the server sent another range than was asked for")
             return self._body(response, stop - start)
 
-    def _content_range(self, response: requests.Response) -> Tuple[int, int, int]:
-        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if match is None:
-            raise self._error("is on a server that does not tell the file's size")
-        first, last, size = (int(number) for number in match.groups())
-        return first, last + 1, size
-
-    def _refuse_change(self, response: requests.Response) -> None:
+    def _refuse_change(self, response: requests.Response, size: int) -> None:
         etag = response.headers.get("ETag")
-        size = self._content_range(response)[2]
         if size != self.size or (self._etag and etag and etag != self._etag):
             raise self._error("changed on the server while it was read")
 
@@ -213,6 +215,14 @@ class HttpRanges:
 
     def _error(self, fault: str) -> NwbError:
         return NwbError(f"{self._session.shown_url} {fault}")
+
+
+def _content_range(response: requests.Response) -> Optional[Tuple[int, int, int]]:
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None:
+        return None
+    first, last, size = (int(number) for number in match.groups())
+    return first, last + 1, size
 
 
 def _take(pieces: Iterator[bytes], num_bytes: int) -> bytes:

@@ -56,9 +56,13 @@ def add_units(
     return group
 
 
-def units_bytes(trains: Sequence[Iterable[float]], **options: Any) -> bytes:
-    """Give the bytes of a file with one units table at ``/units``."""
+def units_bytes(
+    trains: Sequence[Iterable[float]], *, before: Optional[Any] = None, **options: Any
+) -> bytes:
+    """Give the bytes of a file with one units table at ``/units``, behind other data."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
+        if before is not None:
+            file["before"] = before
         add_units(file, trains, **options)
     return buffer.getvalue()

@@ -34,7 +34,8 @@ class RangeServer:
 
     ``faults`` are used up, one a request, before ``always`` applies; None is a right answer:
     a number (that status), "html", "whole" (ignores Range), "short" (breaks off), "drop",
-    "hang" (until the end), "shifted" (another range), "new etag", "gzip".
+    "hang" (until the end), "hang in mid-body", "drip" (a byte every 50 ms), "drip head", "shifted"
+    (another range), "new etag", "gzip"; "whole, short" and "whole, unknown length".
     With ``tls`` it speaks that. A path ``/to/NAME`` redirects to ``/NAME`` with a signature;
     ``/loop`` redirects to itself.
     """
@@ -123,8 +124,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, b"<!DOCTYPE html><html><body>Log in</body></html>")
         elif isinstance(fault, int) or content is None:
             self._send(fault if isinstance(fault, int) else 404, b"no")
-        elif fault == "whole":
-            self._send(200, content)
+        elif fault == "drip head":
+            self._drip(b"HTTP/1.1 206 Partial Content\r\nX-Filler: " + bytes(b"x" * 1000))
+        elif isinstance(fault, str) and fault.startswith("whole"):
+            self._send_whole(content, fault)
         else:
             self._send_range(content, fault)
 
@@ -142,7 +145,28 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if fault == "gzip":
             headers["Content-Encoding"] = "gzip"
-        self._send(206, content[start:stop], headers, cut=1 if fault == "short" else 0)
+        if fault in ("drip", "hang in mid-body"):
+            self._send(206, content[start:stop], headers, cut=stop - start)
+            if fault == "drip":
+                self._drip(content[start:stop])
+            self.owner.stopping.wait(30)
+        else:
+            self._send(206, content[start:stop], headers, cut=1 if fault == "short" else 0)
+
+    def _send_whole(self, content: bytes, fault: str) -> None:
+        if fault.endswith("unknown length"):
+            self.send_response(200)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self._write(content)
+        else:
+            self._send(200, content, cut=1000 if fault.endswith("short") else 0)
+
+    def _drip(self, content: bytes) -> None:
+        self.close_connection = True
+        for byte in content:
+            if self.owner.stopping.wait(0.05) or not self._write(bytes([byte])):
+                break
 
     def _send(
         self, status: int, body: bytes, headers: Optional[Dict[str, str]] = None, cut: int = 0
@@ -154,8 +178,13 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
+        is_whole = self._write(body[: len(body) - cut]) and cut == 0
+        self.close_connection = self.close_connection or not is_whole
+
+    def _write(self, content: bytes) -> bool:
         try:
-            self.wfile.write(body[: len(body) - cut])
-        except ConnectionError:
-            cut = 1  # the client had seen enough
-        self.close_connection = self.close_connection or cut > 0
+            self.wfile.write(content)
+            self.wfile.flush()
+        except ConnectionError:  # the client had seen enough
+            return False
+        return True
