@@ -111,18 +111,18 @@ class _Calls:
         self._max_wish_sec = limits.max_retry_after_sec
         self._end_sec = time.monotonic() + limits.max_total_sec
         self._max_total_sec = limits.max_total_sec
-        self._refused = self._failed = False
+        self._may_pass = False
         self.wish_sec = 0.0
 
     @property
     def may_pass(self) -> bool:
-        """Whether another try makes sense: faults of network or server, and no refusals."""
-        return self._failed and not self._refused and time.monotonic() < self._end_sec
+        """Whether another try makes sense: the last fault was the network's or the server's."""
+        return self._may_pass and time.monotonic() < self._end_sec
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Have all calls of this process go through here."""
-        self._refused, self._failed, self.wish_sec = False, False, 0.0
+        self._may_pass, self.wish_sec = False, 0.0
         plain = requests.Session.request
 
         def request(
@@ -134,9 +134,10 @@ class _Calls:
             try:
                 response = plain(session, method, url, **options)
             except requests.RequestException:
-                self._failed = True
+                self._may_pass = True
                 raise
-            self._see(response)
+            if not response.ok:
+                self._see(response)
             return response
 
         requests.Session.request = request  # type: ignore[assignment,method-assign]
@@ -146,13 +147,10 @@ class _Calls:
             requests.Session.request = plain  # type: ignore[method-assign]
 
     def _see(self, response: requests.Response) -> None:
-        if response.status_code in (408, 429) or response.status_code >= 500:
-            self._failed = True
-            wish = response.headers.get("Retry-After", "")
-            if re.fullmatch(r"\d{1,6}", wish):
-                self.wish_sec = min(max(self.wish_sec, float(wish)), self._max_wish_sec)
-        elif response.status_code >= 400:
-            self._refused = True
+        self._may_pass = response.status_code in (408, 429) or response.status_code >= 500
+        wish = response.headers.get("Retry-After", "")
+        if re.fullmatch(r"\d{1,6}", wish):
+            self.wish_sec = min(max(self.wish_sec, float(wish)), self._max_wish_sec)
 
 
 class _Console(io.TextIOBase):

@@ -55,13 +55,16 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         """
         # What figpack's raster plot inherits; its own method would write an empty plot.
         figpack.ExtensionView.write_to_zarr_group(self, group)
-        group.attrs["start_time_sec"] = self.start_time_sec
-        group.attrs["end_time_sec"] = self.end_time_sec
         with _writing_all_chunks():
             self._write_spikes(group)
             self._write_counts(group)
-        group.attrs["unit_ids"] = self._table.unit_ids
-        group.attrs["total_spikes"] = len(self._table.spike_times_sec)
+        # At once: each change of one writes them all to the disk.
+        group.attrs.update(
+            start_time_sec=self.start_time_sec,
+            end_time_sec=self.end_time_sec,
+            unit_ids=self._table.unit_ids,
+            total_spikes=len(self._table.spike_times_sec),
+        )
 
     def _write_spikes(self, group: figpack.Group) -> None:
         times, units = spikes_in_time_order(self._table, self._progress)
