@@ -6,6 +6,7 @@ the rest of this environment, that is killed when its time is up, and whose resu
 that are checked (``table_files``).
 """
 
+import contextlib
 import json
 import re
 import signal
@@ -33,12 +34,9 @@ _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 #: How long a child that says nothing more may take to end, in seconds.
 _EXIT_SEC = 5.0
 
-#: What the child gets of the environment: what Python, its packages and TLS need. Not all but the
+#: What the child gets of the environment: what Python and its packages need. Not all but the
 #: keys: those have many names.
-_KEPT = re.compile(
-    "PATH|HOME|LANG|LC_.*|TZ|SYSTEMROOT|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH"
-    "|PYTHON.*|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE"
-)
+_KEPT = re.compile("PATH|HOME|LANG|LC_.*|TZ|SYSTEMROOT|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|PYTHON.*")
 
 #: Thread pools of numpy's linear algebra, which nobody uses here: memory and time to start.
 _NO_POOLS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -118,7 +116,8 @@ class Reading:
         self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None  # noqa: S101 - both were asked for
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # a request that nobody has read
+                pipe.close()
         self._process.wait()
 
     def table(self, progress: ReadProgress, say: Callable[[str], None]) -> "UnitsTable":
@@ -154,11 +153,10 @@ class Reading:
 
     def _hand_over(self, request: ReadRequest) -> None:
         assert self._process.stdin is not None  # noqa: S101 - it was asked for
-        try:
+        # A child that has died already says so by its exit code.
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(asdict(request)).encode("ascii") + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has died already; how is said by ``wait``
 
     def _time_out(self) -> None:
         self._timed_out = True

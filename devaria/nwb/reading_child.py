@@ -33,6 +33,9 @@ from devaria.nwb.units_table import read_units_table
 #: Progress is told at most this often, in seconds, and at the end.
 _PROGRESS_GAP_SEC = 0.1
 
+#: Longer lines are none to the parent.
+_MAX_TEXT_CHARACTERS = 4_000
+
 #: prctl(2): have a signal sent to this process when its parent dies.
 _PR_SET_PDEATHSIG = 1
 
@@ -57,10 +60,13 @@ def _take_over_output() -> Send:
     faulthandler.enable()
     pipe: BinaryIO = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    lock = threading.Lock()  # what fetches has threads, and may have something to say
 
     def send(event: Dict[str, Any]) -> None:
-        pipe.write(json.dumps(event).encode("ascii") + b"\n")
-        pipe.flush()
+        line = json.dumps(event).encode("ascii") + b"\n"
+        with lock:
+            pipe.write(line)
+            pipe.flush()
 
     return send
 
@@ -93,10 +99,11 @@ def _outcome(request: Dict[str, Any], folder: Path, send: Send) -> Dict[str, Any
     try:
         read(request, folder, send)
     except (InvalidInputError, NwbError) as error:
-        return {"event": type(error).__name__, "text": str(error)}
+        return {"event": type(error).__name__, "text": str(error)[:_MAX_TEXT_CHARACTERS]}
     except Exception as error:  # noqa: BLE001,RUF100 - it is the parent's to raise
         traceback.print_exc()
-        return {"event": "failed", "text": f"{type(error).__name__}: {error}"}
+        text = f"{type(error).__name__}: {error}"
+        return {"event": "failed", "text": text[:_MAX_TEXT_CHARACTERS]}
     return {"event": "done"}
 
 

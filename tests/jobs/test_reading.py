@@ -110,6 +110,14 @@ def test_end_of_the_child_is_an_error(
         probe(what, tmp_path, environ)
 
 
+def test_child_that_cannot_start_is_an_error(tmp_path: Path, environ: Dict[str, str]) -> None:
+    """A child that dies before it has read its request is no hang and no traceback of pipes."""
+    request = ReadRequest("http://h/x" + "y" * 100_000, "/units", ReadLimits())
+    reading = Reading(request, tmp_path, environ, module="no_such_module")
+    with reading, pytest.raises(RuntimeError, match="its process ended with exit code 1"):
+        reading.table(lambda *_news: None, lambda _line: None)
+
+
 def test_child_goes_with_its_parent(tmp_path: Path, environ: Dict[str, str]) -> None:
     """It is in the parent's process group, and dies when the parent is killed."""
     command = [sys.executable, str(HERE / "probing_child.py"), "parent", str(tmp_path)]
