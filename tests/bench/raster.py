@@ -3,10 +3,10 @@
     python tests/bench/raster.py [--sizes 1e5,1e6,1e7] [--full] [--cache FOLDER]
                                  [--stock-python PATH] [--repeat 5]
 
-pynwb makes the files (gzip 4; h5py's own small chunks, and large ones), a server process gives them
-over a long line (``range_line``), and the two routes run by turns, each time in a process of its
-own. What is printed are medians, and the ratio of stock to ours: the ratios hold from machine to
-machine, the seconds do not.
+For Linux. pynwb makes the files (gzip 4; h5py's own small chunks, and large ones), a server process
+gives them over a long line (``range_line``), and the two routes run by turns, each time in a process
+of its own. What is printed are medians, and the ratio of stock to ours: the ratios hold from machine
+to machine, the seconds do not.
 
 figpack's reading needs lindi, and that needs zarr 2: give a Python that has both, with figpack and
 figpack-spike-sorting, as --stock-python. Without lindi its reading is h5py on a plain HTTP file.
@@ -26,8 +26,6 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
-
-import psutil
 
 HERE = Path(__file__).resolve().parent
 ROUTES = HERE / "raster_routes.py"
@@ -132,9 +130,10 @@ def _tree_bytes(pid: int) -> int:
 
 
 def _children(pid: int) -> List[int]:
-    with contextlib.suppress(OSError):
+    try:
         return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [child.pid for child in psutil.Process(pid).children()]
+    except OSError:
+        return []
 
 
 def _median(runs: List[Run]) -> Run:
@@ -193,16 +192,30 @@ def _line(cache: Path) -> Iterator[str]:
         process.wait()
 
 
-def _growth(done: Dict[Tuple[str, str, int], Run]) -> None:
-    for part in ("read", "build", "whole"):
-        label = "-" if part == "build" else "auto"
-        runs = [done.get((part, label, size)) for size in (10**6, 10**7)]
-        if runs[0] and runs[1]:
-            time_growth = runs[1].inner_sec / runs[0].inner_sec / 10
-            memory_growth = runs[1].extra_bytes / runs[0].extra_bytes / 10
+Done = Dict[Tuple[str, str, int], Tuple[Run, Run]]
+
+
+def _sums(done: Done) -> None:
+    """Print the whole as the sum of its parts: without imports, and the child's start in ours."""
+    for (part, label, size), (stock, ours) in done.items():
+        built = done.get(("build", "-", size))
+        if part == "read" and built:
+            sums = [r.inner_sec + b.inner_sec for r, b in zip((stock, ours), built)]
             print(
-                f"{part}: per spike, 10^7 takes {time_growth:.2f} of the time of 10^6, "
-                f"and {memory_growth:.2f} of the memory"
+                f"{size:.0e} {label}: reading + building + saving, without imports: "
+                f"{sums[0]:.2f} and {sums[1]:.2f} s, {sums[0] / sums[1]:.1f} to 1"
+            )
+
+
+def _growth(done: Done) -> None:
+    for part, label in (("read", "auto"), ("build", "-"), ("whole", "auto")):
+        small, large = done.get((part, label, 10**6)), done.get((part, label, 10**7))
+        if small and large:
+            time_growth = large[1].inner_sec / small[1].inner_sec / 10
+            memory_growth = large[1].extra_bytes / small[1].extra_bytes / 10
+            print(
+                f"{part}: a spike of 10^7 takes {time_growth:.2f} times the time of one of 10^6, "
+                f"and {memory_growth:.2f} times the memory"
             )
 
 
@@ -226,10 +239,11 @@ def main() -> None:
         with _line(cache) as server:
             bench = Bench(server, options.stock_python)
             print(_HEAD)
-            done = {}
+            done: Done = {}
             for case in _cases(sizes, cache, server, options.repeat):
                 if case.part in options.parts.split(","):
-                    done[case.part, case.label, case.num_spikes] = bench.compare(case)[1]
+                    done[case.part, case.label, case.num_spikes] = bench.compare(case)
+            _sums(done)
             _growth(done)
             ways = " and ".join(sorted(way for way in bench.ways if way))
             print(f"Stock read by {ways or 'nothing'}.")
