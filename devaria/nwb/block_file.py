@@ -20,6 +20,7 @@ class BlockFile(io.RawIOBase):
             else has fetched it.
 
     Attributes:
+        size: Length of the file in bytes.
         failure: The exception that ended the first read that failed. HDF5 turns an exception of
             a file object into a text of its own, so whoever uses the file looks here.
     """
@@ -36,7 +37,7 @@ class BlockFile(io.RawIOBase):
     ) -> None:
         super().__init__()
         self._fetch = fetch
-        self._size = size
+        self.size = size
         self._max_blocks = max_blocks
         self._max_run_blocks = max_run_blocks
         self._peek = peek
@@ -70,7 +71,7 @@ class BlockFile(io.RawIOBase):
         Returns:
             The new offset.
         """
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
         self._position = max(0, base + offset)
         return self._position
 
@@ -87,7 +88,7 @@ class BlockFile(io.RawIOBase):
             Exception: What ``fetch`` raised; kept in ``failure`` as well.
         """
         view = memoryview(buffer).cast("B")
-        end = min(self._position + len(view), self._size)
+        end = min(self._position + len(view), self.size)
         start = self._position
         try:
             while self._position < end:
@@ -117,7 +118,7 @@ class BlockFile(io.RawIOBase):
         stop = min(max(last_needed + 1, number + self._run_blocks), number + self._max_run_blocks)
         stop = next((n for n in range(number + 1, stop) if n in self._blocks), stop)
         start_byte = number * BLOCK_BYTES
-        self._keep(number, self._fetch(start_byte, min(stop * BLOCK_BYTES, self._size)))
+        self._keep(number, self._fetch(start_byte, min(stop * BLOCK_BYTES, self.size)))
         self._next_block = stop
 
     def _keep(self, first_block: int, run: bytes) -> None:

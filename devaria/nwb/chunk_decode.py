@@ -132,15 +132,31 @@ def thread_decoder(dataset: h5py.Dataset) -> Optional[ThreadDecoder]:
     dtype = dataset.dtype
     if not dataset.id.get_type().equal(h5py.h5t.py_create(dtype)):
         return None
+    filters = thread_filters(dataset, dtype.itemsize)
+    if filters is None:
+        return None
+    return ThreadDecoder(dtype, dataset.chunks[0] if dataset.chunks else 0, filters)
+
+
+def thread_filters(dataset: h5py.Dataset, item_bytes: int) -> Optional[List[int]]:
+    """Give the filters of a column that ``ThreadDecoder`` can undo.
+
+    Args:
+        dataset: A one-dimensional dataset.
+        item_bytes: Length of a value, as stored.
+
+    Returns:
+        Their codes; None if there is any other.
+    """
     plist = dataset.id.get_create_plist()
     filters, expected = [], [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]
     for position in range(plist.get_nfilters()):
         code, _, settings, _ = plist.get_filter(position)
         if code not in expected:
             return None
-        if code == h5py.h5z.FILTER_SHUFFLE and tuple(settings) != (dtype.itemsize,):
+        if code == h5py.h5z.FILTER_SHUFFLE and tuple(settings) != (item_bytes,):
             return None
         # Each once, and shuffled before it is compressed: what every writer does.
         del expected[: expected.index(code) + 1]
         filters.append(code)
-    return ThreadDecoder(dtype, dataset.chunks[0] if dataset.chunks else 0, filters)
+    return filters

@@ -23,9 +23,24 @@ class RemoteFile(h5py.File):  # type: ignore[misc]  # h5py is untyped
 
     Attributes:
         prefetcher: Fetches ranges of it in parallel; what it has, HDF5 need not fetch.
+        blocks: The file object that HDF5 reads.
     """
 
     prefetcher: Prefetcher
+    blocks: BlockFile
+
+    def read_bytes(self, start: int, stop: int) -> bytes:
+        """Read what HDF5 is not to be trusted with.
+
+        Args:
+            start: Offset of the first byte.
+            stop: Offset after the last byte.
+
+        Returns:
+            The bytes, fewer if the file ends before.
+        """
+        self.blocks.seek(start)
+        return self.blocks.read(max(0, min(stop, self.blocks.size) - start)) or b""
 
 
 @contextmanager
@@ -56,7 +71,7 @@ def open_remote_file(url: str, **options: Any) -> Iterator[Tuple[RemoteFile, int
         try:
             # HDF5 must be done with the Python file before that goes, or it may crash at exit.
             with RemoteFile(blocks, "r") as file:
-                file.prefetcher = prefetcher
+                file.prefetcher, file.blocks = prefetcher, blocks
                 yield file, ranges.size
         except (NwbError, InvalidInputError):
             raise

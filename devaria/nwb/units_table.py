@@ -14,7 +14,9 @@ import numpy.typing as npt
 from devaria.nwb.column_stream import ReadProgress
 from devaria.nwb.errors import InvalidInputError, NwbError, printable
 from devaria.nwb.hdf5_guard import NotInFileError, find_units_tables, follow, safe_dataset
+from devaria.nwb.heap_guard import refuse_broken_texts
 from devaria.nwb.limits import ReadLimits
+from devaria.nwb.remote_file import RemoteFile
 from devaria.nwb.spike_times import SpikeTimes, SpikeTimesColumn
 
 #: From here on neighbouring float32 numbers, which figpack stores, are more than a second apart.
@@ -86,7 +88,7 @@ def read_units_table(
         raise NwbError(f"the units table {printable(units_path)} has no spikes")
     if len(rows) > limits.max_units:
         raise NwbError(f"{len(rows):,} units have spikes: more than the {limits.max_units:,} drawn")
-    ids = _read_ids(group, rows, len(stops), file_bytes, limits)
+    ids = _read_ids(file, group, rows, len(stops), file_bytes, limits)
     spikes = column.read(int(stops[-1]), limits, progress or (lambda _done, _total: None))
     values, kept_stops = _without_odd(spikes, stops[rows])
     if len(values) == 0:
@@ -187,6 +189,7 @@ def _refuse_odd_times(first: float, last: float, limits: ReadLimits) -> None:
 
 
 def _read_ids(
+    file: h5py.File,
     group: h5py.Group,
     rows: "npt.NDArray[np.int64]",
     num_rows: int,
@@ -199,7 +202,9 @@ def _read_ids(
         return [str(row) for row in rows]
     if ids.shape[0] < num_rows:
         raise NwbError(f"the units table has {num_rows:,} units, but only {ids.shape[0]:,} ids")
-    if ids.dtype.kind == "O":
+    if h5py.check_string_dtype(ids.dtype) is not None and ids.dtype.kind == "O":
+        if isinstance(file, RemoteFile):
+            refuse_broken_texts(ids, rows, 4 * _MAX_ID_CHARACTERS, file.read_bytes)
         # One by one: a thousand strings can all be the same hundred megabytes of the file.
         return [_id_text(ids[int(row)]) for row in rows]
     if ids.dtype.kind not in "iufbS" or ids.dtype.itemsize > _MAX_ID_CHARACTERS:

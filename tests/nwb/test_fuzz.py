@@ -1,0 +1,137 @@
+"""Mutated files: the outcome is a table or a clear error, in bounded time and memory.
+
+``DEVARIA_TEST_FUZZ=2000 pytest tests/nwb/test_fuzz.py`` mutates more often than every run does.
+"""
+
+import io
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import h5py
+import numpy as np
+import pytest
+from nwb_files import add_units
+from range_server import RangeServer
+
+pytest.importorskip("resource", reason="memory is bounded as Unix does")
+
+_MUTATIONS = int(os.environ.get("DEVARIA_TEST_FUZZ", "200"))
+_MAX_SEC = 20
+
+_TRAINS = [[1.0, 2.0, 3.5], [], [3.0] * 40, np.arange(200) / 7]
+
+_KINDS: Dict[str, Dict[str, Any]] = {
+    "gzip": {"chunks": (7,), "compression": "gzip", "shuffle": True},
+    "one chunk": {"chunks": (243,), "compression": "gzip"},
+    "many chunks": {"chunks": (2,)},
+    "lzf": {"chunks": (50,), "compression": "lzf"},
+    "checksum": {"chunks": (50,), "fletcher32": True},
+    "scaled": {"chunks": (50,), "scaleoffset": 2},
+    "contiguous": {},
+}
+
+
+def valid_files() -> List[bytes]:
+    """Make one small valid file of each kind, in the old format and in the new."""
+    files = []
+    for options in _KINDS.values():
+        for libver in ("earliest", "latest"):
+            buffer = io.BytesIO()
+            with h5py.File(buffer, "w", libver=libver) as file:
+                ids = np.array(["a", "b", "c", "d"], dtype=h5py.string_dtype())
+                add_units(file, _TRAINS, ids=ids if libver == "earliest" else None, **options)
+                file["alias"] = h5py.SoftLink("/units")
+            files.append(buffer.getvalue())
+    return files
+
+
+def mutate(content: bytes, rng: np.random.Generator) -> bytes:
+    """Change a few bytes, blank out or double a stretch, or cut the end off."""
+    mutant = np.frombuffer(content, np.uint8).copy()
+    place, length = int(rng.integers(8, len(mutant))), int(rng.integers(1, 64))
+    way = rng.integers(0, 10)
+    if way == 0:
+        mutant[place : place + length] = rng.choice([0, 255])
+    elif way == 1:
+        mutant[place // 8 * 8 :][:8] = rng.choice([0, 255, 1, 127])
+    elif way == 2:
+        other = int(rng.integers(8, len(mutant) - length))
+        mutant[other : other + length] = np.resize(mutant[place : place + length], length)
+    elif way == 3:
+        mutant = mutant[:place]
+    else:
+        places = rng.integers(8, len(mutant), rng.integers(1, 8))
+        mutant[places] = rng.integers(0, 256, len(places))
+    return mutant.tobytes()
+
+
+class Child:
+    """A process that reads files, and that is ended when it takes too long."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("fuzz_child.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._lines: queue.Queue[Optional[str]] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def outcome(self, url: str) -> str:
+        """Have one file read; ends the process if that does not end well."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(url + "\n")
+        self._process.stdin.flush()
+        try:
+            line = self._lines.get(timeout=_MAX_SEC)
+        except queue.Empty:
+            line = "too late"
+        if line is None:
+            line = f"died: {self._process.wait(10)}"
+        return line
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait(10)
+        self._reader.join(10)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line.strip())
+        self._lines.put(None)
+
+
+def test_mutated_files() -> None:
+    """Whatever is changed in a file, the reading ends well, and every unchanged file is read."""
+    valid = valid_files()
+    outcomes: Dict[int, str] = {}
+    child = Child()
+    with RangeServer({}) as server:
+        for number in range(-len(valid), _MUTATIONS):
+            rng = np.random.default_rng(abs(number))
+            content = valid[number % len(valid)]
+            path = f"/{number}.nwb"
+            server.files = {path: content if number < 0 else mutate(content, rng)}
+            outcomes[number] = child.outcome(server.url(path))
+            if not outcomes[number].startswith(("table", "error: ")):
+                child.close()
+                child = Child()
+        child.close()
+    assert all(outcomes[number] == "table" for number in range(-len(valid), 0))
+    bad = {n: text for n, text in outcomes.items() if not text.startswith(("table", "error: "))}
+    print(Counter(text.split(":")[0] for text in outcomes.values()))
+    assert bad == {}
