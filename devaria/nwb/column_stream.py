@@ -47,7 +47,7 @@ class _Chunk(NamedTuple):
 
 
 class ChunkStream:
-    """Reads the first values of a column that is in chunks; starts to fetch them when it is made.
+    """Reads the first values of a column that is in chunks.
 
     Args:
         dataset: A one-dimensional dataset that ``hdf5_guard`` has passed.
@@ -70,13 +70,10 @@ class ChunkStream:
         self._leaps = 0
         self._done = 0
         self.stored_bytes = 0
+        # What HDF5 reads of the index for this, it keeps.
         dataset.id.chunk_iter(self._survey)
-        self._has_all = len(self._surveyed) < _SURVEYED
-        self._is_streaming = not self._has_all and _is_dense(self._surveyed)
-        if self._is_streaming:
-            self._plan_from(self._surveyed[0], -(-dataset.shape[0] // self._length))
-        elif self._has_all and all(chunk.stop <= file_bytes for chunk in self._surveyed):
-            prefetcher.plan(_coalesced(sorted(self._surveyed)))
+        is_longer = len(self._surveyed) == _SURVEYED
+        self._is_streaming = is_longer and _is_dense(self._surveyed)
 
     def read(self, count: int, consume: Consume, progress: ReadProgress) -> List[int]:
         """Read the chunks that hold the first values.
@@ -99,6 +96,8 @@ class ChunkStream:
         chunks = max(1, len(self._surveyed))
         self._total_bytes = max(1, surveyed * len(self._seen) // chunks)
         progress(0, self._total_bytes)
+        if self._is_streaming:
+            self._plan_from(self._surveyed[0], len(self._seen))
         with ExitStack() as stack:
             decoder = thread_decoder(self._dataset) or stack.enter_context(
                 closing(Hdf5Decoder(self._dataset))
@@ -157,8 +156,7 @@ class ChunkStream:
     def _read_later(self) -> None:
         """Read the chunks whose places were noted, in the order in which they lie in the file."""
         chunks = sorted(self._later)
-        if not self._has_all:
-            self._prefetcher.plan(_coalesced(chunks))
+        self._prefetcher.plan(_coalesced(chunks))
         for chunk in chunks:
             stored = self._prefetcher.read(chunk.start, chunk.stop)
             if stored is None:
@@ -177,7 +175,7 @@ class ChunkStream:
 class PieceStream:
     """Reads the first values of a column that lies in the file in one piece, unfiltered.
 
-    It starts to fetch them when it is made, and is used as a ``ChunkStream`` is.
+    It is used as a ``ChunkStream`` is.
 
     Args:
         dataset: A dataset of this layout, of a type that numpy has.
@@ -195,7 +193,6 @@ class PieceStream:
         self.stored_bytes = dataset.shape[0] * self._dtype.itemsize
         if self._start + self.stored_bytes > file_bytes:
             raise NwbError("the file is damaged: the spike times end beyond its end")
-        prefetcher.plan([(self._start, self._start + self.stored_bytes)])
 
     def read(self, count: int, consume: Consume, progress: ReadProgress) -> List[int]:
         """Read the values.
@@ -212,6 +209,7 @@ class PieceStream:
             NwbError: The server fails.
         """
         item_bytes = self._dtype.itemsize
+        self._prefetcher.plan([(self._start, self._start + count * item_bytes)])
         progress(0, count * item_bytes)
         for first in range(0, count, _PIECE_VALUES):
             last = min(first + _PIECE_VALUES, count)

@@ -10,6 +10,9 @@ from typing import Callable, List, Optional, Sequence, Tuple
 #: Long enough that the wait for the first byte weighs little, short enough to share the line.
 PART_BYTES = 2 * 1024 * 1024
 
+#: The first parts are shorter, this the shortest: so there soon is something to work on.
+_FIRST_PART_BYTES = 256 * 1024
+
 #: Parts in memory or on their way; somewhat more than there are connections.
 WINDOW_PARTS = 24
 
@@ -65,11 +68,12 @@ class Prefetcher:
             ranges: Offsets of the first byte and after the last, ascending, in the order in which
                 they will be read.
         """
-        parts = [
-            _Part(offset, min(offset + PART_BYTES, stop))
-            for start, stop in ranges
-            for offset in range(start, stop, PART_BYTES)
-        ]
+        parts: List[_Part] = []
+        for start, stop in ranges:
+            while start < stop:
+                length = min(PART_BYTES, _FIRST_PART_BYTES * (len(parts) + 1))
+                parts.append(_Part(start, min(start + length, stop)))
+                start += length
         with self._room:
             self._parts, self._first, self._next = parts, 0, 0
             self._starts = [part.start for part in parts]

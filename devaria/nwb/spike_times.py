@@ -58,7 +58,7 @@ class SpikeTimes:
 
 
 class SpikeTimesColumn:
-    """A column of spike times; if its file is remote, fetching starts when this is made.
+    """A column of spike times, and the fastest way to read it.
 
     Args:
         file: The open file; a ``RemoteFile`` is read the fast way.

@@ -80,15 +80,17 @@ def read_units_table(
     limits = limits or ReadLimits()
     group = _units_group(file, units_path)
     times = _numeric(group, "spike_times", "iuf", file_bytes, limits)
-    # While its first bytes are on their way, the small columns are read.
+    index = _numeric(group, "spike_times_index", "iu", file_bytes, limits)
+    ids = _ids(group, file_bytes, limits)
+    _fetch_soon(file, [index] if ids is None else [index, ids], file_bytes)
     column = SpikeTimesColumn(file, times, file_bytes)
-    stops = _read_stops(group, times.shape[0], file_bytes, limits)
+    stops = _read_stops(index, times.shape[0], limits)
     rows = np.flatnonzero(np.diff(stops, prepend=0))
     if len(rows) == 0:
         raise NwbError(f"the units table {printable(units_path)} has no spikes")
     if len(rows) > limits.max_units:
         raise NwbError(f"{len(rows):,} units have spikes: more than the {limits.max_units:,} drawn")
-    ids = _read_ids(file, group, rows, len(stops), file_bytes, limits)
+    unit_ids = _read_ids(file, ids, rows, len(stops))
     spikes = column.read(int(stops[-1]), limits, progress or (lambda _done, _total: None))
     values, kept_stops = _without_odd(spikes, stops[rows])
     if len(values) == 0:
@@ -96,7 +98,7 @@ def read_units_table(
     _refuse_odd_times(spikes.first, spikes.last, limits)
     has_some = np.diff(kept_stops, prepend=0) > 0
     return UnitsTable(
-        unit_ids=[unit_id for unit_id, kept in zip(ids, has_some) if kept],
+        unit_ids=[unit_id for unit_id, kept in zip(unit_ids, has_some) if kept],
         spike_times_sec=values,
         unit_stops=kept_stops[has_some],
         start_time_sec=spikes.first,
@@ -140,10 +142,7 @@ def _numeric(
     return dataset
 
 
-def _read_stops(
-    group: h5py.Group, num_times: int, file_bytes: int, limits: ReadLimits
-) -> "npt.NDArray[np.int64]":
-    index = _numeric(group, "spike_times_index", "iu", file_bytes, limits)
+def _read_stops(index: h5py.Dataset, num_times: int, limits: ReadLimits) -> "npt.NDArray[np.int64]":
     if index.shape[0] > limits.max_rows:
         raise NwbError(f"the table has {index.shape[0]:,} rows: more than {limits.max_rows:,}")
     stops = np.asarray(index[:])
@@ -188,17 +187,32 @@ def _refuse_odd_times(first: float, last: float, limits: ReadLimits) -> None:
         )
 
 
+def _ids(group: h5py.Group, file_bytes: int, limits: ReadLimits) -> Optional[h5py.Dataset]:
+    try:
+        return safe_dataset(group, "id", file_bytes, limits)
+    except NotInFileError:
+        return None
+
+
+def _fetch_soon(file: h5py.File, columns: List[h5py.Dataset], file_bytes: int) -> None:
+    """Have small columns fetched while HDF5 looks for the first chunks of the large one."""
+    if not isinstance(file, RemoteFile):
+        return
+    places = []
+    for column in columns:
+        start = column.id.get_offset()  # none for one in chunks
+        if start is not None:
+            places.append((start, min(start + column.id.get_storage_size(), file_bytes)))
+    file.prefetcher.plan(sorted(places))
+
+
 def _read_ids(
     file: h5py.File,
-    group: h5py.Group,
+    ids: Optional[h5py.Dataset],
     rows: "npt.NDArray[np.int64]",
     num_rows: int,
-    file_bytes: int,
-    limits: ReadLimits,
 ) -> List[str]:
-    try:
-        ids = safe_dataset(group, "id", file_bytes, limits)
-    except NotInFileError:
+    if ids is None:
         return [str(row) for row in rows]
     if ids.shape[0] < num_rows:
         raise NwbError(f"the units table has {num_rows:,} units, but only {ids.shape[0]:,} ids")

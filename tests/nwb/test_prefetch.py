@@ -14,8 +14,9 @@ CONTENT = bytes(range(251)) * 400  # 100,400 bytes
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of 1,000 bytes, five at a time."""
+    """Parts of 1,000 bytes, five at a time, all of one length."""
     monkeypatch.setattr(prefetch, "PART_BYTES", 1000)
+    monkeypatch.setattr(prefetch, "_FIRST_PART_BYTES", 1000)
     monkeypatch.setattr(prefetch, "WINDOW_PARTS", 5)
 
 
@@ -85,6 +86,16 @@ def test_no_more_is_fetched_than_the_window_holds(prefetcher: Prefetcher, source
     source.wait_for(9)
     assert len(source.asked) == 9
     assert sum(bool(part.content) for part in prefetcher._parts) <= 5
+
+
+def test_first_parts_are_short(
+    prefetcher: Prefetcher, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first part is there soonest; the lengths grow to that of all others."""
+    monkeypatch.setattr(prefetch, "_FIRST_PART_BYTES", 400)
+    prefetcher.plan([(0, 50_000)])
+    source.wait_for(5)
+    assert sorted(source.asked) == [(0, 400), (400, 1200), (1200, 2200), (2200, 3200), (3200, 4200)]
 
 
 def test_looking_moves_nothing(prefetcher: Prefetcher, source: Source) -> None:
