@@ -1,6 +1,6 @@
 """NWB files of sessions as labs publish them, made with pynwb: units beside bulky other data.
 
-    python nwb_sessions.py FOLDER SPIKES LAYOUT
+    python nwb_sessions.py FOLDER SPIKES auto|large|table
 
 What is there already is not made again.
 """
@@ -47,11 +47,11 @@ def spike_trains(num_spikes: int) -> List["npt.NDArray[np.float64]"]:
     return [np.sort(rng.uniform(0, duration_sec, number)) for number in numbers]
 
 
-def make(folder: Path, num_spikes: int, layout: str) -> None:
-    """Make the file of a session, and the same units as files from which building starts.
+def make_file(folder: Path, num_spikes: int, layout: str) -> None:
+    """Make the file of a session, ``FOLDER/SPIKES_LAYOUT.nwb``.
 
     Args:
-        folder: Where they are kept.
+        folder: Where files are kept.
         num_spikes: About so many spikes.
         layout: A key of ``LAYOUTS``.
     """
@@ -61,6 +61,15 @@ def make(folder: Path, num_spikes: int, layout: str) -> None:
         partial = path.with_name(f"partial_{path.name}")
         _write(partial, num_spikes, layout)
         partial.rename(path)
+
+
+def make_table(folder: Path, num_spikes: int) -> None:
+    """Make the files from which building starts, in ``FOLDER/SPIKES_table``.
+
+    Args:
+        folder: Where files are kept.
+        num_spikes: About so many spikes.
+    """
     table = folder / f"{num_spikes}_table"
     if not table.exists():
         partial = table.with_name(f"partial_{table.name}")
@@ -109,4 +118,8 @@ def _write(path: Path, num_spikes: int, layout: str) -> None:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    where, number, what = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    if what == "table":
+        make_table(where, number)
+    else:
+        make_file(where, number, what)

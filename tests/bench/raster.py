@@ -4,9 +4,9 @@
                                  [--stock-python PATH] [--repeat 5]
 
 For Linux. pynwb makes the files (gzip 4; h5py's own small chunks, and large ones), a server process
-gives them over a long line (``range_line``), and the two routes run by turns, each time in a process
-of its own. What is printed are medians, and the ratio of stock to ours: the ratios hold from machine
-to machine, the seconds do not.
+gives them over a long line (``range_line``), and the two routes run by turns, each time in a
+process of its own. What is printed are medians, and the ratio of stock to ours: the ratios hold
+from machine to machine, the seconds do not.
 
 figpack's reading needs lindi, and that needs zarr 2: give a Python that has both, with figpack and
 figpack-spike-sorting, as --stock-python. Without lindi its reading is h5py on a plain HTTP file.
@@ -27,11 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
+from process_tree import watch
+
+from devaria.nwb.reading import reading_environ
+
 HERE = Path(__file__).resolve().parent
 ROUTES = HERE / "raster_routes.py"
-
-#: Memory is looked at so often, in seconds.
-SAMPLE_SEC = 0.005
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,16 @@ class Bench:
     def run(self, route: str, part: str, parameters: Dict[str, Any]) -> Run:
         """Run a route once, in a process of its own."""
         python = self._stock_python if route == "stock" and part != "build" else sys.executable
+        is_child = (route, part) == ("ours", "read")
         self._counts()
         start = time.perf_counter()
         process = subprocess.Popen(
             [python, str(ROUTES), route, part, json.dumps(parameters)],
             stdout=subprocess.PIPE,
             text=True,
+            env=reading_environ(os.environ, Path(tempfile.gettempdir())) if is_child else None,
         )
-        peak, cpu_sec = _watch(process.pid)
+        peak, cpu_sec = watch(process.pid)
         process_sec = time.perf_counter() - start
         assert process.stdout is not None
         with process.stdout as pipe:
@@ -109,33 +112,6 @@ class Bench:
             return counts
 
 
-def _watch(pid: int) -> Tuple[float, float]:
-    """Wait for a process; give the peak memory of it with its children, and all CPU seconds."""
-    peak = 0
-    while True:
-        done, _, usage = os.wait4(pid, os.WNOHANG)
-        if done:
-            return float(max(peak, usage.ru_maxrss * 1024)), usage.ru_utime + usage.ru_stime
-        peak = max(peak, _tree_bytes(pid))
-        time.sleep(SAMPLE_SEC)
-
-
-def _tree_bytes(pid: int) -> int:
-    total = 0
-    for member in (pid, *_children(pid)):
-        with contextlib.suppress(OSError):
-            pages = int(Path(f"/proc/{member}/statm").read_text().split()[1])
-            total += pages * os.sysconf("SC_PAGE_SIZE")
-    return total
-
-
-def _children(pid: int) -> List[int]:
-    try:
-        return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
 def _median(runs: List[Run]) -> Run:
     names = Run.__dataclass_fields__
     return Run(**{name: statistics.median(getattr(run, name) for run in runs) for name in names})
@@ -163,20 +139,21 @@ def _print_line(case: Case, stock: Run, ours: Run) -> None:
     )
 
 
-def _cases(sizes: List[int], cache: Path, server: str, repeat: int) -> Iterator[Case]:
-    for size in sizes:
-        # What takes minutes is not done as often.
-        times = repeat if size < 50_000_000 else 1
-        for layout in ("auto", "large") if size >= 10_000_000 else ("auto",):
-            name = f"{size}_{layout}.nwb"
-            # In a process of its own: a child's peak memory counts that of its parent at the start.
-            making = [sys.executable, str(HERE / "nwb_sessions.py"), str(cache), str(size), layout]
-            subprocess.run(making, check=True)
-            yield Case("read", layout, size, {"url": f"{server}/{name}"}, times)
-            if layout == "auto":
-                yield Case("build", "-", size, {"table": f"{cache}/{size}_table"}, times)
-                yield Case("whole", "redirected", size, {"url": f"{server}/to/{name}"}, times)
-            yield Case("whole", layout, size, {"url": f"{server}/{name}"}, times)
+def _cases(size: int, cache: Path, server: str) -> Iterator[Tuple[str, str, str, Dict[str, str]]]:
+    """Give part, label, what it needs, and parameters of each line of the table."""
+    for layout in ("auto", "large") if size >= 10_000_000 else ("auto",):
+        url = f"/{size}_{layout}.nwb"
+        yield "read", layout, layout, {"url": server + url}
+        if layout == "auto":
+            yield "build", "-", "table", {"table": f"{cache}/{size}_table"}
+            yield "whole", "redirected", layout, {"url": f"{server}/to{url}"}
+        yield "whole", layout, layout, {"url": server + url}
+
+
+def _make(cache: Path, size: int, what: str) -> None:
+    # In a process of its own: a child's peak memory counts that of its parent at the start.
+    making = [sys.executable, str(HERE / "nwb_sessions.py"), str(cache), str(size), what]
+    subprocess.run(making, check=True)
 
 
 @contextlib.contextmanager
@@ -240,9 +217,14 @@ def main() -> None:
             bench = Bench(server, options.stock_python)
             print(_HEAD)
             done: Done = {}
-            for case in _cases(sizes, cache, server, options.repeat):
-                if case.part in options.parts.split(","):
-                    done[case.part, case.label, case.num_spikes] = bench.compare(case)
+            for size in sizes:
+                # What takes minutes is not done as often.
+                repeat = options.repeat if size < 50_000_000 else 1
+                for part, label, needed, parameters in _cases(size, cache, server):
+                    if part in options.parts.split(","):
+                        _make(cache, size, needed)
+                        case = Case(part, label, size, parameters, repeat)
+                        done[part, label, size] = bench.compare(case)
             _sums(done)
             _growth(done)
             ways = " and ".join(sorted(way for way in bench.ways if way))
