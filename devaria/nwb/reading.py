@@ -38,8 +38,8 @@ _EXIT_SEC = 5.0
 #: keys: those have many names.
 _KEPT = re.compile("PATH|HOME|LANG|LC_.*|TZ|SYSTEMROOT|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|PYTHON.*")
 
-#: No thread pools of numpy's linear algebra, which nobody uses here. And two pools of memory (glibc)
-#: for the threads that fetch, in place of one each: a fifth of all that would lie unused in them.
+#: No thread pools of numpy's linear algebra, which nobody uses here. And two pools of memory
+#: (glibc) for the threads that fetch, in place of one each: a fifth of all would lie unused there.
 _LEAN = {
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "MALLOC_ARENA_MAX": "2",
