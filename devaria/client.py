@@ -4,68 +4,23 @@ Facts about the worker (status codes, texts, limits) were observed on the public
 implementation; tests/contract holds each of them.
 """
 
-from dataclasses import dataclass
-from typing import Any, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, List, Mapping, Optional, Sequence
 from urllib.parse import quote
 
+from devaria.answers import (
+    Job,
+    JobState,
+    is_job,
+    job_of,
+    objects_of,
+    state_of,
+    text_of,
+)
 from devaria.errors import StrangeAnswer
 from devaria.wire import JsonObject, Wire
 
 #: A heartbeat that hangs must not cost the next one.
 HEARTBEAT_TIMEOUT_SEC = 10.0
-
-#: Parameters that are nested deeper than this are nobody's honest ones, and would exhaust Python's
-#: recursion limit on their way to the handler.
-_MAX_PARAMS_DEPTH = 200
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job to be run.
-
-    Args:
-        job_id: The worker's id of the job.
-        job_type: Which handler runs it.
-        input_params: Parameters as the submitter gave them.
-    """
-
-    job_id: str
-    job_type: str
-    input_params: JsonObject
-
-
-@dataclass(frozen=True)
-class JobState:
-    """What the worker tells of a job, to its submitter or to anybody.
-
-    Args:
-        job_id: The worker's id of the job.
-        status: `pending`, `claimed`, `in_progress`, `completed`, `failed` or `expired`.
-        progress_current: How much is done, or None.
-        progress_total: How much there is to do, or None.
-        output_data: The result of a completed job.
-        console_output: The job's console, where the answer has one.
-        error: The error message of a failed job.
-        claimed_by: The runner id that has or had it, where the answer tells.
-        job_type: The job's type, where the answer tells.
-        input_params: The job's parameters, where the answer tells.
-    """
-
-    job_id: str
-    status: str
-    progress_current: Optional[float] = None
-    progress_total: Optional[float] = None
-    output_data: Any = None
-    console_output: Optional[str] = None
-    error: Optional[str] = None
-    claimed_by: Optional[str] = None
-    job_type: str = ""
-    input_params: Optional[JsonObject] = None
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing more will happen to the job by itself."""
-        return self.status in ("completed", "failed", "expired")
 
 
 class WorkerClient:
@@ -112,7 +67,7 @@ class WorkerClient:
             The new runner id.
         """
         answer = self._post("/api/runner/register", {"name": name, "capabilities": list(job_types)})
-        return _text(answer, "runner_id")
+        return text_of(answer, "runner_id")
 
     def verify(self) -> Optional[str]:
         """Ask whether the worker knows this client's runner id.
@@ -123,7 +78,7 @@ class WorkerClient:
         # 404 is both "no such runner" and "no such path": only the first has `exists`.
         answer = self._get("/api/runner/verify", accept=(404,))
         if answer.get("exists") is True:
-            return _text(answer, "runner_name")
+            return text_of(answer, "runner_name")
         if answer.get("exists") is False:
             return None
         raise StrangeAnswer(f"{self.base_url} does not answer as a Devaria worker: {answer}")
@@ -142,7 +97,7 @@ class WorkerClient:
         jobs = self._get("/api/runner/jobs/available", params=params).get("jobs")
         if not isinstance(jobs, list):
             raise StrangeAnswer(f"GET {self.base_url}/api/runner/jobs/available: no list of jobs")
-        return [_job(entry) for entry in jobs if _is_job(entry)]
+        return [job_of(entry) for entry in jobs if is_job(entry)]
 
     def claim(self, job_id: str) -> Job:
         """Claim a pending job.
@@ -157,9 +112,9 @@ class WorkerClient:
             ClaimLost: Taken, finished, unknown, or already claimed by this very runner.
         """
         job = self._post(_runner_path(job_id, "claim"), {}).get("job")
-        if not _is_job(job):
+        if not is_job(job):
             raise StrangeAnswer(f"the claim of job {job_id} was answered without a job")
-        return _job(job)
+        return job_of(job)
 
     def heartbeat(
         self,
@@ -229,7 +184,7 @@ class WorkerClient:
             The job's state; `job` tells the result of one that completed before.
         """
         body = {"job_type": job_type, "input_params": input_params}
-        return _state(self._post("/api/jobs/submit", body))
+        return state_of(self._post("/api/jobs/submit", body))
 
     def check(self, job_type: str, input_params: JsonObject) -> Optional[JobState]:
         """Look whether such a job is known, without submitting it.
@@ -243,7 +198,7 @@ class WorkerClient:
         """
         body = {"job_type": job_type, "input_params": input_params}
         answer = self._post("/api/jobs/check", body)
-        return _state(answer) if answer.get("exists") else None
+        return state_of(answer) if answer.get("exists") else None
 
     def job(self, job_id: str) -> JobState:
         """Look at a job, as its submitter.
@@ -255,7 +210,7 @@ class WorkerClient:
             NotFound: There is no such job (any more).
         """
         answer = self._get(f"/api/jobs/{quote(job_id, safe='')}")
-        return _state(answer)
+        return state_of(answer)
 
     def job_detail(self, job_id: str) -> JobState:
         """Look at a job with its claim; the worker asks for no key here.
@@ -267,7 +222,7 @@ class WorkerClient:
             NotFound: There is no such job (any more).
         """
         answer = self._get(f"/api/admin/jobs/{quote(job_id, safe='')}")
-        return _state({**answer, "result": answer, "error": answer.get("error_message")})
+        return state_of({**answer, "result": answer, "error": answer.get("error_message")})
 
     def jobs_of_runner(self, runner_id: str) -> List[JobState]:
         """List the last 100 jobs that a runner claimed; the runner key will do.
@@ -279,10 +234,7 @@ class WorkerClient:
             NotFound: The worker does not know it.
         """
         answer = self._get(f"/api/admin/runners/{quote(runner_id, safe='')}")
-        jobs = answer.get("jobs")
-        if not isinstance(jobs, list):
-            raise StrangeAnswer(f"the worker lists no jobs of runner {runner_id}")
-        return [_state(job) for job in jobs if isinstance(job, dict)]
+        return [state_of(job) for job in objects_of(answer, "jobs")]
 
     def _get(self, path: str, **options: Any) -> JsonObject:
         return self._wire.request("GET", path, headers=self._runner_header(), **options)
@@ -296,69 +248,3 @@ class WorkerClient:
 
 def _runner_path(job_id: str, verb: str) -> str:
     return f"/api/runner/jobs/{quote(job_id, safe='')}/{verb}"
-
-
-def _text(answer: Mapping[str, Any], field: str) -> str:
-    value = answer.get(field)
-    if not isinstance(value, str) or not value:
-        raise StrangeAnswer(f"the worker answered without {field}")
-    return value
-
-
-def _is_job(entry: Any) -> bool:
-    return (
-        isinstance(entry, dict)
-        and isinstance(entry.get("job_id"), str)
-        and isinstance(entry.get("job_type"), str)
-        and isinstance(entry.get("input_params"), dict)
-        and _is_shallow(entry["input_params"])
-    )
-
-
-def _is_shallow(value: Any) -> bool:
-    level = [value]
-    for _ in range(_MAX_PARAMS_DEPTH):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
-            return True
-    return False
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
-
-
-def _job(entry: Any) -> Job:
-    return Job(entry["job_id"], entry["job_type"], entry["input_params"])
-
-
-def _state(answer: JsonObject) -> JobState:
-    params = answer.get("input_params")
-    progress = _object(answer.get("progress"))
-    result = _object(answer.get("result"))
-    return JobState(
-        job_id=_text(answer, "job_id"),
-        status=_text(answer, "status"),
-        progress_current=_number(progress.get("current")),
-        progress_total=_number(progress.get("total")),
-        output_data=result.get("output_data"),
-        console_output=_text_or_none(result.get("console_output")),
-        error=_text_or_none(answer.get("error")),
-        claimed_by=_text_or_none(answer.get("claimed_by")),
-        job_type=_text_or_none(answer.get("job_type")) or "",
-        input_params=params if isinstance(params, dict) else None,
-    )
-
-
-def _object(value: Any) -> JsonObject:
-    return value if isinstance(value, dict) else {}
-
-
-def _text_or_none(value: Any) -> Optional[str]:
-    return value if isinstance(value, str) else None
-
-
-def _number(value: Any) -> Optional[float]:
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

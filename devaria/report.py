@@ -4,8 +4,9 @@ import logging
 from dataclasses import replace
 from typing import Iterator, Tuple, Type
 
+from devaria.answers import JobState
 from devaria.caller import Caller
-from devaria.client import JobState, WorkerClient
+from devaria.client import WorkerClient
 from devaria.console import shortened
 from devaria.errors import (
     ClaimLost,

@@ -7,8 +7,9 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Optional
 
+from devaria.answers import JobState
 from devaria.backoff import Backoff
-from devaria.client import JobState, WorkerClient
+from devaria.client import WorkerClient
 from devaria.errors import JobInputError, TransientError
 
 #: Seconds between two looks at a job: quick for quick jobs, then within the worker's 60 a minute.

@@ -114,7 +114,7 @@ class Wire:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            raise NoAnswer(f"{what}: {_reason(error)}") from error
+            raise NoAnswer(f"{what}: {reason_of(error)}") from error
         return _checked(response, what, accept, self.key)
 
 
@@ -127,8 +127,12 @@ def _encoded(body: JsonObject) -> bytes:
         return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def _reason(error: requests.RequestException) -> str:
-    """One line for what requests wraps three times over."""
+def reason_of(error: requests.RequestException) -> str:
+    """Say in one line what requests wraps three times over.
+
+    Args:
+        error: What requests raised.
+    """
     if isinstance(error, requests.ConnectTimeout):
         return f"no connection within {CONNECT_TIMEOUT_SEC:.0f} s"
     if isinstance(error, requests.ReadTimeout):
