@@ -1,17 +1,16 @@
 """A runner's settings, what it keeps in its directory, and the lock on that directory."""
 
-import contextlib
 import json
 import os
 import socket
-import time
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Iterator, List, Mapping, Optional, Tuple
+from typing import List, Mapping, Optional, Tuple
 from urllib.parse import SplitResult, urlsplit
 
-from devaria.errors import BadSetting, DirectoryLocked
+from devaria.directory import set_aside, write_atomically
+from devaria.errors import BadSetting
 
 DEFAULT_WORKER_URL = "https://devaria-worker.neurosift.app"
 DEFAULT_POLL_INTERVAL_SEC = 30.0
@@ -22,9 +21,6 @@ SUBMIT_KEY_VARIABLE = "DEVARIA_SUBMIT_API_KEY"
 WORKER_KEY_VARIABLES = (RUNNER_KEY_VARIABLE, SUBMIT_KEY_VARIABLE, "DEVARIA_ADMIN_API_KEY")
 
 CONFIG_FILE = ".devaria_runner.json"
-_LOCK_FILE = ".devaria_runner.lock"
-#: Beside the lock, since taking a lock may empty the file it lies on.
-_HOLDER_FILE = ".devaria_runner.pid"
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,8 @@ class RunnerSettings:
         poll_interval_sec: Time between two polls that found nothing, in seconds.
         burst: End when there is nothing left to do.
         max_jobs: End after so many jobs; None for no bound.
+        max_idle_sec: End after so many seconds in which no job was to be had; None for no bound.
+        max_time_sec: Claim no job after so many seconds, and end; None for no bound.
         job_timeout_sec: Running time of a job, in seconds, where its handler sets none.
         max_job_memory_bytes: Resident memory of a job process and all that it starts, in bytes.
         handlers: Handlers beside the built-in ones, each as `job_type=module:Class`.
@@ -52,6 +50,8 @@ class RunnerSettings:
     poll_interval_sec: float = DEFAULT_POLL_INTERVAL_SEC
     burst: bool = False
     max_jobs: Optional[int] = None
+    max_idle_sec: Optional[float] = None
+    max_time_sec: Optional[float] = None
     job_timeout_sec: float = DEFAULT_JOB_TIMEOUT_SEC
     max_job_memory_bytes: float = float("inf")
     handlers: Tuple[str, ...] = ()
@@ -93,6 +93,21 @@ class RunnerConfig:
                 f"cannot write {directory / CONFIG_FILE}: {error.strerror}; "
                 "choose another directory with --dir, or mend its permissions"
             ) from None
+
+    @classmethod
+    def peek(cls, directory: Path) -> Optional["RunnerConfig"]:
+        """Read the file, and leave it alone whatever it is.
+
+        Args:
+            directory: The runner's directory.
+
+        Returns:
+            The configuration; None where there is none that can be understood.
+        """
+        try:
+            return _parsed((directory / CONFIG_FILE).read_bytes())
+        except OSError:
+            return None
 
     @classmethod
     def load(cls, directory: Path) -> Tuple[Optional["RunnerConfig"], Optional[Path]]:
@@ -153,76 +168,6 @@ def new_runner_name() -> str:
     return f"runner-{socket.gethostname()}-{os.urandom(4).hex()}"
 
 
-def prepare_directory(directory: Path) -> None:
-    """Make sure that the runner's directory is there.
-
-    Args:
-        directory: The runner's directory; it and its parents are made.
-
-    Raises:
-        BadSetting: It cannot be made, or is something else.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadSetting(
-            f"cannot use {directory} as the runner's directory: {error.strerror}"
-        ) from None
-
-
-@contextlib.contextmanager
-def directory_lock(directory: Path) -> Iterator[None]:
-    """Hold the directory for one runner, by the operating system's lock; it ends with the process.
-
-    Args:
-        directory: The runner's directory.
-
-    Raises:
-        DirectoryLocked: Another runner holds it.
-        BadSetting: It cannot be locked at all.
-    """
-    from filelock import FileLock, Timeout  # here, since only runners need it
-
-    lock = FileLock(str(directory / _LOCK_FILE), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise DirectoryLocked(
-            f"another runner{_holder(directory)} works in {directory}; "
-            "stop it, or give each runner a directory of its own with --dir"
-        ) from None
-    except (OSError, NotImplementedError) as error:
-        raise BadSetting(
-            f"cannot lock {directory / _LOCK_FILE}: {error}; choose a writable directory "
-            "on a file system with locks, with --dir"
-        ) from None
-    try:
-        with contextlib.suppress(OSError):
-            (directory / _HOLDER_FILE).write_text(f"{os.getpid()}\n", encoding="ascii")
-        yield
-    finally:
-        lock.release()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file so that it holds the old or the new content, whatever happens meanwhile.
-
-    Args:
-        path: The file; it becomes readable for its owner only.
-        data: Its new content.
-
-    Raises:
-        OSError: It cannot be written; the old content stays.
-    """
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def _parsed(data: bytes) -> Optional[RunnerConfig]:
     try:
         content = json.loads(data.decode("utf-8"))
@@ -237,14 +182,12 @@ def _parsed(data: bytes) -> Optional[RunnerConfig]:
 
 
 def _set_aside(path: Path) -> Path:
-    aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
-        path.rename(aside)
+        return set_aside(path)
     except OSError as error:
         raise BadSetting(
             f"{path} is corrupt and cannot be set aside: {error.strerror}; remove it"
         ) from None
-    return aside
 
 
 def _takes_paths(url: str, parts: SplitResult) -> bool:
@@ -265,10 +208,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _holder(directory: Path) -> str:
-    try:
-        return f" (process {int((directory / _HOLDER_FILE).read_text(encoding='ascii'))})"
-    except (OSError, ValueError):
-        return ""

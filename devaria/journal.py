@@ -12,13 +12,11 @@ import os
 import re
 import shutil
 import sys
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import List, Optional, Tuple
 
-from devaria.config import write_atomically
-from devaria.errors import BadSetting
+from devaria.directory import set_aside, write_atomically
 from devaria.outcome import JobOutcome
 
 JOURNAL_FOLDER = ".devaria_jobs"
@@ -50,6 +48,7 @@ class JournalEntry:
         state: `CLAIMING`, `RUNNING` or `DONE`.
         runs: How often the job was started.
         outcome: How it ended, in state `DONE`.
+        scratch: The folder of its last run's temporary files, to be removed if the runner dies.
     """
 
     job_id: str
@@ -59,10 +58,15 @@ class JournalEntry:
     state: str = CLAIMING
     runs: int = 0
     outcome: Optional[JobOutcome] = None
+    scratch: Optional[str] = None
 
-    def started(self) -> "JournalEntry":
-        """The entry of the same job, at the start of its next run."""
-        return replace(self, state=RUNNING, runs=self.runs + 1, outcome=None)
+    def started(self, scratch: Optional[str] = None) -> "JournalEntry":
+        """The entry of the same job, at the start of its next run.
+
+        Args:
+            scratch: The folder for its temporary files.
+        """
+        return replace(self, state=RUNNING, runs=self.runs + 1, outcome=None, scratch=scratch)
 
     def ended(self, outcome: JobOutcome) -> "JournalEntry":
         """The entry of the same job, with its outcome."""
@@ -139,18 +143,10 @@ class Journal:
             by the names under which they were set aside.
 
         Raises:
-            BadSetting: The journal cannot be read.
+            OSError: The journal cannot be read.
         """
-        try:
-            return self._read_all()
-        except OSError as error:
-            raise BadSetting(
-                f"cannot read the journal in {self._root}: {error.strerror}; mend its permissions"
-            ) from None
-
-    def _read_all(self) -> Tuple[List[JournalEntry], List[Path]]:
         good: List[JournalEntry] = []
-        set_aside: List[Path] = []
+        corrupt: List[Path] = []
         for folder in sorted(self._root.glob("*/")):
             path = folder / _ENTRY_FILE
             if not path.exists():
@@ -160,10 +156,8 @@ class Journal:
             if entry is not None and self._folder(entry.job_id) == folder:
                 good.append(entry)
                 continue
-            aside = path.with_name(f"{_ENTRY_FILE}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}")
-            path.replace(aside)
-            set_aside.append(aside)
-        return sorted(good, key=lambda entry: entry.state != DONE), set_aside
+            corrupt.append(set_aside(path))
+        return sorted(good, key=lambda entry: entry.state != DONE), corrupt
 
     def _folder(self, job_id: str) -> Path:
         # A job id is the worker's; a name like "..", or one too long, must not matter.
@@ -211,6 +205,7 @@ def _has_outcome(entry: JournalEntry) -> bool:
         and isinstance(outcome.console_output, str)
         and isinstance(outcome.error_message, (str, type(None)))
         and isinstance(outcome.output_data, (dict, type(None)))
+        and (outcome.error_message is None) != (outcome.output_data is None)
     )
 
 
