@@ -45,6 +45,7 @@ class Console:
         self._file: Optional[FileIO] = None
         self._clean: Callable[[str], str] = str
         self._begun_line = b""
+        self._listener: Optional[Callable[[bytes], None]] = None
 
     def keep_in(self, path: Path, clean: Callable[[str], str] = str) -> None:
         """Keep the console in a file, too, for the case that this process dies.
@@ -60,6 +61,16 @@ class Console:
             self._clean = clean
             self._keep(bytes(self._head + self._tail))
 
+    def echo_to(self, listener: Callable[[bytes], None]) -> None:
+        """Hand over all that is printed as it comes, beginning with what is there already.
+
+        Args:
+            listener: Is given the bytes, cut anywhere, from the thread that writes.
+        """
+        with self._lock:
+            self._listener = listener
+            listener(bytes(self._head + self._tail))
+
     def close(self) -> None:
         """Close the file."""
         with self._lock, contextlib.suppress(OSError):
@@ -74,6 +85,8 @@ class Console:
             data: Bytes as they came, cut anywhere.
         """
         with self._lock:
+            if self._listener is not None:
+                self._listener(data)
             room = HEAD_BYTES - len(self._head)
             self._head += data[:room]
             self._tail += data[room:] if room > 0 else data

@@ -18,10 +18,10 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, List, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Optional, Tuple
 
 from devaria.console import HEAD_BYTES, TAIL_BYTES, shortened
-from devaria.outcome import NotJsonError, json_ready, too_big
+from devaria.outcome import failure_text, ready_result
 
 #: Progress goes to the runner at most this often, in seconds; the newest one always arrives.
 _PROGRESS_GAP_SEC = 0.25
@@ -35,9 +35,6 @@ _MAX_TRACEBACK_BYTES = 20_000
 
 #: The frames between here and the handler's code, which tell its developer nothing.
 _OWN_FRAMES = 2
-
-#: prctl(2): have a signal sent to this process when its parent dies.
-_PR_SET_PDEATHSIG = 1
 
 
 class _Events:
@@ -125,10 +122,10 @@ def main() -> None:
     threading.Thread(target=_end_with_the_runner, args=(job_pipe,), daemon=True).start()
     job = json.loads(line)
     progress = _Progress(events)
-    outcome = _run(job["job_type"], job["input_params"], job["handlers"], progress)
+    event = _run(job, progress)
     progress.flush()
     _flush_streams()
-    events.send({"event": "outcome", **outcome})
+    events.send(event)
 
 
 def _take_over_streams() -> Tuple[_Events, BinaryIO]:
@@ -150,22 +147,10 @@ def _take_over_streams() -> Tuple[_Events, BinaryIO]:
 
 
 def _be_the_first_to_go() -> None:
-    """On Linux: die with the runner, also in code that holds the GIL, and before it if memory ends.
-
-    What cannot be had is done without: the watch on the runner's pipe does the same as long as
-    Python code gets to run.
-    """
-    if sys.platform != "linux":
-        return
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    runner = os.getppid()
-    with contextlib.suppress(ImportError, OSError, AttributeError):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != runner:  # it died before it was asked
-        os._exit(1)
+    """On Linux: ask to be the first whom the kernel ends when memory runs out, not the runner."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _end_with_the_runner(job_pipe: BinaryIO) -> None:
@@ -176,68 +161,44 @@ def _end_with_the_runner(job_pipe: BinaryIO) -> None:
     os._exit(1)
 
 
-def _run(
-    job_type: str, input_params: Dict[str, Any], handlers: List[str], progress: _Progress
-) -> Dict[str, Any]:
-    """Execute the handler; whatever it does, there is an outcome."""
+def _run(job: Dict[str, Any], progress: _Progress) -> Dict[str, Any]:
+    """Run the handler; whatever it does, there is an event that tells what came of it."""
+    # Only now: what a handler's module does when it is imported is part of the job.
+    from devaria.jobs.loading import HandlerUnavailableError, handler_for
+
     try:
-        output = _execute(job_type, input_params, handlers, progress)
-        console = output.pop("console_output", None)
-        reason = too_big(output)
-        if reason is not None:
-            raise NotJsonError(reason)
+        handler = handler_for(job["job_type"], job["handlers"])
+    except HandlerUnavailableError as error:
+        return {"event": "unavailable", "reason": str(error)}
+    try:
+        output = ready_result(handler().run(job["input_params"], progress, Path(job["run_dir"])))
     except BaseException as error:  # SystemExit and KeyboardInterrupt end the job, not the process
-        return {
-            "output": None,
-            "error": shortened(_message(error), _MAX_ERROR_BYTES),
-            "console": _bounded(progress.console_output),
-            "traceback": shortened(_traceback(error), _MAX_TRACEBACK_BYTES),
-        }
+        return _outcome(
+            error=shortened(failure_text(error), _MAX_ERROR_BYTES),
+            console=progress.console_output,
+            traceback_text=shortened(_traceback(error), _MAX_TRACEBACK_BYTES),
+        )
+    return _outcome(output, console=output.pop("console_output", progress.console_output))
+
+
+def _outcome(
+    output: Optional[Dict[str, Any]] = None,
+    *,
+    error: Optional[str] = None,
+    console: Optional[str],
+    traceback_text: Optional[str] = None,
+) -> Dict[str, Any]:
     return {
+        "event": "outcome",
         "output": output,
-        "error": None,
-        "console": _bounded(console if console is not None else progress.console_output),
-        "traceback": None,
+        "error": error,
+        "console": _bounded(console),
+        "traceback": traceback_text,
     }
 
 
 def _bounded(console: Optional[str]) -> Optional[str]:
     return None if console is None else shortened(console, _MAX_OWN_CONSOLE_BYTES)
-
-
-def _execute(
-    job_type: str, input_params: Dict[str, Any], handlers: List[str], progress: _Progress
-) -> Dict[str, Any]:
-    # Only now: what a handler's module does when it is imported is part of the job.
-    from devaria.jobs.loading import load_handlers
-
-    returned = load_handlers(handlers)[job_type]().execute(input_params, progress)
-    if not isinstance(returned, dict):
-        raise NotJsonError(f"a handler returns a dict; this one returned {type(returned).__name__}")
-    console = returned.get("console_output")
-    if console is not None and not isinstance(console, str):
-        raise NotJsonError(
-            f"result['console_output'] is of type {type(console).__name__}; it must be a string"
-        )
-    output = json_ready(returned)
-    assert isinstance(output, dict)  # noqa: S101 - tells mypy what json_ready does with a dict
-    return output
-
-
-def _message(error: BaseException) -> str:
-    text = _text(error)
-    if isinstance(error, ValueError):
-        return f"Invalid parameters: {text}"
-    if isinstance(error, NotJsonError):
-        return f"Job execution failed: {text}"
-    return f"Job execution failed: {type(error).__name__}: {text}"
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except BaseException:  # its own __str__ fails, with whatever it likes
-        return "<an exception whose text cannot be made>"
 
 
 def _traceback(error: BaseException) -> str:
@@ -246,7 +207,7 @@ def _traceback(error: BaseException) -> str:
         stack = stack.tb_next if stack is not None and stack.tb_next is not None else stack
     try:
         lines = traceback.format_exception(type(error), error, stack)
-    except BaseException:  # as above: an exception may sabotage its own printing
+    except BaseException:  # an exception may sabotage its own printing
         lines = traceback.format_tb(stack)
     return "".join(lines)
 

@@ -15,17 +15,27 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Callable, Dict, Mapping, Optional, Sequence
 
-from devaria.client import Job
+from devaria.answers import Job
 from devaria.config import WORKER_KEY_VARIABLES
 from devaria.console import Console
+from devaria.jobs.loading import HandlerUnavailableError
 from devaria.outcome import JobOutcome
-from devaria.process_group import end_group, own_group, tree_bytes
+from devaria.process_group import (
+    dismiss,
+    end_group,
+    own_group,
+    sentinel_for,
+    tree_bytes,
+)
 from devaria.wakeup import Wakeup
 
 #: How often time and memory limits are looked at, in seconds.
 _WATCH_SEC = 1.0
+#: The same, in seconds, once it has closed its pipe.
+_LAST_MOMENT_SEC = 0.01
 #: How long a job process may take to end after its outcome, in seconds.
 _EXIT_SEC = 10.0
 #: How long the last words of a process that has ended may take to arrive, in seconds.
@@ -34,6 +44,7 @@ _DRAIN_SEC = 1.0
 _MAX_EVENT_BYTES = 16_000_000
 
 _LAST_LINES = 5
+_SCRATCH_PREFIX = "devaria-job-"
 _MEGABYTE = 1_000_000
 
 #: Called with the job's newest progress_current, progress_total, and own console or None.
@@ -76,24 +87,33 @@ class JobProcess:
         self._on_progress: Optional[ProgressCallback] = None
         self._outcome_event: Optional[Dict[str, Any]] = None
         self._finished = False
+        self._pipe_ended_at: Optional[float] = None
         self._memory_peak = 0
-        self._scratch = tempfile.mkdtemp(prefix="devaria-job-")
+        self.scratch = tempfile.mkdtemp(prefix=_SCRATCH_PREFIX)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "devaria.job_child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=_child_environ(environ, self._scratch),
+                env=_child_environ(environ, self.scratch),
                 **own_group(),
             )
+            self._sentinel = self._watched_over()
         except OSError:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            shutil.rmtree(self.scratch, ignore_errors=True)
             raise
         self._readers = [
             self._reader("job-console", self._process.stderr, self._read_console),
             self._reader("job-events", self._process.stdout, self._read_events),
         ]
+
+    def _watched_over(self) -> "Optional[subprocess.Popen[bytes]]":
+        try:
+            return sentinel_for(self._process)
+        except OSError:
+            end_group(self._process, 0.0)
+            raise
 
     @property
     def is_waiting(self) -> bool:
@@ -117,18 +137,24 @@ class JobProcess:
 
         Returns:
             How the job ended.
+
+        Raises:
+            HandlerUnavailableError: The child could not load the handler; the job did not run.
         """
         started = time.monotonic()
         self._on_progress = on_progress
         self._hand_over(job)
         stopped_for = None
         while stopped_for is None and not self._has_ended():
-            self._wakeup.wait(_WATCH_SEC)
+            # Its pipe ends a moment before its exit status is there.
+            self._wakeup.wait(_LAST_MOMENT_SEC if self._is_about_to_end() else _WATCH_SEC)
             stopped_for = why_stop() or self._beyond(limits, time.monotonic() - started)
         self.close(grace_sec=None if stopped_for is None else _EXIT_SEC)
-        if self._outcome_event is not None:
-            return self._outcome_of(self._outcome_event)
-        return self._failed(stopped_for or self._death())
+        if self._outcome_event is None:
+            return self._failed(stopped_for or self._death())
+        if self._outcome_event["event"] == "unavailable":
+            raise HandlerUnavailableError(self._outcome_event["reason"])
+        return self._outcome_of(self._outcome_event)
 
     def close(self, grace_sec: Optional[float] = 0.0) -> None:
         """End the child and remove its scratch files.
@@ -141,6 +167,7 @@ class JobProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_EXIT_SEC)
         end_group(self._process, grace_sec or 0.0)
+        dismiss(self._sentinel)
         with contextlib.suppress(OSError):
             assert self._process.stdin is not None  # noqa: S101 - it was asked for
             self._process.stdin.close()
@@ -148,7 +175,7 @@ class JobProcess:
             reader.join(_DRAIN_SEC)
         # A descendant that left the group may keep the pipes open: its prints are nobody's now.
         self._finished = True
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     # --- the child's two pipes -------------------------------------------------------------
 
@@ -175,6 +202,7 @@ class JobProcess:
                 if not line:
                     break
                 self._take_event(line)
+        self._pipe_ended_at = time.monotonic()
         self._wakeup.notify()
 
     def _take_event(self, line: bytes) -> None:
@@ -183,7 +211,7 @@ class JobProcess:
             kind = event["event"]
         except (ValueError, TypeError, KeyError):
             return  # job code wrote into the pipe; the process's end will tell the rest
-        if kind == "outcome":
+        if kind in ("outcome", "unavailable"):
             self._outcome_event = event
             self._wakeup.notify()
         elif kind == "progress" and self._on_progress is not None:
@@ -195,6 +223,7 @@ class JobProcess:
                 "job_type": job.job_type,
                 "input_params": job.input_params,
                 "handlers": self._handlers,
+                "run_dir": self.scratch,
             }
         )
         assert self._process.stdin is not None  # noqa: S101 - it was asked for
@@ -207,6 +236,11 @@ class JobProcess:
 
     def _has_ended(self) -> bool:
         return self._outcome_event is not None or self._process.poll() is not None
+
+    def _is_about_to_end(self) -> bool:
+        # Job code may have closed the pipe, and go on; so not for long.
+        ended_at = self._pipe_ended_at
+        return ended_at is not None and time.monotonic() - ended_at < _WATCH_SEC
 
     def _beyond(self, limits: JobLimits, elapsed_sec: float) -> Optional[str]:
         if self._has_ended():
@@ -247,6 +281,16 @@ class JobProcess:
             separator = "" if not console or console.endswith("\n") else "\n"
             console += separator + event["traceback"]
         return JobOutcome(event["output"], event["error"], console)
+
+
+def remove_scratch(scratch: Optional[str]) -> None:
+    """Remove the folder of a job's temporary files that an earlier runner left behind.
+
+    Args:
+        scratch: The folder, as the journal has it; anything that is no such folder is left alone.
+    """
+    if scratch is not None and Path(scratch).name.startswith(_SCRATCH_PREFIX):
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _child_environ(environ: Mapping[str, str], scratch: str) -> Dict[str, str]:

@@ -63,6 +63,49 @@ def json_ready(value: Any, path: str = "result") -> Any:
     return _ready(value, path, [])
 
 
+def ready_result(returned: Any) -> Dict[str, Any]:
+    """Check what a handler returned.
+
+    Args:
+        returned: What its `execute` returned.
+
+    Returns:
+        The same in plain JSON values; `console_output`, where it is there, is a string.
+
+    Raises:
+        NotJsonError: It is no dict of JSON values, or too big for the worker.
+    """
+    if not isinstance(returned, dict):
+        raise NotJsonError(f"a handler returns a dict; this one returned {type(returned).__name__}")
+    result: Dict[str, Any] = json_ready(returned)
+    console = result.get("console_output", "")
+    if not isinstance(console, str):
+        raise NotJsonError(
+            f"result['console_output'] is of type {type(console).__name__}; it must be a string"
+        )
+    reason = too_big({name: value for name, value in result.items() if name != "console_output"})
+    if reason is not None:
+        raise NotJsonError(reason)
+    return result
+
+
+def failure_text(error: BaseException) -> str:
+    """Say what is reported when a handler raises.
+
+    Args:
+        error: What it raised.
+
+    Returns:
+        The error message for the worker.
+    """
+    text = _text_of(error)
+    if isinstance(error, ValueError):
+        return f"Invalid parameters: {text}"
+    if isinstance(error, NotJsonError):
+        return f"Job execution failed: {text}"
+    return f"Job execution failed: {type(error).__name__}: {text}"
+
+
 def too_big(output_data: Any) -> Optional[str]:
     """Say why an output would be refused for its size.
 
@@ -160,3 +203,10 @@ def _from_numpy(value: Any, path: str) -> Any:
     if type(plain) is type(value):  # such as numpy.longdouble, which has no Python twin
         raise NotJsonError(f"{path} is of type {type(value).__name__}, which JSON cannot hold")
     return plain
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # its own __str__ fails, with whatever it likes
+        return "<an exception whose text cannot be made>"

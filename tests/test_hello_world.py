@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 import pytest
 
@@ -43,7 +44,7 @@ def run(**params):
         assert console_output is None
         progress.append((progress_current, progress_total))
 
-    return HelloWorldHandler().execute(params, callback), progress
+    return HelloWorldHandler().run(params, callback, Path()), progress
 
 
 def lines_of(capsys):
@@ -55,7 +56,7 @@ def lines_of(capsys):
 
 @pytest.mark.usefixtures("clock")
 def test_it_greets_and_tells_what_it_does(capsys):
-    """Result and console are those of the issue."""
+    """Result and console are the documented ones."""
     result, progress = run(name="Alice", processing_time=60)
 
     assert result == {"message": "Hello, Alice!", "processing_time": 60}
@@ -99,9 +100,6 @@ def test_a_long_job_says_something_every_30_seconds(capsys, seconds):
     assert currents[-1] == seconds
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="sleeps a negative time after a stall of 60 s or more"
-)
 def test_a_machine_that_stalls_does_not_fail_the_job(clock, capsys):
     """A laptop that slept wakes up in the middle of a wait."""
     clock.overslept_sec = 70.0
@@ -115,27 +113,18 @@ def test_a_machine_that_stalls_does_not_fail_the_job(clock, capsys):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"processing_time": 1}, "name must be a string, and is missing"),
-        ({"name": None, "processing_time": 1}, "name must be a string, and is missing"),
+        ({"processing_time": 1}, "name is missing; it must be a string"),
+        ({"name": None, "processing_time": 1}, "name must be a string, not None"),
         ({"name": 5, "processing_time": 1}, "name must be a string, not 5"),
-        ({"name": "A"}, "processing_time must be a number of seconds, and is missing"),
-        (
-            {"name": "A", "processing_time": "3"},
-            "processing_time must be a number of seconds, not '3'",
-        ),
-        (
-            {"name": "A", "processing_time": True},
-            "processing_time must be a number of seconds, not True",
-        ),
-        (
-            {"name": "A", "processing_time": [3]},
-            "processing_time must be a number of seconds, not [3]",
-        ),
-        ({"name": "A", "processing_time": -1}, "must be from 0 to 300 seconds, not -1"),
-        ({"name": "A", "processing_time": 300.5}, "must be from 0 to 300 seconds, not 300.5"),
-        ({"name": "A", "processing_time": 10**400}, "must be from 0 to 300 seconds, not 1000"),
-        ({"name": "A", "processing_time": math.nan}, "must be from 0 to 300 seconds, not nan"),
-        ({"name": "A", "processing_time": math.inf}, "must be from 0 to 300 seconds, not inf"),
+        ({"name": "A"}, "processing_time is missing; it must be a number from 0 to 300"),
+        ({"name": "A", "processing_time": "3"}, "must be a number from 0 to 300, not '3'"),
+        ({"name": "A", "processing_time": True}, "must be a number from 0 to 300, not True"),
+        ({"name": "A", "processing_time": [3]}, "must be a number from 0 to 300, not [3]"),
+        ({"name": "A", "processing_time": -1}, "must be a number from 0 to 300, not -1"),
+        ({"name": "A", "processing_time": 300.5}, "must be a number from 0 to 300, not 300.5"),
+        ({"name": "A", "processing_time": 10**400}, "must be a number from 0 to 300, not 1000"),
+        ({"name": "A", "processing_time": math.nan}, "must be a number from 0 to 300, not nan"),
+        ({"name": "A", "processing_time": math.inf}, "must be a number from 0 to 300, not inf"),
     ],
 )
 def test_wrong_parameters_are_refused_before_anything_is_done(capsys, params, message):

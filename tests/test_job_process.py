@@ -15,6 +15,7 @@ from misbehaving_handlers import NO_RESULTS
 from devaria import job_process as job_process_module
 from devaria.client import Job
 from devaria.job_process import JobLimits, JobProcess
+from devaria.jobs.loading import HandlerUnavailableError
 from devaria.wakeup import Wakeup
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
@@ -41,7 +42,7 @@ class Runner:
         job = Job("j-1", "test", params)
         outcome = self.process.run(job, limits, lambda *news: self.progress.append(news), why_stop)
         assert self.process._process.returncode is not None
-        assert not Path(self.process._scratch).exists()
+        assert not Path(self.process.scratch).exists()
         return outcome
 
     def error(self, handler, **options):
@@ -165,12 +166,10 @@ def test_a_handler_that_cannot_be_made_is_an_error(runner):
     assert error == "Job execution failed: RuntimeError: cannot be made"
 
 
-def test_a_handler_that_cannot_be_imported_is_an_error(runner):
-    """What a module does at import is part of the job."""
-    error, console = runner.error("NoSuchClass")
-
-    assert "misbehaving_handlers:NoSuchClass" in error
-    assert "Traceback" in console
+def test_a_handler_that_cannot_be_loaded_is_no_failure_of_the_job(runner):
+    """It is this machine's, which somebody can mend; the job may run then."""
+    with pytest.raises(HandlerUnavailableError, match="misbehaving_handlers:NoSuchClass"):
+        runner.error("NoSuchClass")
 
 
 # --- how its process ends --------------------------------------------------------------------
@@ -373,7 +372,7 @@ def test_a_job_sees_no_key_of_the_worker_and_has_a_place_of_its_own(runner):
 
     assert "s3cr3t" not in str(seen)
     assert seen["environ"]["FIGPACK_API_KEY"] == "figpack-key"
-    assert seen["scratch"] == runner.process._scratch
+    assert seen["scratch"] == runner.process.scratch
     assert seen["stdin"] == ""
     assert seen["group"] == seen["pid"] == runner.process._process.pid
     assert seen["pid"] != os.getpid()
@@ -382,7 +381,7 @@ def test_a_job_sees_no_key_of_the_worker_and_has_a_place_of_its_own(runner):
 def test_a_spare_process_is_closed_unused(runner):
     """At once, and with its scratch folder."""
     runner.start("Returns")
-    scratch = Path(runner.process._scratch)
+    scratch = Path(runner.process.scratch)
     assert scratch.is_dir()
 
     runner.process.close()
@@ -439,6 +438,7 @@ def test_a_job_is_stopped_for_a_reason_from_outside(runner):
 PARENT = """
 import os, sys
 from devaria.client import Job
+from devaria.jobs.loading import HandlerUnavailableError
 from devaria.job_process import JobLimits, JobProcess
 from devaria.wakeup import Wakeup
 
@@ -462,7 +462,6 @@ def test_a_job_ends_when_its_runner_is_killed(how):
         assert time.monotonic() - killed < 5
 
 
-@pytest.mark.xfail(strict=True, reason="the job process dies before it can end its group")
 def test_what_a_job_started_ends_when_its_runner_is_killed():
     """A program of the job's must not go on, unseen, beside the job's next run."""
     with Process("-c", PARENT, "with a grandchild") as parent:

@@ -2,7 +2,10 @@
 
 import time
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Dict, List, Optional, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Protocol
+
+from devaria.jobs.params import Param, checked_params
 
 
 class HeartbeatCallback(Protocol):
@@ -32,10 +35,21 @@ class JobHandler(ABC):
 
     What the handler prints is the job's console. It may end in three ways: return a result,
     raise ValueError (the job's parameters are wrong), or raise anything else (the job failed).
+
+    The first line of the class's docstring is shown by ``devaria handlers``.
     """
+
+    #: What parameters such jobs take, by name. Those that are declared are checked before
+    #: `execute` is called, and get their defaults.
+    params: ClassVar[Mapping[str, Param]] = {}
 
     #: Running time that a job of this type may take, in seconds; None for the runner's own limit.
     timeout_sec: ClassVar[Optional[float]] = None
+
+    #: A scratch folder for this job's files; removed after the job, whatever happens.
+    run_dir: Path
+
+    _heartbeat_callback: Optional[HeartbeatCallback] = None
 
     @abstractmethod
     def execute(
@@ -44,7 +58,8 @@ class JobHandler(ABC):
         """Run one job.
 
         Args:
-            input_params: The job's parameters, as its submitter (a stranger) gave them.
+            input_params: The job's parameters, as its submitter (a stranger) gave them, with the
+                defaults of those that `params` declares.
             heartbeat_callback: Takes progress and console; call it as often as there is news.
 
         Returns:
@@ -67,5 +82,43 @@ class JobHandler(ABC):
         return []
 
     def log(self, text: str) -> None:
-        """Print one console line, with the time of day before it."""
-        print(time.strftime("[%H:%M:%S]"), text, flush=True)  # noqa: T201 - the console of the job
+        """Print one console line, with the time of day before it.
+
+        Args:
+            text: The line.
+        """
+        print(time.strftime("[%H:%M:%S]"), text, flush=True)  # noqa: T201 - the job's console
+
+    def progress(self, current: float, total: Optional[float] = None) -> None:
+        """Tell how far the job is; as often as there is news.
+
+        Args:
+            current: How much is done, in the unit of ``total``.
+            total: How much there is to do; None where that is unknown.
+        """
+        if self._heartbeat_callback is not None:
+            self._heartbeat_callback(progress_current=current, progress_total=total)
+
+    def run(
+        self,
+        input_params: Dict[str, Any],
+        heartbeat_callback: HeartbeatCallback,
+        run_dir: Path,
+    ) -> Dict[str, Any]:
+        """Check the declared parameters, then execute the job. What runs jobs calls this.
+
+        Args:
+            input_params: The job's parameters.
+            heartbeat_callback: Takes progress and console.
+            run_dir: The scratch folder.
+
+        Returns:
+            What `execute` returns.
+
+        Raises:
+            ValueError: A declared parameter is missing or not allowed.
+            Exception: As `execute` raises it.
+        """
+        self._heartbeat_callback = heartbeat_callback
+        self.run_dir = run_dir
+        return self.execute(checked_params(self.params, input_params), heartbeat_callback)

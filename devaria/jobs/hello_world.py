@@ -1,11 +1,10 @@
 """hello_world: greets, after a while. The handler to copy, and the one to test a set-up with."""
 
 import time
-from typing import Any, Dict
+from typing import Any, ClassVar, Dict, Mapping
 
 from devaria.jobs.base import HeartbeatCallback, JobHandler
-
-MAX_PROCESSING_TIME_SEC = 300
+from devaria.jobs.params import Param
 
 #: Time between two reports of progress; console lines come at most this often.
 _STEP_SEC = 1.0
@@ -14,6 +13,11 @@ _STEP_SEC = 1.0
 class HelloWorldHandler(JobHandler):
     """Waits for ``processing_time`` seconds, then greets ``name``."""
 
+    params: ClassVar[Mapping[str, Param]] = {
+        "name": Param(str, "whom to greet"),
+        "processing_time": Param(float, "how long to wait, in seconds", minimum=0, maximum=300),
+    }
+
     def execute(
         self, input_params: Dict[str, Any], heartbeat_callback: HeartbeatCallback
     ) -> Dict[str, Any]:
@@ -21,54 +25,31 @@ class HelloWorldHandler(JobHandler):
 
         Args:
             input_params: ``name`` (string) and ``processing_time`` (seconds, 0 to 300).
-            heartbeat_callback: Is told the seconds that have passed, about once a second.
+            heartbeat_callback: Not used: `progress` does the same.
 
         Returns:
             ``{"message": "Hello, <name>!", "processing_time": <seconds>}``.
-
-        Raises:
-            ValueError: A parameter is missing, of the wrong type, or out of range.
         """
-        name = _checked_name(input_params)
-        processing_time = _checked_processing_time(input_params)
+        del heartbeat_callback
+        name, processing_time = input_params["name"], input_params["processing_time"]
         self.log(f"Starting hello_world job for {name}")
         self.log(f"Processing time: {processing_time} seconds")
-        self._wait(processing_time, heartbeat_callback)
+        self._wait(processing_time)
         self.log("Completed!")
         return {"message": f"Hello, {name}!", "processing_time": processing_time}
 
-    def _wait(self, total_sec: float, heartbeat_callback: HeartbeatCallback) -> None:
+    def _wait(self, total_sec: float) -> None:
         start = time.monotonic()
         # A long job says something every 30 s, a short one at its half.
         line_every_sec = min(30.0, total_sec / 2)
         next_line_sec = line_every_sec
         elapsed = 0.0
         while elapsed < total_sec:
-            time.sleep(min(_STEP_SEC, total_sec - elapsed, next_line_sec - elapsed))
+            # A machine that slept meanwhile is past the next line already.
+            next_stop = max(min(total_sec, next_line_sec), elapsed)
+            time.sleep(min(_STEP_SEC, next_stop - elapsed))
             elapsed = min(time.monotonic() - start, total_sec)
-            heartbeat_callback(progress_current=elapsed, progress_total=total_sec)
+            self.progress(elapsed, total_sec)
             if next_line_sec <= elapsed < total_sec:
                 self.log(f"Progress: {100 * elapsed / total_sec:.0f}%")
-                next_line_sec += line_every_sec
-
-
-def _checked_name(input_params: Dict[str, Any]) -> str:
-    name = input_params.get("name")
-    if not isinstance(name, str):
-        raise ValueError(f"name must be a string, {_given(name)}")
-    return name
-
-
-def _checked_processing_time(input_params: Dict[str, Any]) -> float:
-    seconds = input_params.get("processing_time")
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise ValueError(f"processing_time must be a number of seconds, {_given(seconds)}")
-    # NaN is in no range, and so refused here.
-    if not 0 <= seconds <= MAX_PROCESSING_TIME_SEC:
-        allowed = f"from 0 to {MAX_PROCESSING_TIME_SEC} seconds"
-        raise ValueError(f"processing_time must be {allowed}, {_given(seconds)}")
-    return seconds
-
-
-def _given(value: Any) -> str:
-    return "and is missing" if value is None else f"not {value!r:.100}"
+                next_line_sec = elapsed + line_every_sec

@@ -1,40 +1,152 @@
-"""Finds handlers: those that devaria brings, and those that an operator names."""
+"""Finds handlers: devaria's own, those of installed packages, and those an operator names."""
 
 import importlib
+import re
 import sys
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Dict, Sequence, Type
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Type
 
 from devaria.jobs import JOB_HANDLERS, JobHandler
 
+#: The entry point group by which an installed package offers handlers: `job_type = "module:Class"`.
+ENTRY_POINT_GROUP = "devaria.jobs"
 
-def load_handlers(extra: Sequence[str] = ()) -> Dict[str, Type[JobHandler]]:
-    """Collect the handlers that this process can run.
+
+class HandlerUnavailableError(Exception):
+    """The handler of a job type cannot be had here; the text says why."""
+
+
+@dataclass(frozen=True)
+class FoundHandler:
+    """A job type that was found, with its handler or with what keeps it from being loaded.
 
     Args:
-        extra: Handlers beside the built-in ones, each as `job_type=module:Class`.
+        job_type: The job type.
+        origin: Where it comes from.
+        handler: The handler class; None where it cannot be loaded.
+        problem: Why it cannot be loaded, or None.
+    """
+
+    job_type: str
+    origin: str
+    handler: Optional[Type[JobHandler]]
+    problem: Optional[str] = None
+
+    def reasons_against(self) -> List[str]:
+        """Say what keeps such jobs from running here; empty where they can."""
+        if self.handler is None:
+            return [self.problem or "it cannot be loaded"]
+        try:
+            return self.handler.missing_requirements()
+        except Exception as error:  # a handler's code is anybody's
+            return [f"its missing_requirements() failed: {type(error).__name__}: {error}"]
+
+
+def find_handlers(extra: Sequence[str] = ()) -> Dict[str, FoundHandler]:
+    """Find all job types. One that cannot be loaded is there with its problem.
+
+    Args:
+        extra: Handlers under development, each as `module:Class` or `job_type=module:Class`.
+            Without a job type, it is the class's name in snake case, less `Handler` at its end.
 
     Returns:
-        The handler classes by job type.
+        The job types by name, devaria's own first. A name that is taken twice has neither handler.
+    """
+    found: Dict[str, FoundHandler] = {}
+    for job_type, origin, load in _all_sources(extra):
+        if job_type in found:
+            problem = f"taken twice: by {found[job_type].origin} and by {origin}"
+            found[job_type] = FoundHandler(
+                job_type, f"{found[job_type].origin}, {origin}", None, problem
+            )
+        else:
+            found[job_type] = _loaded(job_type, origin, load)
+    return found
+
+
+def handler_for(job_type: str, extra: Sequence[str] = ()) -> Type[JobHandler]:
+    """Load one job type's handler, and no other.
+
+    Args:
+        job_type: The job type.
+        extra: As for `find_handlers`.
+
+    Returns:
+        The handler class.
 
     Raises:
-        ValueError: An entry is not of that form, its type is taken, or it is no handler class.
-        ImportError: A module cannot be imported.
+        HandlerUnavailableError: There is none, or it cannot be loaded.
     """
-    handlers = dict(JOB_HANDLERS)
-    # A handler under development lies in the working directory, which a command's path lacks.
-    here = str(Path.cwd())
-    if extra and here not in sys.path:
-        sys.path.append(here)
+    for name, origin, load in _all_sources(extra):
+        if name == job_type:
+            found = _loaded(name, origin, load)
+            if found.handler is None:
+                raise HandlerUnavailableError(f"{found.origin}: {found.problem}")
+            return found.handler
+    raise HandlerUnavailableError(f"there is no handler for jobs of type {job_type!r}")
+
+
+_Source = Tuple[str, str, Callable[[], Any]]
+
+
+def _all_sources(extra: Sequence[str]) -> Iterable[_Source]:
+    for job_type, handler in JOB_HANDLERS.items():
+        yield job_type, "devaria", partial(_itself, handler)
     for entry in extra:
-        job_type, _, target = entry.partition("=")
-        module_name, _, class_name = target.partition(":")
-        if not (job_type and module_name and class_name):
-            raise ValueError(f"handler {entry!r} is not of the form job_type=module:Class")
-        if job_type in handlers:
-            raise ValueError(f"handler {entry!r}: the job type {job_type!r} is taken")
-        handler = getattr(importlib.import_module(module_name), class_name, None)
-        if not (isinstance(handler, type) and issubclass(handler, JobHandler)):
-            raise ValueError(f"handler {entry!r}: {class_name} is no JobHandler class there")
-        handlers[job_type] = handler
-    return handlers
+        yield _named_source(entry)
+    for point in _entry_points():
+        yield point.name, f"package {_package(point)}", point.load
+
+
+def _itself(handler: Type[JobHandler]) -> Type[JobHandler]:
+    return handler
+
+
+def _named_source(entry: str) -> _Source:
+    job_type, equals, target = entry.rpartition("=")
+    module_name, colon, class_name = target.partition(":")
+    name = job_type if equals else _snake_case(class_name)
+    origin = f"--handlers {entry}"
+
+    def load() -> Any:
+        if not (name and module_name and colon and class_name):
+            raise ValueError("it is not of the form [job_type=]module:Class")
+        # A handler under development lies in the working directory, which a command's path lacks.
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.append(here)
+        return getattr(importlib.import_module(module_name), class_name)
+
+    return name or entry, origin, load
+
+
+def _snake_case(class_name: str) -> str:
+    stem = class_name[: -len("Handler")] if class_name.endswith("Handler") else class_name
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", stem).lower()
+
+
+def _entry_points() -> Iterable[Any]:
+    from importlib import metadata  # here, since a job of devaria's own types does without
+
+    if sys.version_info >= (3, 10):
+        return metadata.entry_points(group=ENTRY_POINT_GROUP)
+    return metadata.entry_points().get(ENTRY_POINT_GROUP, ())
+
+
+def _package(point: Any) -> str:
+    distribution = getattr(point, "dist", None)  # which Python 3.8 and 3.9 do not tell
+    return f"{distribution.name} ({point.value})" if distribution else str(point.value)
+
+
+def _loaded(job_type: str, origin: str, load: Callable[[], Any]) -> FoundHandler:
+    try:
+        handler = load()
+    except BaseException as error:  # importing runs a stranger's code, which may even exit
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return FoundHandler(job_type, origin, None, f"{type(error).__name__}: {error}")
+    if not (isinstance(handler, type) and issubclass(handler, JobHandler)):
+        return FoundHandler(job_type, origin, None, f"{handler!r} is not a JobHandler class")
+    return FoundHandler(job_type, origin, handler)

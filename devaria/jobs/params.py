@@ -1,0 +1,118 @@
+"""Declared parameters: what a job type takes, said once, for checking and for help texts."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
+
+#: Stands for "has no default".
+REQUIRED: Any = type("_Required", (), {"__repr__": lambda _self: "REQUIRED"})()
+
+_TYPE_NAMES: Dict[type, str] = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter that a job type takes.
+
+    Args:
+        type: `str`, `int`, `float` (takes whole numbers as well), `bool`, `list` or `dict`.
+        description: What it is, with its unit; one line.
+        default: Its value where a job does not give it; `REQUIRED` where every job must.
+        minimum: The smallest number allowed, inclusive.
+        maximum: The largest number allowed, inclusive.
+        choices: The only values allowed.
+    """
+
+    type: Type[Union[str, int, float, bool, list, dict]]  # type: ignore[type-arg] # of anything
+    description: str
+    default: Any = REQUIRED
+    minimum: Optional[float] = None
+    maximum: Optional[float] = None
+    choices: Optional[Tuple[Any, ...]] = None
+
+    @property
+    def is_required(self) -> bool:
+        """Whether every job must give it."""
+        return self.default is REQUIRED
+
+    @property
+    def allowed(self) -> str:
+        """What values are allowed, such as `a number from 0 to 300`."""
+        if self.choices is not None:
+            return "one of " + ", ".join(repr(choice) for choice in self.choices)
+        bounds = [
+            f" {word} {bound:g}"
+            for word, bound in (("from", self.minimum), ("to", self.maximum))
+            if bound is not None
+        ]
+        return _TYPE_NAMES[self.type] + "".join(bounds)
+
+    def takes(self, value: Any) -> bool:
+        """Tell whether a value is allowed.
+
+        Args:
+            value: Any JSON value.
+
+        Returns:
+            Whether a job may give it.
+        """
+        if not self._has_type(value):
+            return False
+        if self.choices is not None and value not in self.choices:
+            return False
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return True
+        is_low = self.minimum is not None and value < self.minimum
+        is_high = self.maximum is not None and value > self.maximum
+        return not (is_low or is_high)
+
+    def _has_type(self, value: Any) -> bool:
+        if isinstance(value, bool):  # which Python takes for a whole number
+            return self.type is bool
+        if self.type is float:
+            return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+        return isinstance(value, self.type)
+
+
+def checked_params(declared: Mapping[str, Param], given: Mapping[str, Any]) -> Dict[str, Any]:
+    """Check a job's parameters against their declaration.
+
+    Args:
+        declared: The parameters that the job type takes, by name.
+        given: The job's parameters; those that are not declared are kept as they are.
+
+    Returns:
+        The parameters, with defaults for those that were not given.
+
+    Raises:
+        ValueError: One is missing or not allowed; the text says which, and what is.
+    """
+    checked = dict(given)
+    for name, param in declared.items():
+        if name not in given:
+            if param.is_required:
+                raise ValueError(f"{name} is missing; it must be {param.allowed}")
+            checked[name] = param.default
+        elif not param.takes(given[name]):
+            raise ValueError(f"{name} must be {param.allowed}, not {given[name]!r:.100}")
+    return checked
+
+
+def unknown_names(declared: Mapping[str, Param], given: Mapping[str, Any]) -> List[str]:
+    """Name the parameters that a job gives and its type does not declare: misspelt ones, perhaps.
+
+    Args:
+        declared: The parameters that the job type takes; empty where it declares none.
+        given: The job's parameters.
+
+    Returns:
+        The names, empty where nothing is declared.
+    """
+    return [name for name in given if name not in declared] if declared else []
