@@ -41,12 +41,20 @@ class Caller:
         client: The client for these requests.
         wakeup: What the main thread waits on.
         stop: What the operator has asked for.
+        on_answer: Called at every good answer.
     """
 
-    def __init__(self, client: WorkerClient, wakeup: Wakeup, stop: StopRequest) -> None:
+    def __init__(
+        self,
+        client: WorkerClient,
+        wakeup: Wakeup,
+        stop: StopRequest,
+        on_answer: Callable[[], None] = lambda: None,
+    ) -> None:
         self.client = client
         self._wakeup = wakeup
         self._stop = stop
+        self._on_answer = on_answer
         self._is_failing = False
 
     @contextlib.contextmanager
@@ -149,6 +157,7 @@ class Caller:
                 self._log_failure(error)
             else:
                 self._log_recovery()
+                self._on_answer()
                 return answer
             self.pause(wait_sec, patient=patient)
 

@@ -97,6 +97,7 @@ def _runner(directory: Path, worker: "LocalWorker") -> Iterator[None]:
         "DEVARIA_RUNNER_API_KEY": worker.keys.runner,
         "FIGPACK_API_KEY": worker.keys.runner,
         "FIGPACK_API_BASE_URL": worker.figpack_api_url,
+        "DEVARIA_ALLOW_HOSTS": "127.0.0.1",  # where the demo's file is served
     }
     options = ["--worker-url", worker.url, "--dir", str(directory), "--poll-interval", "0.5"]
     process = subprocess.Popen(

@@ -5,16 +5,19 @@ import time
 from dataclasses import replace
 from typing import Callable, Mapping, Optional, Type
 
+from devaria.answers import Job
 from devaria.caller import AbandonedError, Caller
-from devaria.client import Job, WorkerClient
+from devaria.client import WorkerClient
 from devaria.config import RunnerSettings
 from devaria.heartbeat import Heartbeat
-from devaria.job_process import JobLimits, JobProcess
+from devaria.job_process import JobLimits, JobProcess, ProgressCallback
 from devaria.jobs import JobHandler
+from devaria.jobs.loading import HandlerUnavailableError
 from devaria.journal import Journal, JournalEntry
 from devaria.log import redacted
 from devaria.outcome import JobOutcome
 from devaria.report import Reporter
+from devaria.status import StatusFile
 from devaria.stop import StopRequest
 from devaria.wakeup import Wakeup
 from devaria.wire import JsonObject
@@ -33,6 +36,7 @@ class Dispatcher:
         handlers: The handler classes by job type.
         caller: Makes the requests; its client carries the runner id that the job is claimed under.
         journal: Where every step is written down.
+        status: Where monitoring looks.
         wakeup: What the main thread waits on.
         stop: What the operator has asked for.
     """
@@ -43,6 +47,7 @@ class Dispatcher:
         handlers: Mapping[str, Type[JobHandler]],
         caller: Caller,
         journal: Journal,
+        status: StatusFile,
         wakeup: Wakeup,
         stop: StopRequest,
     ) -> None:
@@ -51,6 +56,7 @@ class Dispatcher:
         self._handlers = handlers
         self._caller = caller
         self._journal = journal
+        self._status = status
         self._wakeup = wakeup
         self._stop = stop
         self._reporter = Reporter(caller)
@@ -84,8 +90,18 @@ class Dispatcher:
             AbandonedError: The operator ends the runner while the job waits for a process, or
                 while its report is owed; it stays in the journal.
         """
+        self._status.note_job(entry.job_id, entry.job_type)
+        while True:
+            try:
+                return self._run_once(entry, input_params)
+            except HandlerUnavailableError as error:
+                # This machine's fault, which somebody is about to mend: no failure of the job.
+                _log.error("Job %s: cannot load its handler, trying on: %s", entry.job_id, error)
+            self._caller.pause(_START_RETRY_SEC)
+
+    def _run_once(self, entry: JournalEntry, input_params: JsonObject) -> None:
         process = self._process_for_job()
-        entry = self._keep(entry.started())
+        entry = self._keep(entry.started(process.scratch))
         process.console.keep_in(self._journal.console_path(entry.job_id), self._redacted)
         heartbeat = self._start_heartbeat(entry, process.console.text)
         try:
@@ -141,7 +157,10 @@ class Dispatcher:
         started = time.monotonic()
         job = Job(entry.job_id, entry.job_type, input_params)
         outcome = process.run(
-            job, self._limits(entry.job_type), heartbeat.update, self._why_stop(heartbeat)
+            job,
+            self._limits(entry.job_type),
+            self._on_progress(heartbeat),
+            self._why_stop(heartbeat),
         )
         elapsed = time.monotonic() - started
         if outcome.error_message is None:
@@ -155,6 +174,13 @@ class Dispatcher:
         of_its_own = self._handlers[job_type].timeout_sec
         timeout_sec = self._settings.job_timeout_sec if of_its_own is None else of_its_own
         return JobLimits(timeout_sec, self._settings.max_job_memory_bytes)
+
+    def _on_progress(self, heartbeat: Heartbeat) -> ProgressCallback:
+        def tell(current: Optional[float], total: Optional[float], console: Optional[str]) -> None:
+            heartbeat.update(current, total, console)
+            self._status.note_progress(current, total)
+
+        return tell
 
     def _why_stop(self, heartbeat: Heartbeat) -> Callable[[], Optional[str]]:
         def why() -> Optional[str]:
@@ -188,6 +214,7 @@ class Dispatcher:
         return entry
 
     def _report(self, entry: JournalEntry) -> None:
+        self._status.update(owes_report=True)
         try:
             is_acknowledged = self._reporter.deliver(entry)
         except AbandonedError:
@@ -197,12 +224,18 @@ class Dispatcher:
             raise
         if is_acknowledged:
             self.jobs_done += 1
-            _log.info("Job %s reported as %s", entry.job_id, _status(entry))
+            self._status.note_end(_succeeded(entry))
+            _log.info(
+                "Job %s reported as %s",
+                entry.job_id,
+                "completed" if _succeeded(entry) else "failed",
+            )
             self._journal.remove(entry.job_id)
         else:
             self._forget_lost(entry)
 
     def _forget_lost(self, entry: JournalEntry) -> None:
+        self._status.note_end(None)
         _log.warning(
             "Job %s is not this runner's any more (deleted, or ended by the worker); "
             "nothing is reported",
@@ -218,7 +251,12 @@ class Dispatcher:
         client.runner_id = entry.runner_id
         self._heartbeat_client = client
         heartbeat = Heartbeat(
-            client, entry.job_id, console, on_lost=self._wakeup.notify, clean=self._redacted
+            client,
+            entry.job_id,
+            console,
+            on_lost=self._wakeup.notify,
+            clean=self._redacted,
+            on_answer=self._status.note_contact,
         )
         heartbeat.start()
         return heartbeat
@@ -228,6 +266,6 @@ class Dispatcher:
             self._heartbeat_client = None
 
 
-def _status(entry: JournalEntry) -> str:
+def _succeeded(entry: JournalEntry) -> bool:
     assert entry.outcome is not None  # noqa: S101 - only entries that have one are reported
-    return "completed" if entry.outcome.succeeded else "failed"
+    return entry.outcome.succeeded

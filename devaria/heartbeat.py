@@ -31,6 +31,7 @@ class Heartbeat:
         on_lost: Called once, from the heartbeat's thread, when the worker says that the job is
             not this runner's (any more); then the beating ends.
         clean: Cuts out of a console what must not be told.
+        on_answer: Called at every beat that the worker took.
         interval_sec: Time between two beats without news, in seconds.
     """
 
@@ -41,6 +42,7 @@ class Heartbeat:
         console: Callable[[], str],
         on_lost: Callable[[], None],
         clean: Callable[[str], str] = str,
+        on_answer: Callable[[], None] = lambda: None,
         interval_sec: float = INTERVAL_SEC,
     ) -> None:
         self.lost = False
@@ -49,6 +51,7 @@ class Heartbeat:
         self._console = console
         self._on_lost = on_lost
         self._clean = clean
+        self._on_answer = on_answer
         self._interval_sec = interval_sec
         self._backoff = Backoff(MIN_GAP_SEC, interval_sec)
         self._changed = threading.Condition()
@@ -133,6 +136,7 @@ class Heartbeat:
         self._client.heartbeat(self._job_id, current, total, shortened(console, MAX_CONSOLE_BYTES))
 
     def _succeeded(self) -> None:
+        self._on_answer()
         self._backoff.reset()
         if self._failing:
             self._failing = False

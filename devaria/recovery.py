@@ -2,17 +2,17 @@
 
 import itertools
 import logging
-from typing import List, Mapping, Optional, Set, Type
+from typing import List, Mapping, Optional, Set
 
 from devaria.caller import Caller
 from devaria.client import WorkerClient
 from devaria.dispatch import Dispatcher
 from devaria.errors import ClaimLost, NotFound, NotOurs, ServerError, WorkerError
 from devaria.heartbeat import still_ours
-from devaria.jobs import JobHandler
+from devaria.job_process import remove_scratch
+from devaria.jobs.loading import FoundHandler
 from devaria.journal import CLAIMING, DONE, RUNNING, Journal, JournalEntry
 from devaria.outcome import JobOutcome
-from devaria.registration import missing_requirements
 from devaria.stop import StopRequest
 
 #: How often a job is started in all, when the runner or the machine dies under it.
@@ -29,7 +29,7 @@ class Recovery:
 
     Args:
         worker_url: The worker that this runner works for.
-        handlers: The handler classes by job type.
+        found: The job types that were found.
         caller: Makes the requests; its client carries this runner's id.
         journal: What the earlier run wrote down.
         dispatcher: Runs and reports jobs.
@@ -39,14 +39,14 @@ class Recovery:
     def __init__(
         self,
         worker_url: str,
-        handlers: Mapping[str, Type[JobHandler]],
+        found: Mapping[str, FoundHandler],
         caller: Caller,
         journal: Journal,
         dispatcher: Dispatcher,
         stop: StopRequest,
     ) -> None:
         self._worker_url = worker_url
-        self._handlers = handlers
+        self._found = found
         self._caller = caller
         self._journal = journal
         self._dispatcher = dispatcher
@@ -70,6 +70,7 @@ class Recovery:
             if self._stop.wants_end:
                 return
             with self._caller.acting_as(entry.runner_id):
+                remove_scratch(entry.scratch)
                 self._settle(entry)
 
     def claim(self, entry: JournalEntry) -> bool:
@@ -159,9 +160,9 @@ class Recovery:
 
     def _why_not_here(self, entry: JournalEntry) -> Optional[str]:
         """Say what the runner has to be started with for a job; never fail a job for want of it."""
-        if entry.job_type not in self._handlers:
+        if entry.job_type not in self._found:
             return f"start the runner with a handler of type {entry.job_type}"
-        return "; ".join(missing_requirements(self._handlers[entry.job_type])) or None
+        return "; ".join(self._found[entry.job_type].reasons_against()) or None
 
     def _given_up(self, entry: JournalEntry) -> JobOutcome:
         message = (

@@ -2,11 +2,10 @@
 
 import logging
 from pathlib import Path
-from typing import List, Optional, Sequence, Type
+from typing import Optional, Sequence
 
 from devaria.caller import Caller
 from devaria.config import RunnerConfig, new_runner_name
-from devaria.jobs import JobHandler
 
 #: How long a worker that cannot be reached at start is waited for, in seconds.
 START_PATIENCE_SEC = 300.0
@@ -72,21 +71,6 @@ def register(
     caller.client.runner_id = runner_id
     _log.info("Registered as %s (id %s)", name, runner_id)
     return config
-
-
-def missing_requirements(handler: Type[JobHandler]) -> List[str]:
-    """Ask a handler what keeps it from running here; one that cannot tell is not ready.
-
-    Args:
-        handler: The handler class.
-
-    Returns:
-        The reasons, empty where there are none.
-    """
-    try:
-        return handler.missing_requirements()
-    except Exception as error:  # a handler's code is anybody's
-        return [f"its missing_requirements() failed: {type(error).__name__}: {error}"]
 
 
 def _is_known(caller: Caller, config: RunnerConfig) -> bool:

@@ -6,19 +6,23 @@ one is acted on at once.
 """
 
 import logging
+import os
 import random
-from typing import List, Mapping, Type
+import time
+from typing import List, Mapping, Optional
 
 from devaria import __version__
 from devaria.caller import AbandonedError, Caller
-from devaria.client import Job, WorkerClient
+from devaria.claiming import Claimer
+from devaria.client import WorkerClient
 from devaria.config import RunnerSettings
 from devaria.dispatch import Dispatcher
-from devaria.errors import EXIT_OK, BadSetting, WorkerError
-from devaria.jobs import JobHandler
-from devaria.journal import Journal, JournalEntry
+from devaria.errors import EXIT_OK, BadSetting
+from devaria.jobs.loading import FoundHandler
+from devaria.journal import Journal
 from devaria.recovery import Recovery
-from devaria.registration import identify, missing_requirements, register
+from devaria.registration import identify
+from devaria.status import MIN_GAP_SEC, RunnerStatus, StatusFile
 from devaria.stop import StopRequest
 from devaria.wakeup import Wakeup
 
@@ -38,7 +42,7 @@ class JobRunner:
     Args:
         settings: The operator's choices.
         client: A client with the runner key.
-        handlers: The handler classes by job type, those that cannot run here included.
+        found: The job types that were found, those that cannot run here included.
         wakeup: What the main thread waits on.
         stop: What the operator has asked for.
     """
@@ -47,21 +51,30 @@ class JobRunner:
         self,
         settings: RunnerSettings,
         client: WorkerClient,
-        handlers: Mapping[str, Type[JobHandler]],
+        found: Mapping[str, FoundHandler],
         wakeup: Wakeup,
         stop: StopRequest,
     ) -> None:
         self._settings = settings
-        self._handlers = handlers
+        self._found = found
         self._stop = stop
-        self._caller = Caller(client, wakeup, stop)
-        self._journal = Journal(settings.directory)
-        self._dispatcher = Dispatcher(settings, handlers, self._caller, self._journal, wakeup, stop)
-        self._recovery = Recovery(
-            settings.worker_url, handlers, self._caller, self._journal, self._dispatcher, stop
+        self._status = StatusFile(
+            settings.directory, RunnerStatus(os.getpid(), time.time(), settings.worker_url)
         )
+        self._caller = Caller(client, wakeup, stop, self._status.note_contact)
+        handlers = {name: each.handler for name, each in found.items() if each.handler is not None}
+        self._journal = Journal(settings.directory)
+        self._dispatcher = Dispatcher(
+            settings, handlers, self._caller, self._journal, self._status, wakeup, stop
+        )
+        self._recovery = Recovery(
+            settings.worker_url, found, self._caller, self._journal, self._dispatcher, stop
+        )
+        self._claimer = Claimer(
+            settings, self._caller, self._journal, self._dispatcher, self._recovery
+        )
+        self._started = time.monotonic()
         self._job_types: List[str] = []
-        self._cannot_take = False
 
     def run(self) -> int:
         """Work until the operator ends it, or nothing is left to do.
@@ -76,7 +89,9 @@ class JobRunner:
         _log.info("devaria %s, worker %s", __version__, self._settings.worker_url)
         self._job_types = self._ready_types()
         try:
-            identify(self._caller, self._settings.directory, self._job_types)
+            config = identify(self._caller, self._settings.directory, self._job_types)
+            self._claimer.job_types = self._job_types
+            self._status.update(runner_id=config.runner_id, runner_name=config.runner_name)
             self._recovery.run()
             self._work()
         except AbandonedError:
@@ -90,15 +105,15 @@ class JobRunner:
 
     def _ready_types(self) -> List[str]:
         """Pick the job types to offer: those wanted that can run here."""
-        wanted = self._settings.job_types or tuple(self._handlers)
-        unknown = [job_type for job_type in wanted if job_type not in self._handlers]
+        wanted = self._settings.job_types or tuple(self._found)
+        unknown = [job_type for job_type in wanted if job_type not in self._found]
         if unknown:
             raise BadSetting(
-                f"unknown job type {unknown[0]!r}; there are: {', '.join(self._handlers)}"
+                f"unknown job type {unknown[0]!r}; there are: {', '.join(self._found)}"
             )
         ready = []
         for job_type in wanted:
-            reasons = missing_requirements(self._handlers[job_type])
+            reasons = self._found[job_type].reasons_against()
             if reasons:
                 _log.warning("Job type %s is not offered: %s", job_type, "; ".join(reasons))
             else:
@@ -112,74 +127,41 @@ class JobRunner:
         """Poll and work until there is a reason to end."""
         _log.info("Polling every %g s", self._settings.poll_interval_sec)
         fruitless_lists = 0
+        idle_since = time.monotonic()
         while not self._is_over():
             jobs = self._caller.until_answered(
                 lambda client: client.available(self._job_types), final=()
             )
-            if self._go_through(jobs):
+            if self._claimer.go_through(jobs, self._is_over):
                 fruitless_lists = 0
+                idle_since = time.monotonic()
                 continue
             fruitless_lists += 1
-            if jobs and not self._cannot_take and fruitless_lists < _MAX_FRUITLESS_LISTS:
+            is_race = bool(jobs) and not self._claimer.cannot_take
+            if is_race and fruitless_lists < _MAX_FRUITLESS_LISTS:
                 continue
-            if self._settings.burst:
+            if self._settings.burst or self._is_idle_too_long(idle_since):
                 return
             self._sleep()
 
     def _is_over(self) -> bool:
-        max_jobs = self._settings.max_jobs
-        is_enough = max_jobs is not None and self._dispatcher.jobs_done >= max_jobs
-        return self._stop.wants_end or is_enough
+        settings = self._settings
+        is_enough = _is_reached(settings.max_jobs, self._dispatcher.jobs_done)
+        is_late = _is_reached(settings.max_time_sec, time.monotonic() - self._started)
+        return self._stop.wants_end or is_enough or is_late
+
+    def _is_idle_too_long(self, idle_since: float) -> bool:
+        return _is_reached(self._settings.max_idle_sec, time.monotonic() - idle_since)
 
     def _sleep(self) -> None:
         jitter = 1 + _POLL_JITTER * random.uniform(-1, 1)  # noqa: S311 - no secret
-        self._caller.pause(self._settings.poll_interval_sec * jitter)
+        seconds = self._settings.poll_interval_sec * jitter
+        # What happened just before may still wait for its turn to be written.
+        before_status = min(seconds, MIN_GAP_SEC)
+        self._caller.pause(before_status)
+        self._status.update()
+        self._caller.pause(seconds - before_status)
 
-    def _go_through(self, jobs: List[Job]) -> bool:
-        """Take one job of a list after the other; tell whether any was to be had."""
-        took_any = False
-        for job in jobs:
-            if self._is_over():
-                break
-            took_any = self._take(job) or took_any
-        self._dispatcher.drop_spare()
-        return took_any
 
-    def _take(self, job: Job) -> bool:
-        """Claim a job, run it and report it; False where it is not to be had."""
-        runner_id = self._caller.client.runner_id
-        assert runner_id is not None  # noqa: S101 - the runner has identified itself
-        entry = JournalEntry(job.job_id, job.job_type, self._settings.worker_url, runner_id)
-        try:
-            # Before the claim: from the moment that it is sent, the job may be ours.
-            self._journal.write(entry)
-            self._dispatcher.start_ahead()
-        except OSError as error:
-            self._journal.remove(entry.job_id)
-            self._say_once_cannot_take(error)
-            return False
-        self._cannot_take = False
-        if not self._claim(entry):
-            self._journal.remove(entry.job_id)
-            return False
-        self._dispatcher.run(entry, job.input_params)
-        return True
-
-    def _claim(self, entry: JournalEntry) -> bool:
-        """Claim a job; False where it is not to be had."""
-        try:
-            return self._recovery.claim(entry)
-        except WorkerError as error:  # a refusal, which the next poll will meet too
-            _log.debug("%s", error)
-            self._register_anew_if_unknown()
-            return False
-
-    def _register_anew_if_unknown(self) -> None:
-        if self._caller.until_answered(lambda client: client.verify()) is None:
-            _log.warning("the worker does not know this runner any more; registering anew")
-            register(self._caller, self._settings.directory, self._job_types)
-
-    def _say_once_cannot_take(self, error: OSError) -> None:
-        if not self._cannot_take:
-            self._cannot_take = True
-            _log.error("cannot take jobs, trying on at every poll: %s", error)
+def _is_reached(bound: Optional[float], value: float) -> bool:
+    return bound is not None and value >= bound

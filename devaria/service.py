@@ -6,20 +6,27 @@ import signal
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Callable, Dict, Optional, Type
+from typing import TYPE_CHECKING, Callable, Dict, Optional, Sequence
 
 from devaria.client import WorkerClient
-from devaria.config import RunnerSettings, directory_lock, prepare_directory
+from devaria.config import RunnerSettings
+from devaria.directory import directory_lock, prepare_directory
 from devaria.errors import BadSetting
-from devaria.jobs import JobHandler
-from devaria.jobs.loading import load_handlers
+from devaria.jobs.loading import find_handlers
 from devaria.log import set_up_logging
 from devaria.runner import JobRunner
 from devaria.stop import StopRequest
 from devaria.wakeup import Wakeup
 
+if TYPE_CHECKING:
+    from devaria.worker.job_forms import ParamForm
+
 #: The part of the machine's memory that one job may use where the operator sets no bound.
 _DEFAULT_MEMORY_PART = 0.9
+
+
+#: What the dashboard's forms call the types of parameters.
+_FORM_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
 def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
@@ -43,16 +50,9 @@ def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
         stop.listen()
         client = WorkerClient(settings.worker_url, settings.api_key)
         try:
-            return JobRunner(settings, client, _handlers(settings), wakeup, stop).run()
+            return JobRunner(settings, client, find_handlers(settings.handlers), wakeup, stop).run()
         finally:
             _leave_closed_streams()
-
-
-def _handlers(settings: RunnerSettings) -> Dict[str, Type[JobHandler]]:
-    try:
-        return load_handlers(settings.handlers)
-    except Exception as error:  # importing a handler's module runs anybody's code
-        raise BadSetting(f"cannot load --handlers: {type(error).__name__}: {error}") from None
 
 
 def _leave_closed_streams() -> None:
@@ -81,7 +81,14 @@ def memory_bound_bytes(gigabytes: Optional[float]) -> float:
 
 
 def run_worker(
-    data_dir: Path, host: str, port: int, *, rate_limit: bool, say: Callable[[str], None]
+    data_dir: Path,
+    host: str,
+    port: int,
+    *,
+    rate_limit: bool,
+    requeue_after_sec: float,
+    handlers: Sequence[str],
+    say: Callable[[str], None],
 ) -> None:
     """Serve a local worker in this process until SIGINT or SIGTERM.
 
@@ -90,6 +97,9 @@ def run_worker(
         host: The address to listen on.
         port: The port; 0 for a free one.
         rate_limit: Whether to limit requests as the contract does.
+        requeue_after_sec: How long a runner may be silent before its job goes to another one, in
+            seconds; 0 for without end.
+        handlers: Handlers beside the installed ones, whose parameters the dashboard asks for.
         say: Prints a line for the operator.
 
     Raises:
@@ -108,7 +118,15 @@ def run_worker(
         signal.signal(number, lambda number, _frame: ended.put(number))
     try:
         keys = WorkerKeys.load_or_create(data_dir, os.environ)
-        local_worker = LocalWorker(data_dir, host=host, port=port, keys=keys, rate_limit=rate_limit)
+        local_worker = LocalWorker(
+            data_dir,
+            host=host,
+            port=port,
+            keys=keys,
+            rate_limit=rate_limit,
+            requeue_after_sec=requeue_after_sec,
+            job_forms=_job_forms(handlers),
+        )
         local_worker.start()
     except (OSError, ValueError, sqlite3.Error) as error:
         raise BadSetting(f"cannot serve a worker: {error}") from None
@@ -118,7 +136,27 @@ def run_worker(
         say(f"export DEVARIA_WORKER_URL={local_worker.url}")
         say(f"export FIGPACK_API_BASE_URL={local_worker.figpack_api_url}")
         say(f"export FIGPACK_API_KEY={keys.runner}")
+        say(f"Dashboard: {local_worker.dashboard_url}")
         say(f"Serving on {local_worker.url}, data in {data_dir}; Ctrl-C to end")
         ended.get()
     finally:
         local_worker.stop()
+
+
+def _job_forms(handlers: Sequence[str]) -> "Dict[str, Dict[str, ParamForm]]":
+    """Say what parameters the dashboard has to ask for, by job type."""
+    from devaria.worker.job_forms import ParamForm
+
+    return {
+        job_type: {
+            name: ParamForm(
+                type=_FORM_TYPES.get(param.type, "json"),
+                required=param.is_required,
+                default=None if param.is_required else param.default,
+                description=f"{param.description}; {param.allowed}",
+            )
+            for name, param in found.handler.params.items()
+        }
+        for job_type, found in find_handlers(handlers).items()
+        if found.handler is not None and found.handler.params
+    }

@@ -13,7 +13,11 @@ _NEEDS = {
 }
 _MISSING = [package for package in _NEEDS if find_spec(package) is None]
 
-collect_ignore_glob = [pattern for package in _MISSING for pattern in _NEEDS[package]]
+#: The example package's tests run where it is installed: in a process that a test starts.
+collect_ignore_glob = [
+    "example_package/*",
+    *(pattern for package in _MISSING for pattern in _NEEDS[package]),
+]
 
 
 def pytest_report_header() -> List[str]:

@@ -182,13 +182,24 @@ def test_a_directory_that_cannot_be_used_is_said(tmp_path):
     assert f"cannot use {tmp_path / 'file'}" in result.stderr
 
 
-@pytest.mark.parametrize("handlers", ["nonsense", "a=no_such_module:X", "hello_world=json:X"])
-def test_handlers_that_cannot_be_loaded_are_the_operators_to_mend(tmp_path, handlers):
-    """One line says what is wrong with the option."""
-    result = ended("runner", "--handlers", handlers, "--dir", str(tmp_path))
+@pytest.mark.parametrize(
+    ("handlers", "job_type", "reason"),
+    [
+        ("nonsense", "nonsense", "it is not of the form"),
+        ("a=no_such_module:X", "a", "No module named 'no_such_module'"),
+        ("hello_world=json:X", "hello_world", "taken twice: by devaria and by --handlers"),
+    ],
+)
+def test_handlers_that_cannot_be_loaded_are_the_operators_to_mend(
+    tmp_path, handlers, job_type, reason
+):
+    """The log says why the type is not offered; with no other, the runner ends."""
+    result = ended("runner", "--handlers", handlers, "--types", job_type, "--dir", str(tmp_path))
 
     assert result.returncode == 7
-    assert "cannot load --handlers" in result.stderr
+    assert f"Job type {job_type} is not offered: " in result.stdout
+    assert reason in result.stdout
+    assert "no job type can run here" in result.stderr
 
 
 # --- submit ----------------------------------------------------------------------------------

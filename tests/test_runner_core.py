@@ -216,19 +216,15 @@ def test_a_list_of_fifty_is_gone_through_without_asking_again(server, tmp_path):
     """In its order; that keeps a runner within the worker's rate limit."""
     jobs = [job(f"j-{number:02}") for number in range(50)]
     script_a_worker(server, jobs)
-    taken = as_json({"success": False, "message": "Job already claimed or not found"}, 409)
-    for number in range(50):
-        if number % 12:  # most are another runner's by then, which saves the test time
-            server.on(f"POST /api/runner/jobs/j-{number:02}/claim", taken)
 
     with RunnerProcess(server.url, tmp_path, "--burst") as runner:
         assert runner.ended() == 0
 
     claims = [each.path.split("/")[-2] for each in server.seen(CLAIM)]
     assert claims == [each["job_id"] for each in jobs]
-    assert len(server.seen(COMPLETE)) == 5
+    assert len(server.seen(COMPLETE)) == 50
     assert len(server.seen(AVAILABLE)) == 2
-    assert "Ended after 5 jobs" in runner.output
+    assert "Ended after 50 jobs" in runner.output
 
 
 def test_after_a_job_it_polls_again_at_once(server, tmp_path):

@@ -57,7 +57,7 @@ def env(tmp_path: Path) -> Iterator[Dict[str, str]]:
 @pytest.fixture
 def runner_log(tmp_path: Path, env: Dict[str, str]) -> Iterator[Path]:
     """A runner that polls quickly, and its log."""
-    fast = {**env, "DEVARIA_POLL_INTERVAL": "0.2"}
+    fast = {**env, "DEVARIA_POLL_INTERVAL": "0.2", "DEVARIA_ALLOW_HOSTS": "127.0.0.1"}
     command = next(line for line in block("export FIGPACK").splitlines() if "export" not in line)
     with running(command.split(), tmp_path, fast, tmp_path / "runner.out"):
         yield tmp_path / "devaria_runner.log"

@@ -81,14 +81,13 @@ def test_404_or_500_at_start(lab, route, fault):
     runner.check_sanity()
 
 
-@pytest.mark.parametrize(
-    "option", ["x=no_such_module:X", "x=misbehaviour:NoSuchClass", "good=", "hello_world=a:B"]
-)
+@pytest.mark.parametrize("option", ["x=no_such_module:X", "x=misbehaviour:NoSuchClass", "x="])
 def test_handlers_that_cannot_be_loaded(lab, option):
-    """An option that names no handler ends the start with a text, not a traceback."""
-    runner = lab.runner("--handlers", option)
-    assert runner.wait() == 7
-    assert "cannot load --handlers" in runner.output()
+    """A handler that cannot be loaded is not offered, with a reason; the others are."""
+    runner = lab.runner("--burst", "--handlers", option)
+    assert runner.wait() == 0
+    assert "Job type x is not offered: " in runner.output()
+    assert "Job types: hello_world" in runner.output()
     runner.check_sanity()
 
 
@@ -256,7 +255,10 @@ def test_two_runners_race(lab):
     first_list = lab.proxy.passed("available")[0].at
     second_list = until(lambda: lab.proxy.passed("available")[1:], "a second poll")[0].at
     claims = [e for e in lab.proxy.passed("claim") if first_list < e.at < second_list]
-    assert [e.job_id for e in claims] == jobs
+    claimed = [e.job_id for e in claims]
+    # After a lost race the order is a random one, so that two runners do not race for each job.
+    assert claimed[0] == jobs[0]
+    assert sorted(claimed) == sorted(jobs)
     runner.end()
 
 

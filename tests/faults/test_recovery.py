@@ -49,7 +49,10 @@ def test_killed(lab, point):
 
 
 def test_killed_in_a_job(lab):
-    """A job whose runner is killed ends with it within five seconds, and runs again."""
+    """A job whose runner is killed ends with it within five seconds, and runs again.
+
+    Its temporary files are removed then, which the killed runner could not do.
+    """
     job = lab.submit_waiting()
     runner = lab.runner()
     job.wait_for_start()
@@ -61,6 +64,7 @@ def test_killed_in_a_job(lab):
     assert lab.ended(job.job_id).status == "completed"
     second.wait_for("was left behind; running it")
     second.end()
+    assert list(lab.tmp_path.glob("devaria-job-*")) == []
 
 
 def test_killed_twice_in_a_job(lab):

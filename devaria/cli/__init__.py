@@ -1,0 +1,53 @@
+"""The `devaria` command: parses, calls, prints, exits. What it calls is imported when called."""
+
+from typing import Any
+
+import click
+
+from devaria import __version__
+from devaria.cli import developing, operating, serving, submitting
+from devaria.cli.options import examples
+from devaria.errors import EXIT_INTERRUPTED, DevariaError
+
+
+class _Commands(click.Group):
+    """Shows an error as its text, never as a traceback, and exits with its code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DevariaError as error:
+            from devaria.log import printable  # a worker's text may be in it
+
+            click.echo(f"Error: {printable(str(error))}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("Interrupted", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples("devaria demo", "devaria runner --burst"),
+)
+@click.version_option(__version__, prog_name="devaria")
+def main() -> None:
+    """Run jobs for a Devaria worker, or try it all on this machine."""
+
+
+for _command in (
+    serving.demo,
+    serving.runner,
+    serving.worker,
+    submitting.submit,
+    submitting.jobs,
+    submitting.job,
+    submitting.rerun,
+    submitting.runners,
+    developing.run,
+    developing.handlers,
+    operating.doctor,
+    operating.status,
+):
+    main.add_command(_command)

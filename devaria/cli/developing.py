@@ -1,0 +1,204 @@
+"""The commands for those who write handlers: `run`, `handlers`."""
+
+import codecs
+import inspect
+import json
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
+
+import click
+
+from devaria.cli.options import (
+    examples,
+    handlers_option,
+    json_option,
+    listed,
+    move_bar,
+    pairs_option,
+    params_option,
+    print_json,
+    print_table,
+    progress_bar,
+)
+from devaria.errors import EXIT_FAILED, EXIT_OK, BadSetting
+
+if TYPE_CHECKING:
+    from devaria.answers import Job
+    from devaria.jobs import Param
+    from devaria.jobs.loading import FoundHandler
+    from devaria.wire import JsonObject
+
+#: Back to the line's begin, and nothing on it.
+_CLEAR_LINE = "\r\x1b[K"
+
+
+@click.command(
+    epilog=examples(
+        "devaria run hello_world -p name=Alice -p processing_time=2",
+        "devaria run count_words --handlers count_words:CountWords -p url=https://example.org",
+    )
+)
+@click.argument("job_type", metavar="TYPE")
+@pairs_option
+@params_option
+@handlers_option
+@click.option("--in-process", is_flag=True, help="Run it in this very process, for a debugger.")
+def run(
+    job_type: str,
+    pairs: Tuple[str, ...],
+    text: Optional[str],
+    handlers: Optional[str],
+    in_process: bool,
+) -> None:
+    """Run a handler on this machine, with no worker and no key.
+
+    Shows progress and console on stderr, and prints the result as JSON on stdout. A VALUE is JSON
+    where it parses as JSON, else a string.
+    """
+    from devaria import submission
+    from devaria.answers import Job
+    from devaria.jobs.loading import HandlerUnavailableError, handler_for
+
+    job = Job("local", job_type, submission.parsed_params(pairs, text))
+    extra = listed(handlers)
+    try:
+        _warn_of_unknown(handler_for(job_type, extra).params, job.input_params)
+    except HandlerUnavailableError as error:
+        raise BadSetting(f"cannot run {job_type}: {error}") from None
+    sys.exit(_run_here(job, extra) if in_process else _run_in_child(job, extra))
+
+
+@click.command(
+    epilog=examples("devaria handlers", "devaria handlers --help-type figpack_nwb_raster_plot")
+)
+@handlers_option
+@click.option("--help-type", metavar="TYPE", help="Show what parameters a job type takes.")
+@json_option
+def handlers(handlers: Optional[str], help_type: Optional[str], as_json: bool) -> None:
+    """List the job types that were found: where from, what they do, ready or why not."""
+    from devaria.jobs.loading import find_handlers
+
+    found = find_handlers(listed(handlers))
+    if help_type is not None:
+        if help_type not in found:
+            raise BadSetting(f"unknown job type {help_type!r}; there are: {', '.join(found)}")
+        _print_params(found[help_type])
+        return
+    rows = [_described(each) for each in found.values()]
+    if as_json:
+        print_json(rows)
+        return
+    titles = ("type", "from", "what it does", "ready, or why not")
+    print_table(
+        titles,
+        [
+            (row["type"], row["origin"], row["summary"], "; ".join(row["missing"]) or "ready")
+            for row in rows
+        ],
+    )
+
+
+def _described(found: "FoundHandler") -> Dict[str, Any]:
+    missing = found.reasons_against()
+    return {
+        "type": found.job_type,
+        "origin": found.origin,
+        "summary": (inspect.getdoc(found.handler) or "").partition("\n")[0],
+        "ready": not missing,
+        "missing": missing,
+    }
+
+
+def _print_params(found: "FoundHandler") -> None:
+    if found.handler is None:
+        raise BadSetting(f"{found.job_type} cannot be loaded: {found.problem}")
+    click.echo(inspect.getdoc(found.handler) or found.job_type)
+    rows = [
+        (name, param.allowed, _default_text(param), param.description)
+        for name, param in found.handler.params.items()
+    ]
+    if rows:
+        click.echo()
+        print_table(("parameter", "is", "default", "what it is"), rows)
+    else:
+        click.echo("It declares no parameters.")
+
+
+def _default_text(param: "Param") -> str:
+    return "required" if param.is_required else json.dumps(param.default)
+
+
+def _warn_of_unknown(declared: "Mapping[str, Param]", given: "JsonObject") -> None:
+    from devaria.jobs.params import unknown_names
+
+    for name in unknown_names(declared, given):
+        click.echo(f"Warning: {name} is no parameter of this job type", err=True)
+
+
+def _run_here(job: "Job", extra: Tuple[str, ...]) -> int:
+    from devaria.local_run import run_in_process
+
+    try:
+        result = run_in_process(job, handlers=extra, show_progress=lambda _current, _total: None)
+    except Exception:  # it is the developer's: with all that tells where it came from
+        traceback.print_exc()
+        return EXIT_FAILED
+    print_json(result)
+    return EXIT_OK
+
+
+def _run_in_child(job: "Job", extra: Tuple[str, ...]) -> int:
+    from devaria.config import DEFAULT_JOB_TIMEOUT_SEC
+    from devaria.job_process import JobLimits
+    from devaria.local_run import run_in_job_process
+    from devaria.log import printable
+    from devaria.service import memory_bound_bytes
+
+    limits = JobLimits(DEFAULT_JOB_TIMEOUT_SEC, memory_bound_bytes(None))
+    with _Screen() as screen:
+        outcome = run_in_job_process(
+            job,
+            handlers=extra,
+            limits=limits,
+            show_progress=screen.progress,
+            show_console=screen.console,
+        )
+    if outcome.error_message is None:
+        print_json(outcome.output_data)
+        return EXIT_OK
+    click.echo(f"Error: {printable(outcome.error_message)}", err=True)
+    return EXIT_FAILED
+
+
+class _Screen:
+    """A job's console with a progress bar beneath it, on stderr; for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._bar = progress_bar("running")
+        self._is_terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> "_Screen":
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._bar.render_finish()
+
+    def progress(self, current: Optional[float], total: Optional[float]) -> None:
+        """Move the bar."""
+        with self._lock:
+            move_bar(self._bar, current, total)
+
+    def console(self, data: bytes) -> None:
+        """Print what the job printed, above the bar."""
+        from devaria.log import printable
+
+        with self._lock:
+            text = printable(self._decoder.decode(data))
+            click.echo(f"{_CLEAR_LINE if self._is_terminal else ''}{text}", err=True, nl=False)
+            if self._is_terminal and text.endswith("\n"):
+                self._bar.render_progress()

@@ -1,0 +1,188 @@
+"""What several commands share: options, keys, examples, progress, tables."""
+
+import json
+import math
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Optional, Sequence, Tuple
+
+import click
+
+from devaria.errors import EXIT_FAILED, EXIT_OK, BadSetting, MissingKey
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+    from devaria.answers import JobState
+    from devaria.client import WorkerClient
+
+worker_url_option = click.option(
+    "--worker-url",
+    envvar="DEVARIA_WORKER_URL",
+    show_envvar=True,
+    default="https://devaria-worker.neurosift.app",
+    show_default=True,
+    help="The worker that has the jobs.",
+)
+insecure_option = click.option(
+    "--insecure",
+    envvar="DEVARIA_INSECURE",
+    show_envvar=True,
+    is_flag=True,
+    help="Accept a worker URL of plain http that is not this machine.",
+)
+handlers_option = click.option(
+    "--handlers",
+    envvar="DEVARIA_HANDLERS",
+    show_envvar=True,
+    metavar="[TYPE=]MODULE:CLASS,...",
+    help="Handlers under development, beside those that are installed.",
+)
+directory_option = click.option(
+    "--dir",
+    "directory",
+    envvar="DEVARIA_DIR",
+    show_envvar=True,
+    default=".",
+    metavar="DIR",
+    help="The runner's directory; {host} and {pid} in it are filled in. [default: here]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+pairs_option = click.option("-p", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter.")
+params_option = click.option(
+    "--params", "text", metavar="JSON|@FILE", help="Parameters as a JSON object."
+)
+
+
+class Amount(click.FloatRange):
+    """A number within a range; NaN, which compares with no bound, is in none."""
+
+    def convert(
+        self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]
+    ) -> Any:
+        """Parse it, as click asks its types to."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
+def examples(*lines: str) -> str:
+    """Write the end of a help text, under a mark that keeps click from filling its lines."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def key(*variables: str) -> str:
+    """Read a key from the environment.
+
+    Args:
+        variables: Where it may be; the first that is set counts.
+
+    Returns:
+        The key.
+
+    Raises:
+        MissingKey: None of them is set; the text names the first.
+        BadSetting: It cannot be a key.
+    """
+    for variable in variables:
+        value = os.environ.get(variable, "").strip()
+        if value:
+            return _usable(value, variable)
+    raise MissingKey(variables[0])
+
+
+def _usable(value: str, variable: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        raise BadSetting(f"{variable} holds characters that no key has; set it anew")
+    return value
+
+
+def listed(text: Optional[str]) -> Tuple[str, ...]:
+    """Take `A,B` apart."""
+    return tuple(item.strip() for item in (text or "").split(",") if item.strip())
+
+
+def shown_to_its_end(client: "WorkerClient", job_id: str) -> int:
+    """Show a job's progress until it ends, then its result as JSON, or its error.
+
+    Args:
+        client: A client with the submit key.
+        job_id: The job.
+
+    Returns:
+        The exit code: 0 where it completed.
+    """
+    from devaria.log import printable
+    from devaria.submission import wait_for
+
+    with progress_bar("waiting") as bar:
+        job = wait_for(client, job_id, lambda seen: _show_state(bar, seen))
+    if job.status == "completed":
+        click.echo(json.dumps(job.output_data, indent=2))
+        return EXIT_OK
+    click.echo(f"Job {job_id} {job.status}: {printable(job.error or 'no reason given')}", err=True)
+    return EXIT_FAILED
+
+
+def progress_bar(label: str) -> "ProgressBar[int]":
+    """Make a bar on stderr; where that is no terminal, only its label is shown."""
+    return click.progressbar(length=1000, file=sys.stderr, show_eta=False, label=label)
+
+
+def move_bar(bar: "ProgressBar[int]", current: Optional[float], total: Optional[float]) -> None:
+    """Show a progress.
+
+    Args:
+        bar: The bar.
+        current: How much is done; None where unknown.
+        total: How much there is to do; None where unknown.
+    """
+    part = min(max(current / total, 0.0), 1.0) if current is not None and total else 0.0
+    bar.update(max(int(part * 1000) - bar.pos, 0))
+    bar.render_progress()
+
+
+def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on a terminal; what strangers wrote is made printable.
+
+    Args:
+        titles: The columns' titles.
+        rows: Their texts, row by row.
+    """
+    from devaria.log import printable
+
+    cells = [list(titles), *([printable(cell).replace("\n", " ") for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
+    for row in cells:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths))
+        click.echo(line.rstrip())
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, pure ASCII so that no terminal is upset."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def age(since_ms: Optional[float], now_ms: float) -> str:
+    """Say how long ago something was, such as `5 min`.
+
+    Args:
+        since_ms: The time in milliseconds since 1970, or None.
+        now_ms: Now, likewise.
+    """
+    if since_ms is None:
+        return "?"
+    seconds = max(now_ms - since_ms, 0) / 1000
+    for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def _show_state(bar: "ProgressBar[int]", job: "JobState") -> None:
+    bar.label = f"{job.status:11}"
+    if job.status == "completed":
+        move_bar(bar, 1, 1)
+    else:
+        move_bar(bar, job.progress_current, job.progress_total)

@@ -1,0 +1,163 @@
+"""What a runner is doing, in a small file beside its log, for `devaria status` and monitoring."""
+
+import contextlib
+import json
+import threading
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional
+
+from devaria.directory import write_atomically
+
+STATUS_FILE = ".devaria_status.json"
+
+#: The file is replaced at most this often, in seconds; what changes meanwhile is in the next one.
+MIN_GAP_SEC = 5.0
+
+#: A runner that has had no good answer of its worker for so long is not healthy, in seconds.
+SILENT_SEC = 300.0
+
+
+@dataclass(frozen=True)
+class RunnerStatus:
+    """A moment in a runner's life. Times are seconds since 1970 on the machine's clock.
+
+    Args:
+        pid: The runner's process id.
+        started_at: When it started.
+        worker_url: The worker that it works for.
+        runner_id: Its id there; empty before it has one.
+        runner_name: Its name there.
+        last_contact_at: When the worker last gave a good answer, to a poll, heartbeat or report.
+        job_id: The job in hand, or None.
+        job_type: Its type.
+        job_started_at: When it was started.
+        progress_current: How much of it is done, or None.
+        progress_total: How much there is to do, or None.
+        owes_report: Whether the job in hand has ended, and the worker does not know it yet.
+        jobs_completed: How many jobs were reported as completed since the start.
+        jobs_failed: How many were reported as failed.
+        updated_at: When this was written.
+    """
+
+    pid: int
+    started_at: float
+    worker_url: str
+    runner_id: str = ""
+    runner_name: str = ""
+    last_contact_at: Optional[float] = None
+    job_id: Optional[str] = None
+    job_type: Optional[str] = None
+    job_started_at: Optional[float] = None
+    progress_current: Optional[float] = None
+    progress_total: Optional[float] = None
+    owes_report: bool = False
+    jobs_completed: int = 0
+    jobs_failed: int = 0
+    updated_at: float = 0.0
+
+    @property
+    def is_in_contact(self) -> bool:
+        """Whether the worker gave a good answer within the last 5 minutes before the writing."""
+        since = self.last_contact_at or self.started_at
+        return time.time() - since <= SILENT_SEC
+
+    @classmethod
+    def load(cls, directory: Path) -> Optional["RunnerStatus"]:
+        """Read the file.
+
+        Args:
+            directory: The runner's directory.
+
+        Returns:
+            What it says; None where there is none, or it cannot be understood.
+        """
+        try:
+            fields: Dict[str, Any] = json.loads((directory / STATUS_FILE).read_bytes())
+            return cls(**fields)
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+class StatusFile:
+    """Keeps the file up to date; for several threads.
+
+    Args:
+        directory: The runner's directory.
+        status: What holds at the start.
+        clock: Gives the monotonic time, in seconds.
+    """
+
+    def __init__(
+        self, directory: Path, status: RunnerStatus, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._path = directory / STATUS_FILE
+        self._status = status
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._written_at: Optional[float] = None
+
+    def note_contact(self) -> None:
+        """Note that the worker has just given a good answer."""
+        self.update(last_contact_at=time.time())
+
+    def note_progress(self, current: Optional[float], total: Optional[float]) -> None:
+        """Note how far the job in hand is.
+
+        Args:
+            current: How much is done, or None.
+            total: How much there is to do, or None.
+        """
+        self.update(progress_current=current, progress_total=total)
+
+    def note_job(self, job_id: str, job_type: str) -> None:
+        """Note that a job was started.
+
+        Args:
+            job_id: The job.
+            job_type: Its type.
+        """
+        self.update(
+            job_id=job_id,
+            job_type=job_type,
+            job_started_at=time.time(),
+            progress_current=None,
+            progress_total=None,
+            owes_report=False,
+        )
+
+    def note_end(self, succeeded: Optional[bool]) -> None:
+        """Note that the job in hand is done with.
+
+        Args:
+            succeeded: How it was reported; None where it was not this runner's any more.
+        """
+        self.update(
+            job_id=None,
+            job_type=None,
+            job_started_at=None,
+            owes_report=False,
+            jobs_completed=self._status.jobs_completed + (succeeded is True),
+            jobs_failed=self._status.jobs_failed + (succeeded is False),
+        )
+
+    def update(self, *, at_once: bool = False, **changes: Any) -> None:
+        """Take changes, and write the file if the last writing is long enough ago.
+
+        Args:
+            at_once: Write it in any case.
+            changes: Fields of `RunnerStatus`.
+        """
+        with self._lock:
+            self._status = replace(self._status, **changes)
+            now = self._clock()
+            is_due = self._written_at is None or now - self._written_at >= MIN_GAP_SEC
+            if not (is_due or at_once):
+                return
+            self._written_at = now
+            self._status = replace(self._status, updated_at=time.time())
+            data = json.dumps(asdict(self._status)).encode("ascii")
+            # A status that cannot be written is no reason to do anything else.
+            with contextlib.suppress(OSError):
+                write_atomically(self._path, data)

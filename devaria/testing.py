@@ -1,0 +1,118 @@
+"""For the tests of handlers: run one here and now, and a worker to talk to.
+
+A test of a handler is about ten lines::
+
+    from devaria.testing import run_handler
+    from count_words import CountWords
+
+    def test_counts_words():
+        outcome = run_handler(CountWords, {"text": "to be or not to be"})
+        assert outcome.result == {"words": 6}
+        assert "Counting" in outcome.console
+
+    def test_refuses_other_things():
+        outcome = run_handler(CountWords, {"text": 7})
+        assert outcome.error == "Invalid parameters: text must be a string, not 7"
+"""
+
+import contextlib
+import io
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Type
+
+from devaria.jobs import JobHandler
+from devaria.outcome import failure_text, ready_result
+
+if TYPE_CHECKING:
+    from devaria.worker.server import LocalWorker
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """One call of the heartbeat callback.
+
+    Args:
+        progress_current: How much was done, or None.
+        progress_total: How much there was to do, or None.
+        console_output: The console where the handler passed it, or None.
+    """
+
+    progress_current: Optional[float]
+    progress_total: Optional[float]
+    console_output: Optional[str]
+
+
+@dataclass(frozen=True)
+class HandlerOutcome:
+    """How a handler's run ended.
+
+    Args:
+        result: The result, in the JSON values that the worker would get; None where it failed.
+        error: The error message that the worker would get; None where it succeeded.
+        exception: What the handler raised, for the tests that look closer.
+        console: All that it printed, or the console that it passed itself.
+        heartbeats: Every call of the heartbeat callback, in order.
+    """
+
+    result: Optional[Dict[str, Any]]
+    error: Optional[str]
+    exception: Optional[BaseException]
+    console: str
+    heartbeats: List[Heartbeat] = field(default_factory=list)
+
+
+def run_handler(handler: Type[JobHandler], input_params: Dict[str, Any]) -> HandlerOutcome:
+    """Run a handler in this process, as a runner would run it in its own.
+
+    Args:
+        handler: The handler class.
+        input_params: The job's parameters.
+
+    Returns:
+        How it ended; an exception of the handler is in there, and not raised.
+    """
+    heartbeats: List[Heartbeat] = []
+
+    def beat(
+        progress_current: Optional[float] = None,
+        progress_total: Optional[float] = None,
+        console_output: Optional[str] = None,
+    ) -> None:
+        heartbeats.append(Heartbeat(progress_current, progress_total, console_output))
+
+    printed = io.StringIO()
+    result, error = None, None
+    with tempfile.TemporaryDirectory() as run_dir, contextlib.redirect_stdout(printed):
+        try:
+            result = ready_result(handler().run(input_params, beat, Path(run_dir)))
+        except Exception as raised:
+            error = raised
+    own = [each.console_output for each in heartbeats if each.console_output is not None]
+    console = own[-1] if own else printed.getvalue()
+    if result is not None:
+        console = result.pop("console_output", console)
+    message = None if error is None else failure_text(error)
+    return HandlerOutcome(result, message, error, console, heartbeats)
+
+
+@contextlib.contextmanager
+def local_worker() -> Iterator["LocalWorker"]:
+    """Serve a worker on a free port of this machine, without rate limits, for a test.
+
+    As a pytest fixture::
+
+        @pytest.fixture
+        def worker():
+            with local_worker() as worker:
+                yield worker
+
+    Yields:
+        The worker: `url`, `keys.runner`, `keys.submit`, `keys.admin`, `figpack_api_url`.
+    """
+    from devaria.worker.server import LocalWorker
+
+    with contextlib.ExitStack() as stack:
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        yield stack.enter_context(LocalWorker(data, port=0, rate_limit=False))
