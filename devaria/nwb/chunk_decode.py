@@ -1,11 +1,18 @@
 """Turning the stored bytes of a chunk into its values: in threads, or by HDF5 itself."""
 
+import threading
 import zlib
-from typing import Any, List, Optional, Union
+from typing import Any, List, Optional, Sequence
 
 import h5py
 import numpy as np
 import numpy.typing as npt
+
+#: What one call inflates: little enough that it fits the processor's cache.
+_SLICE_BYTES = 32 * 1024
+
+#: The bytes of a chunk, in one piece or more.
+Stored = Sequence[memoryview]
 
 
 class UndecodableError(Exception):
@@ -15,12 +22,13 @@ class UndecodableError(Exception):
 class ThreadDecoder:
     """Undoes gzip, shuffle and no filter at all; may be used by several threads at once.
 
-    It has nothing of h5py, whose lock the thread that waits for it holds.
+    It has nothing of h5py, whose lock the thread that waits for it holds. Each thread uses its own
+    memory again for every chunk: to get new pages from the system takes as long as to inflate.
 
     Args:
         dtype: The type of the values, as stored.
         length: Number of values of a chunk.
-        filters: The codes of the filters that all chunks went through, in that order.
+        filters: The codes of the filters that all chunks went through, shuffle before gzip.
     """
 
     in_threads = True
@@ -29,48 +37,69 @@ class ThreadDecoder:
         self._dtype = dtype
         self._num_bytes = length * dtype.itemsize
         self._filters = filters
+        self._memory = threading.local()
 
-    def decode(self, stored: memoryview, filter_mask: int) -> "npt.NDArray[Any]":
+    def decode(self, stored: Stored, filter_mask: int) -> "npt.NDArray[Any]":
         """Give the values of one chunk.
 
         Args:
-            stored: Its bytes in the file.
+            stored: Its bytes in the file, in pieces.
             filter_mask: Has a bit set for each filter that this chunk did not go through.
 
         Returns:
-            The values, in a read-only array.
+            The values; they are good until this thread decodes another chunk.
 
         Raises:
             UndecodableError: The bytes are damaged.
         """
-        content: Union[memoryview, bytes] = stored
-        for position in reversed(range(len(self._filters))):
-            if filter_mask >> position & 1:
-                continue
-            if self._filters[position] == h5py.h5z.FILTER_DEFLATE:
-                content = self._inflated(content)
-            else:
-                content = self._unshuffled(content)
-        if len(content) != self._num_bytes:
+        undo = {f for place, f in enumerate(self._filters) if not filter_mask >> place & 1}
+        content = self._buffer("content")
+        if h5py.h5z.FILTER_DEFLATE in undo:
+            _inflate(stored, content)
+        elif sum(map(len, stored)) != self._num_bytes:
             raise UndecodableError
+        elif len(stored) == 1:
+            content = stored[0]
+        else:
+            content[:] = b"".join(stored)
+        if h5py.h5z.FILTER_SHUFFLE in undo:
+            content = self._unshuffled(content)
         return np.frombuffer(content, self._dtype)
 
-    def _inflated(self, content: Union[memoryview, bytes]) -> bytes:
-        inflater = zlib.decompressobj()
+    def _unshuffled(self, content: memoryview) -> memoryview:
+        unshuffled = self._buffer("unshuffled")
+        item_bytes = self._dtype.itemsize
+        planes = np.frombuffer(content, np.uint8).reshape(item_bytes, -1)
+        np.frombuffer(unshuffled, np.uint8).reshape(-1, item_bytes)[:] = planes.T
+        return unshuffled
+
+    def _buffer(self, name: str) -> memoryview:
+        if not hasattr(self._memory, name):
+            setattr(self._memory, name, memoryview(bytearray(self._num_bytes)))
+        buffer: memoryview = getattr(self._memory, name)
+        return buffer
+
+
+def _inflate(stored: Stored, target: memoryview) -> None:
+    inflater = zlib.decompressobj()
+    place = 0
+    slices = (
+        piece[at : at + _SLICE_BYTES]
+        for piece in stored
+        for at in range(0, len(piece), _SLICE_BYTES)
+    )
+    for compressed in slices:
         try:
-            # One byte more than there should be: so a bomb ends here, and a right end is seen.
-            inflated = inflater.decompress(content, self._num_bytes + 1)
+            # A byte more than there should be at most: so a bomb ends here.
+            inflated = inflater.decompress(compressed, len(target) - place + 1)
         except zlib.error:
             raise UndecodableError from None
-        if not inflater.eof:
+        if place + len(inflated) > len(target):
             raise UndecodableError
-        return inflated
-
-    def _unshuffled(self, content: Union[memoryview, bytes]) -> memoryview:
-        if len(content) != self._num_bytes:
-            raise UndecodableError
-        planes = np.frombuffer(content, np.uint8).reshape(self._dtype.itemsize, -1)
-        return np.ascontiguousarray(planes.T).reshape(-1).data
+        target[place : place + len(inflated)] = inflated
+        place += len(inflated)
+    if place != len(target) or not inflater.eof:
+        raise UndecodableError
 
 
 class Hdf5Decoder:
@@ -92,11 +121,11 @@ class Hdf5Decoder:
         made = h5py.h5d.create(self._file.id, b"chunk", stored_type, space, layout)
         self._chunk = h5py.Dataset(made)
 
-    def decode(self, stored: memoryview, filter_mask: int) -> "npt.NDArray[Any]":
+    def decode(self, stored: Stored, filter_mask: int) -> "npt.NDArray[Any]":
         """Give the values of one chunk, as ``ThreadDecoder.decode`` does.
 
         Args:
-            stored: Its bytes in the file.
+            stored: Its bytes in the file, in pieces.
             filter_mask: Has a bit set for each filter that this chunk did not go through.
 
         Returns:
@@ -109,7 +138,7 @@ class Hdf5Decoder:
             # HDF5 does not always use the mask of a chunk that was written just now.
             raise UndecodableError
         try:
-            self._chunk.id.write_direct_chunk((0,), bytes(stored), filter_mask)
+            self._chunk.id.write_direct_chunk((0,), b"".join(stored), filter_mask)
             values: npt.NDArray[Any] = self._chunk[:]
         except OSError:
             raise UndecodableError from None

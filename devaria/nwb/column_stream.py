@@ -12,7 +12,7 @@ from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 import h5py
 import numpy as np
 
-from devaria.nwb.chunk_decode import Hdf5Decoder, thread_decoder
+from devaria.nwb.chunk_decode import Hdf5Decoder, Stored, thread_decoder
 from devaria.nwb.errors import NwbError
 from devaria.nwb.pipeline import Consume, Pipeline
 from devaria.nwb.prefetch import Prefetcher
@@ -164,7 +164,7 @@ class ChunkStream:
             else:
                 self._put(chunk, stored)
 
-    def _put(self, chunk: _Chunk, stored: memoryview) -> None:
+    def _put(self, chunk: _Chunk, stored: Stored) -> None:
         first = chunk.number * self._length
         length = min(self._length, self._count - first)
         self._pipeline.put(first, stored, chunk.filter_mask, length)
@@ -214,8 +214,9 @@ class PieceStream:
         for first in range(0, count, _PIECE_VALUES):
             last = min(first + _PIECE_VALUES, count)
             start, stop = (self._start + number * item_bytes for number in (first, last))
-            piece = self._prefetcher.read(start, stop)
-            if piece is not None:  # and it never is: all of it is planned
+            pieces = self._prefetcher.read(start, stop)
+            if pieces is not None:  # and it never is: all of it is planned
+                piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 consume(first, np.frombuffer(piece, self._dtype))
             progress(last * item_bytes, count * item_bytes)
         return []

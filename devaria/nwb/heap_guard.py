@@ -82,7 +82,7 @@ def _references_in_chunks(
             continue
         stored = read_bytes(info.byte_offset, info.byte_offset + min(info.size, _MAX_HEAP_BYTES))
         try:
-            target[:] = decoder.decode(memoryview(stored), info.filter_mask)[: len(target)]
+            target[:] = decoder.decode([memoryview(stored)], info.filter_mask)[: len(target)]
         except UndecodableError:
             raise _damage() from None
     return references

@@ -7,7 +7,7 @@ from typing import Any, Callable, Deque, List, Tuple, Union
 
 import numpy.typing as npt
 
-from devaria.nwb.chunk_decode import Hdf5Decoder, ThreadDecoder, UndecodableError
+from devaria.nwb.chunk_decode import Hdf5Decoder, Stored, ThreadDecoder, UndecodableError
 
 #: Takes the number of the first value, and the values. Several threads call it.
 Consume = Callable[[int, "npt.NDArray[Any]"], None]
@@ -15,12 +15,12 @@ Consume = Callable[[int, "npt.NDArray[Any]"], None]
 #: Many small chunks are worth one task.
 _BATCH_BYTES = 512 * 1024
 
-#: Stored bytes and values that wait or are at work.
-_PENDING_BYTES = 32 * 1024 * 1024
+#: Chunks that are decoded at once may have so many bytes in all.
+_BUSY_BYTES = 64 * 1024 * 1024
 
 _THREADS = max(2, min(4, os.cpu_count() or 1))
 
-_Job = Tuple[int, memoryview, int, int]
+_Job = Tuple[int, Stored, int, int]
 
 
 class Pipeline:
@@ -40,19 +40,20 @@ class Pipeline:
     ) -> None:
         self._decoder = decoder
         self._consume = consume
-        self._max_pending = max(1, min(2 * _THREADS, _PENDING_BYTES // max(1, 2 * chunk_bytes)))
-        self._pool = ThreadPoolExecutor(_THREADS, "decode")
+        threads = max(1, min(_THREADS, _BUSY_BYTES // chunk_bytes))
+        self._max_pending = 2 * threads if threads > 1 else 1
+        self._pool = ThreadPoolExecutor(threads, "decode")
         self._pending: Deque[Future[None]] = deque()
         self._batch: List[_Job] = []
         self._batch_bytes = 0
         self.undecodable: List[int] = []
 
-    def put(self, first: int, stored: memoryview, filter_mask: int, length: int) -> None:
+    def put(self, first: int, stored: Stored, filter_mask: int, length: int) -> None:
         """Decode a chunk, soon.
 
         Args:
             first: Number of its first value.
-            stored: Its bytes in the file.
+            stored: Its bytes in the file, in pieces.
             filter_mask: Has a bit set for each filter that this chunk did not go through.
             length: How many of its values are wanted.
         """
@@ -60,7 +61,7 @@ class Pipeline:
             self._decode([(first, stored, filter_mask, length)])
             return
         self._batch.append((first, stored, filter_mask, length))
-        self._batch_bytes += len(stored)
+        self._batch_bytes += sum(map(len, stored))
         if self._batch_bytes >= _BATCH_BYTES:
             self._submit()
 

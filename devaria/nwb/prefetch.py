@@ -84,7 +84,7 @@ class Prefetcher:
             self._threads.append(thread)
             thread.start()
 
-    def read(self, start: int, stop: int) -> Optional[memoryview]:
+    def read(self, start: int, stop: int) -> Optional[List[memoryview]]:
         """Read on: what lies before will not be asked for again.
 
         Args:
@@ -92,7 +92,7 @@ class Prefetcher:
             stop: Offset after the last byte.
 
         Returns:
-            The bytes; None if they are not all planned, or passed already.
+            The bytes, in pieces; None if they are not all planned, or passed already.
 
         Raises:
             Exception: What ``fetch`` raised.
@@ -100,16 +100,13 @@ class Prefetcher:
         number = self._part_at(start)
         if number is None or self._parts[self._last_of_run(number, stop)].stop < stop:
             return None
-        self._move_to(number)
-        part = self._parts[number]
-        if stop <= part.stop:
-            return memoryview(part.wait())[start - part.start : stop - part.start]
-        joined = bytearray(part.wait()[start - part.start :])
-        while len(joined) < stop - start:
-            number += 1
+        pieces = []
+        while start < stop:
             self._move_to(number)
-            joined += self._parts[number].wait()[: stop - start - len(joined)]
-        return memoryview(joined)
+            part = self._parts[number]
+            pieces.append(memoryview(part.wait())[start - part.start : stop - part.start])
+            start, number = part.stop, number + 1
+        return pieces
 
     def peek(self, position: int) -> Optional[Tuple[int, bytes]]:
         """Look at what is there, or on its way, without moving on.
