@@ -32,6 +32,8 @@ BELOW = [
     "devaria submit hello_world",
     "devaria submit figpack_nwb_raster_plot",
     "devaria runner --handlers",
+    "devaria run count_words",
+    "_DEVARIA_COMPLETE",
     "devaria worker\n",
     "devaria runner --burst",
 ]
@@ -77,7 +79,8 @@ def test_every_command_and_option_stands_in_the_readme() -> None:
         assert f"devaria {name}" in text
         for option in command.params:
             if isinstance(option, click.Option):
-                assert f"`{max(option.opts, key=len)}" in text, f"{option.opts} of devaria {name}"
+                longest = re.escape(max(option.opts, key=len))
+                assert re.search(rf"[`\[ ]{longest}\b", text), f"{option.opts} of devaria {name}"
                 assert not option.envvar or str(option.envvar) in text
 
 
@@ -126,16 +129,31 @@ def test_raster_plot_as_in_the_readme(tmp_path: Path, env: Dict[str, str]) -> No
 
 
 def test_the_handler_of_the_readme(tmp_path: Path, env: Dict[str, str]) -> None:
-    """The example handler, saved and tried as written, counts words."""
-    code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert code is not None
-    (tmp_path / "count_words.py").write_text(code.group(1), encoding="utf-8")
+    """The example handler and its test, saved and tried as written."""
+    text = README.read_text(encoding="utf-8")
+    handler, its_test = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "count_words.py").write_text(handler, encoding="utf-8")
+    (tmp_path / "test_count_words.py").write_text(its_test, encoding="utf-8")
     url = env["DEVARIA_WORKER_URL"] + "/health"
     submit = f"devaria submit count_words -p url={url}"
-    script = f"{submit}\n{block('--handlers').strip()} --burst\n{submit} --wait"
-    done = shell(script, tmp_path, env)
+    lines = [
+        block("devaria run count_words").strip().replace("https://example.org", url),
+        "python -m pytest -q test_count_words.py",
+        submit,
+        f"{block('devaria runner --handlers').strip()} --burst",
+        f"{submit} --wait",
+    ]
+    done = shell("\n".join(lines), tmp_path, env)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert '"words": ' in done.stdout
+    assert "1 passed" in done.stdout
+    assert done.stdout.count('"words": ') == 2
+
+
+def test_completion(tmp_path: Path) -> None:
+    """After the README's line, bash completes the commands."""
+    done = shell(f"{block('_DEVARIA_COMPLETE')}\ncomplete -p devaria", tmp_path, environment())
+    assert done.returncode == 0, done.stderr
+    assert "devaria" in done.stdout
 
 
 @pytest.mark.parametrize("way", ["nohup devaria runner", "screen -dmS"])
