@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Optional
 
 from devaria.console import shortened
-from devaria.js_json import compact_json, utf16_units
+from devaria.js_json import compact_json, utf16_length
 
 #: The worker's limit, in UTF-16 code units, inclusive.
 MAX_OUTPUT_UNITS = 512_000
@@ -115,7 +115,7 @@ def too_big(output_data: Any) -> Optional[str]:
     Returns:
         One sentence with size and limit, or None where the size is right.
     """
-    units = utf16_units(compact_json(output_data))
+    units = utf16_length(compact_json(output_data))
     if units <= MAX_OUTPUT_UNITS:
         return None
     return (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from devaria.js_json import compact_json, utf16_units
+from devaria.js_json import compact_json, utf16_length
 from devaria.outcome import MAX_OUTPUT_UNITS, JobOutcome, NotJsonError, fitted, json_ready, too_big
 
 #: The worker's limits, in UTF-16 code units, and of a whole row in bytes of UTF-8.
@@ -177,9 +177,9 @@ def test_a_fitted_outcome_is_within_every_limit(result, error, console, succeede
     fit = fitted(outcome)
 
     output = compact_json(fit.output_data)
-    assert utf16_units(output) <= MAX_OUTPUT_UNITS
-    assert utf16_units(fit.console_output) <= CONSOLE_LIMIT
-    assert utf16_units(fit.error_message or "") <= ERROR_LIMIT
+    assert utf16_length(output) <= MAX_OUTPUT_UNITS
+    assert utf16_length(fit.console_output) <= CONSOLE_LIMIT
+    assert utf16_length(fit.error_message or "") <= ERROR_LIMIT
     row = sum(
         len(text.encode("utf-8", "surrogatepass"))
         for text in (output, fit.error_message or "", fit.console_output)

@@ -6,7 +6,8 @@ from flask import Blueprint, Response, redirect, render_template, request, url_f
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as BaseResponse
 
-from devaria.worker import js_json, views
+from devaria import js_json
+from devaria.worker import views
 from devaria.worker.access import PATH, add_headers, check_access
 from devaria.worker.figure_routes import CONTENT_TYPES
 from devaria.worker.job_forms import FIELD_PREFIX, params_of

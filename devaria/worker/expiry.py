@@ -5,7 +5,7 @@ from typing import Any, Iterator
 
 import requests
 
-from devaria.worker import js_json
+from devaria import js_json
 from devaria.worker.figures import DESCRIPTION, FigureStore
 from devaria.worker.rate_limit import Clock
 

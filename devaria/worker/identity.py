@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any, Dict
 
-from devaria.worker import js_json
+from devaria import js_json
 
 
 def job_hash(job_type: str, input_params: Dict[str, Any]) -> str:

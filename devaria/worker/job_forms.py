@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional
 
-from devaria.worker import js_json
+from devaria import js_json
 
 FIELD_PREFIX = "param-"
 """Stands before a parameter's name in the form, so that it is no other field's."""

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from devaria.worker import js_json
+from devaria import js_json
 from devaria.worker.database import Database
 from devaria.worker.identity import job_hash
 from devaria.worker.rate_limit import Clock

@@ -1,6 +1,6 @@
 """The sizes that the worker accepts, in UTF-16 code units, inclusive."""
 
-from devaria.worker import js_json
+from devaria import js_json
 
 INPUT_LIMIT = 102_400
 OUTPUT_LIMIT = 512_000

@@ -4,7 +4,7 @@ from typing import Any, Dict
 
 from flask import Blueprint, Response, request
 
-from devaria.worker import js_json
+from devaria import js_json
 from devaria.worker.guards import fails_to, needs_key
 from devaria.worker.routes_jobs import output_of, progress_of
 from devaria.worker.web import Refusal, answer, json_body, services

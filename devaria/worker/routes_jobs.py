@@ -4,7 +4,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from flask import Blueprint, Response
 
-from devaria.worker import js_json
+from devaria import js_json
 from devaria.worker.expiry import figures_are_alive
 from devaria.worker.guards import caller_address, fails_to, needs_key, rate_limited
 from devaria.worker.limits import INPUT_LIMIT, check_size

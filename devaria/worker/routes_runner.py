@@ -4,7 +4,7 @@ from typing import Any, Dict
 
 from flask import Blueprint, Response, request
 
-from devaria.worker import js_json
+from devaria import js_json
 from devaria.worker.guards import (
     caller_runner,
     fails_to,

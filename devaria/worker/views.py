@@ -9,7 +9,7 @@ import re
 from typing import Any, Dict, List, Optional
 from urllib.parse import urlsplit
 
-from devaria.worker import js_json
+from devaria import js_json
 from devaria.worker.expiry import figure_urls
 from devaria.worker.figures import FigureStore
 

@@ -5,7 +5,7 @@ from typing import Any, Dict, Mapping, Optional, cast
 
 from flask import Response, current_app, request
 
-from devaria.worker import js_json
+from devaria import js_json
 from devaria.worker.figures import FigureStore, UrlSigner
 from devaria.worker.job_forms import ParamForm
 from devaria.worker.jobs import JobStore

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devaria.worker import js_json
+from devaria import js_json
 from devaria.worker.identity import job_hash
 from devaria.worker.limits import TooBigError, check_size
 
