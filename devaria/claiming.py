@@ -67,7 +67,7 @@ class Claimer:
         self._has_rivals = self._has_rivals and len(left) > 1
         while left and not is_over() and lost_races < _MAX_LOST_RACES:
             position = random.randrange(len(left)) if self._has_rivals else 0  # noqa: S311 - no secret
-            if self._take(left.pop(position)):
+            if self._take(left.pop(position), expects_more=bool(left)):
                 took_any, lost_races = True, 0
             elif not self.cannot_take:
                 self._has_rivals = True
@@ -75,7 +75,7 @@ class Claimer:
         self._dispatcher.drop_spare()
         return took_any
 
-    def _take(self, job: Job) -> bool:
+    def _take(self, job: Job, *, expects_more: bool) -> bool:
         """Claim a job, run it and report it; False where it is not to be had."""
         runner_id = self._caller.client.runner_id
         assert runner_id is not None  # noqa: S101 - the runner has identified itself
@@ -92,7 +92,7 @@ class Claimer:
         if not self._claim(entry):
             self._journal.remove(entry.job_id)
             return False
-        self._dispatcher.run(entry, job.input_params)
+        self._dispatcher.run(entry, job.input_params, expects_more=expects_more)
         return True
 
     def _claim(self, entry: JournalEntry) -> bool:

@@ -1,5 +1,6 @@
 """One job from its claim to the acknowledgement of its outcome, with the journal kept in step."""
 
+import contextlib
 import logging
 import time
 from dataclasses import replace
@@ -79,12 +80,15 @@ class Dispatcher:
             self._spare.close()
             self._spare = None
 
-    def run(self, entry: JournalEntry, input_params: JsonObject) -> None:
+    def run(
+        self, entry: JournalEntry, input_params: JsonObject, *, expects_more: bool = False
+    ) -> None:
         """Run a job that is claimed by this runner, and report how it ended.
 
         Args:
             entry: The job; it is put into the journal as running.
             input_params: Its parameters.
+            expects_more: Start the process for the next job while this one runs.
 
         Raises:
             AbandonedError: The operator ends the runner while the job waits for a process, or
@@ -93,15 +97,18 @@ class Dispatcher:
         self._status.note_job(entry.job_id, entry.job_type)
         while True:
             try:
-                return self._run_once(entry, input_params)
+                return self._run_once(entry, input_params, expects_more)
             except HandlerUnavailableError as error:
                 # This machine's fault, which somebody is about to mend: no failure of the job.
                 _log.error("Job %s: cannot load its handler, trying on: %s", entry.job_id, error)
             self._caller.pause(_START_RETRY_SEC)
 
-    def _run_once(self, entry: JournalEntry, input_params: JsonObject) -> None:
+    def _run_once(self, entry: JournalEntry, input_params: JsonObject, expects_more: bool) -> None:
         process = self._process_for_job()
         entry = self._keep(entry.started(process.scratch))
+        if expects_more:
+            with contextlib.suppress(OSError):  # it will be said when that job needs it
+                self.start_ahead()
         process.console.keep_in(self._journal.console_path(entry.job_id), self._redacted)
         heartbeat = self._start_heartbeat(entry, process.console.text)
         try:

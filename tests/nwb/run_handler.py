@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Dict, List
 
 
@@ -38,7 +39,7 @@ def run_handler(input_params: Dict[str, Any], *, api_url: str, api_key: str) -> 
             timeout=60,
             check=False,
         )
-        left_behind = os.listdir(scratch)
+        left_behind = [each.name for each in Path(scratch).iterdir()]
     console, _, last = done.stdout.rstrip("\n").rpartition("\n")
     assert done.returncode == 0, done.stdout
     return Outcome(console=console, left_behind=left_behind, **json.loads(last))
