@@ -38,11 +38,13 @@ _EXIT_SEC = 5.0
 #: keys: those have many names.
 _KEPT = re.compile("PATH|HOME|LANG|LC_.*|TZ|SYSTEMROOT|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|PYTHON.*")
 
-#: No thread pools of numpy's linear algebra, which nobody uses here. And two pools of memory
-#: (glibc) for the threads that fetch, in place of one each: a fifth of all would lie unused there.
+#: No thread pools of numpy's linear algebra, which nobody uses here. And glibc's memory: two pools
+#: for the threads that fetch, in place of one each, and large pieces given back when they are free;
+#: else a third of it all would lie unused.
 _LEAN = {
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(2 * 1024 * 1024),
 }
 
 #: Called with bytes of the file that are read, and those to read.
