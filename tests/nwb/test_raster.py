@@ -71,6 +71,8 @@ _times = st.one_of(
     st.integers(-40, 400).map(lambda eighths: eighths / 8),
     st.just(-0.0),
 )
+#: In these an order is the same before and after rounding.
+_float32_times = _times.map(lambda time: float(np.float32(time)))
 
 
 @st.composite
@@ -102,7 +104,7 @@ def test_generated_tables_are_as_figpack_has_them(
 
 
 @settings(max_examples=50, deadline=None)
-@given(trains=st.lists(st.lists(_times, min_size=1, max_size=25), min_size=1, max_size=6))
+@given(trains=st.lists(st.lists(_float32_times, min_size=1, max_size=25), min_size=1, max_size=6))
 def test_units_out_of_order_are_as_if_they_were_in_order(trains: List[List[float]]) -> None:
     """Where figpack is wrong about the range, the figure is that of the same spikes in order."""
     with memory_file() as file:
@@ -110,7 +112,7 @@ def test_units_out_of_order_are_as_if_they_were_in_order(trains: List[List[float
         ours = written(UnitsRasterPlot(read_units_table(file, "/units", file_bytes=10**9)))
     with memory_file() as file:
         # Times that are equal, 0.0 and -0.0 among them, stay as they come.
-        add_units(file, [sorted(train, key=np.float32) for train in trains])
+        add_units(file, [sorted(train) for train in trains])
         assert_as_figpack(file)
         other = written(UnitsRasterPlot(read_units_table(file, "/units", file_bytes=10**9)))
     assert ours.attrs == other.attrs
