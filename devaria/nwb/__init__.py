@@ -5,12 +5,20 @@ This package imports nothing of the runner, and the runner's job handler imports
 it needs h5py, numpy and figpack, which are optional.
 
     limits        how much is read at most, set by the operator
+    address_guard connections to public addresses only
+    http_session  requests for ranges of one file, redirects followed, bodies read as they come
     http_range    byte ranges of one file over HTTP, every answer verified
     urls, retry, http_faults  what that needs: which URLs may be fetched, what is tried again
+    whole_file    a file whose server has no byte ranges
     file_kind     what a file is that is not HDF5
+    prefetch      ranges fetched ahead of the reader, in parallel, in bounded memory
     block_file    a file object over those ranges, cached in blocks
     remote_file   the two together, opened by h5py, with errors that say what the file is
     hdf5_guard    paths and datasets that do not lead out of the file
+    heap_guard    texts in which HDF5 might go round for ever
+    chunk_decode, pipeline  chunks inflated in threads, or by HDF5 itself
+    column_stream a column read at the line's speed
+    spike_times   its values as float32, by whichever way is the fastest
     units_table   spike times and unit ids of one units table
     reading       the process that reads the table, apart from the one that has keys
     reading_child, confinement  that process from inside, and what it may not do

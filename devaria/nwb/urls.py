@@ -23,7 +23,9 @@ def checked_url(url: object) -> str:
         raise InvalidInputError("nwb_url must be a URL without spaces or control characters")
     try:
         parts = urlsplit(url)
-        has_host = bool(parts.hostname) and parts.port != 0
+        # A percent sign means something in an IPv6 address alone; libraries differ elsewhere.
+        host = parts.hostname or "%"
+        has_host = ("%" not in host or ":" in host) and parts.port != 0
     except ValueError:
         has_host = False
     if not has_host or parts.scheme not in ("http", "https"):

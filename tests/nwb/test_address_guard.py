@@ -6,7 +6,7 @@ import ssl
 import threading
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
 import requests.adapters
@@ -133,16 +133,23 @@ def test_public_addresses_are_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
+@pytest.fixture(scope="module")
+def redirecting() -> Iterator[RangeServer]:
+    """Serve redirects."""
+    with RangeServer({}) as server:
+        yield server
+
+
 @pytest.mark.parametrize("host", ATTACKS)
 @pytest.mark.usefixtures("resolved")
-def test_redirect_to_an_attack_is_refused(host: str) -> None:
+def test_redirect_to_an_attack_is_refused(host: str, redirecting: RangeServer) -> None:
     """Every hop is guarded, wherever the first one was allowed to go."""
-    with RangeServer({}) as server:
-        server.redirect_to = f"http://{host}:{server.port}/file.nwb"
-        url = server.url("/to/x").replace("127.0.0.1", "data.lab.example")
-        with pytest.raises(NwbError, match="is not on the public internet"):
-            HttpRanges(url, allow_hosts=["data.lab.example"], wait=pytest.fail)
-        assert len(server.asked) == 1
+    redirecting.asked.clear()
+    redirecting.redirect_to = f"http://{host}:{redirecting.port}/file.nwb"
+    url = redirecting.url("/to/x").replace("127.0.0.1", "data.lab.example")
+    with pytest.raises(NwbError, match="is not on the public internet"):
+        HttpRanges(url, allow_hosts=["data.lab.example"], wait=pytest.fail)
+    assert len(redirecting.asked) == 1
 
 
 def test_name_that_changes_is_resolved_once(
@@ -206,6 +213,9 @@ def test_certificate_is_the_names(
     pem = tmp_path / "certificate.pem"
     pem.write_text(CERTIFICATE)
     monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(pem))
+    # Some versions of requests have read the usual certificates already.
+    trusting = ssl.create_default_context(cafile=str(pem))
+    monkeypatch.setattr(requests.adapters, "_preloaded_ssl_context", trusting, raising=False)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     names: List[Any] = []

@@ -190,7 +190,7 @@ class Layout:
         return [int(number) for number in numbers if rng.random() >= self.missing]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_generated_layouts(server: RangeServer, data: Any) -> None:
     """Wherever the chunks lie, and whichever are missing, the values are those of h5py."""

@@ -131,6 +131,35 @@ def test_newest_format(server: RangeServer) -> None:
     assert len(read(server.url("/latest.nwb")).spike_times_sec) == 80_000
 
 
+def test_a_million_units(server: RangeServer) -> None:
+    """More units than can be drawn are refused before their spikes are fetched."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        units = file.create_group("units")
+        units["spike_times"] = np.arange(1_000_000) / 1000
+        units["spike_times_index"] = np.arange(1, 1_000_001)
+    server.files["/million.nwb"] = buffer.getvalue()
+    with pytest.raises(NwbError, match="1,000,000 units have spikes: more than the 65,536 drawn"):
+        read(server.url("/million.nwb"))
+    assert sum(bytes_asked(line) for line in server.asked) < 9_500_000
+
+
+def bytes_asked(line: str) -> int:
+    """Give the length of the range in a line of ``RangeServer.asked``."""
+    start, stop = line.split("bytes=")[1].split("-")
+    return int(stop) + 1 - int(start)
+
+
+def test_signature_that_expires_while_many_ranges_are_read(server: RangeServer) -> None:
+    """All connections come to the file again by the original URL."""
+    times = np.sort(np.random.default_rng(0).uniform(0, 900, 500_000))
+    server.files["/large.nwb"] = units_bytes([times])
+    server.faults = [None, None, *[403] * 4]
+    table = read(server.url("/to/large.nwb"))
+    assert np.array_equal(table.spike_times_sec, times.astype(np.float32))
+    assert 1 < len([line for line in server.asked if line.startswith("/to/")]) < 8
+
+
 def test_mistaken_path_stays_invalid_input(server: RangeServer) -> None:
     """Errors about the parameters pass through as what they are."""
     server.files["/empty.nwb"] = units_bytes([[1.0]], name="elsewhere")
