@@ -42,6 +42,7 @@ class JobState:
         job_type: The job's type, where the answer tells.
         input_params: The job's parameters, where the answer tells.
         created_at_ms: When it was submitted, in milliseconds since 1970, where the answer tells.
+        last_heartbeat_ms: When its runner was last heard of, likewise.
     """
 
     job_id: str
@@ -55,6 +56,7 @@ class JobState:
     job_type: str = ""
     input_params: Optional[JsonObject] = None
     created_at_ms: Optional[float] = None
+    last_heartbeat_ms: Optional[float] = None
 
     @property
     def is_final(self) -> bool:
@@ -166,6 +168,7 @@ def state_of(answer: JsonObject) -> JobState:
         job_type=_text_or_none(answer.get("job_type")) or "",
         input_params=params if isinstance(params, dict) else None,
         created_at_ms=_number(answer.get("created_at")),
+        last_heartbeat_ms=_number(answer.get("last_heartbeat")),
     )
 
 

@@ -1,101 +1,58 @@
 """`devaria doctor`: would a runner work here, and if not, what is to be done?"""
 
+import os
 import platform
 import shutil
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Iterator, List, Mapping, Sequence
+from typing import Dict, Iterator, List
 
-import requests
+from devaria.config import CONFIG_FILE, RUNNER_KEY_VARIABLE, RunnerConfig
+from devaria.directory import is_locked
+from devaria.doctor_check import FAILURE, OK, WARNING, Check, Patient
+from devaria.doctor_remote import look_at_figpack, look_at_worker
+from devaria.journal import JOURNAL_FOLDER
+from devaria.log import LOG_FILE
 
-from devaria.client import WorkerClient
-from devaria.config import RUNNER_KEY_VARIABLE, RunnerConfig, checked_worker_url
-from devaria.directory import directory_lock
-from devaria.errors import DevariaError, DirectoryLocked, Unauthorized
-from devaria.jobs.loading import FoundHandler
-from devaria.wire import CONNECT_TIMEOUT_SEC, reason_of
+__all__ = ["FAILURE", "KEYS_IN_ENVIRONMENT", "OK", "WARNING", "Check", "Patient", "examine"]
 
-OK, WARNING, FAILURE = "ok", "warning", "failure"
+#: What a runner takes from the environment alone, and whether it must not be shown.
+KEYS_IN_ENVIRONMENT: Dict[str, bool] = {
+    RUNNER_KEY_VARIABLE: True,
+    "FIGPACK_API_KEY": True,
+    "FIGPACK_API_BASE_URL": False,
+}
 
 _PACKAGES = ("click", "requests", "psutil", "filelock", "figpack", "figpack-spike-sorting", "h5py")
 _MIN_FREE_BYTES = 200e6
-_MAX_CLOCK_ERROR_SEC = 60.0
-_FIGPACK_URL = "https://figpack-api.figpack.org"
-#: Any id will do to learn whether a key is accepted.
-_NO_RUNNER = "none"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at.
-
-    Args:
-        name: What.
-        state: `OK`, `WARNING` (a runner works, with less) or `FAILURE` (it does not).
-        found: What was found.
-        advice: What to do about it; empty where all is well.
-    """
-
-    name: str
-    state: str
-    found: str
-    advice: str = ""
-
-
-@dataclass(frozen=True)
-class Patient:
-    """What is looked at.
-
-    Args:
-        worker_url: The worker's URL, as the operator gave it.
-        insecure: Whether plain http to another machine is accepted.
-        directory: The runner's directory.
-        environ: The environment.
-        handlers: The job types that were found.
-    """
-
-    worker_url: str
-    insecure: bool
-    directory: Path
-    environ: Mapping[str, str]
-    handlers: Sequence[FoundHandler]
-
-    @property
-    def key(self) -> str:
-        """The runner key; empty where there is none."""
-        return self.environ.get(RUNNER_KEY_VARIABLE, "").strip()
 
 
 def examine(patient: Patient) -> List[Check]:
-    """Look at everything that a runner needs.
+    """Look at everything that a runner needs, and leave it as it is.
 
     Args:
         patient: What to look at.
 
     Returns:
-        What was found, in the order in which a runner needs it.
+        What was found.
     """
     checks: List[Check] = []
-    for look in (
-        _python,
-        _packages,
-        _key,
-        _worker,
-        _registration,
-        _lock,
-        _disk,
-        _job_types,
-        _figpack,
-    ):
+    for name, look in {
+        "Python": _python,
+        "packages": _packages,
+        "runner key": _key,
+        "worker": look_at_worker,
+        "directory": _directory,
+        "lock": _lock,
+        "disk space": _disk,
+        "job types": _job_types,
+        "figpack": look_at_figpack,
+    }.items():
         try:
             checks.extend(look(patient))
         except Exception as error:  # a doctor reports what he cannot look at
-            name = look.__name__.strip("_").replace("_", " ")
             checks.append(Check(name, FAILURE, f"{type(error).__name__}: {error}"))
     return checks
 
@@ -118,127 +75,96 @@ def _version(package: str) -> str:
 
 
 def _key(patient: Patient) -> Iterator[Check]:
+    advice = f"export {RUNNER_KEY_VARIABLE}=<your key>"
     if patient.key:
         yield Check("runner key", OK, f"{RUNNER_KEY_VARIABLE} is set")
+    elif patient.environ.get(RUNNER_KEY_VARIABLE, "").strip():
+        found = f"{RUNNER_KEY_VARIABLE} holds characters that no key has"
+        yield Check("runner key", FAILURE, found, advice)
     else:
-        advice = f"export {RUNNER_KEY_VARIABLE}=<your key>"
         yield Check("runner key", FAILURE, f"{RUNNER_KEY_VARIABLE} is not set", advice)
 
 
-def _worker(patient: Patient) -> Iterator[Check]:
-    try:
-        url = checked_worker_url(patient.worker_url, insecure=patient.insecure)
-    except DevariaError as error:
-        yield Check("worker", FAILURE, str(error), "correct --worker-url or DEVARIA_WORKER_URL")
+def _directory(patient: Patient) -> Iterator[Check]:
+    """Look whether the runner's files can be written; the first that cannot is said."""
+    there = _existing(patient.directory)
+    wrong = None if _is_usable(there, is_folder=True) else there
+    for name in (CONFIG_FILE, LOG_FILE, JOURNAL_FOLDER):
+        path = patient.directory / name
+        if wrong is None and path.exists() and not _is_usable(path, name == JOURNAL_FOLDER):
+            wrong = path
+    if wrong is not None:
+        advice = "mend its permissions, or choose another directory with --dir"
+        yield Check("directory", FAILURE, f"{wrong} cannot be written", advice)
         return
-    try:
-        started = time.monotonic()
-        answer = requests.get(f"{url}/health", timeout=CONNECT_TIMEOUT_SEC)
-        elapsed = time.monotonic() - started
-    except requests.RequestException as error:
-        advice = "check the URL, the network and the proxy"
-        yield Check("worker", FAILURE, f"{url}: {reason_of(error)}", advice)
-        return
-    yield Check("worker", OK, f"{url} answered {answer.status_code} in {elapsed * 1000:.0f} ms")
-    yield _clock(answer.headers.get("Date", ""))
-    if patient.key:
-        yield from _key_at_worker(url, patient.key)
+    is_new = there != patient.directory
+    found = f"{patient.directory.absolute()}{', which the first start makes' if is_new else ''}"
+    yield Check("directory", OK, found)
+    if (patient.directory / CONFIG_FILE).exists() and RunnerConfig.peek(patient.directory) is None:
+        advice = "nothing: the next start sets it aside, and registers anew"
+        yield Check("directory", WARNING, f"{CONFIG_FILE} is corrupt", advice)
 
 
-def _clock(date_header: str) -> Check:
-    try:
-        there = parsedate_to_datetime(date_header).timestamp()
-    except (TypeError, ValueError):
-        return Check("clock", OK, "the worker does not tell its time")
-    off_sec = time.time() - there
-    if abs(off_sec) <= _MAX_CLOCK_ERROR_SEC:
-        return Check("clock", OK, f"within {abs(off_sec):.0f} s of the worker's")
-    advice = "set the machine's clock (NTP); the log's times are wrong till then"
-    return Check("clock", WARNING, f"{off_sec:+.0f} s from the worker's", advice)
+def _is_usable(path: Path, is_folder: bool) -> bool:
+    if is_folder != path.is_dir():
+        return False
+    return os.access(path, os.R_OK | os.W_OK | (os.X_OK if is_folder else 0))
 
 
-def _key_at_worker(url: str, key: str) -> Iterator[Check]:
-    client = WorkerClient(url, key, runner_id=_NO_RUNNER)
-    try:
-        client.verify()
-    except Unauthorized:
-        advice = "use the runner key of this worker; submit and admin keys are others"
-        yield Check("key accepted", FAILURE, "the worker refuses the key (401)", advice)
-    except DevariaError as error:
-        yield Check("key accepted", FAILURE, str(error), "check that the URL is a Devaria worker's")
-    else:
-        yield Check("key accepted", OK, "the worker accepts the key")
-    finally:
-        client.close()
-
-
-def _registration(patient: Patient) -> Iterator[Check]:
-    config = RunnerConfig.peek(patient.directory)
-    if config is None:
-        yield Check("registration", OK, "none here yet; the first start registers")
-        return
-    if not patient.key:
-        yield Check(
-            "registration", WARNING, f"{config.runner_name}; not verified for want of a key"
-        )
-        return
-    client = WorkerClient(patient.worker_url, patient.key, runner_id=config.runner_id)
-    try:
-        is_known = client.verify() is not None
-    finally:
-        client.close()
-    if is_known:
-        yield Check("registration", OK, f"{config.runner_name} (id {config.runner_id})")
-    else:
-        found = f"the worker does not know {config.runner_name}"
-        yield Check("registration", WARNING, found, "nothing: the next start registers anew")
+def _existing(directory: Path) -> Path:
+    """Find the directory, or the nearest one above it that is there."""
+    return next(each for each in (directory, *directory.absolute().parents) if each.exists())
 
 
 def _lock(patient: Patient) -> Iterator[Check]:
+    if is_locked(patient.directory):
+        found = f"a runner works in {patient.directory.absolute()} already"
+        advice = "nothing, if you want that one; else choose another directory with --dir"
+        yield Check("lock", FAILURE, found, advice)
+        return
+    from filelock import FileLock
+
+    there = _existing(patient.directory)
+    if not _is_usable(there, is_folder=True):
+        return
     try:
-        with directory_lock(patient.directory):
-            yield Check("lock", OK, f"no runner works in {patient.directory.resolve()}")
-    except DirectoryLocked as error:
-        yield Check("lock", WARNING, str(error), "nothing, if that is the runner that you want")
+        # Not the runner's own lock, which must not be held when one starts just now.
+        with tempfile.TemporaryDirectory(dir=there, prefix=".devaria_doctor_") as folder:
+            FileLock(str(Path(folder) / "lock"), timeout=0).acquire().lock.release()
+    except (OSError, NotImplementedError) as error:
+        advice = "choose a directory on a file system with locks, with --dir"
+        yield Check("lock", FAILURE, f"cannot lock files in {there}: {error}", advice)
+    else:
+        yield Check("lock", OK, "free: no other runner works there")
 
 
 def _disk(patient: Patient) -> Iterator[Check]:
-    with tempfile.TemporaryFile(dir=patient.directory) as file:
-        file.write(b"devaria")
-    for name, folder in (
-        ("directory", patient.directory),
-        ("scratch", Path(tempfile.gettempdir())),
-    ):
+    places = {"directory": _existing(patient.directory), "scratch": Path(tempfile.gettempdir())}
+    for name, folder in places.items():
         free = shutil.disk_usage(folder).free
-        found = f"{folder.resolve()}: {free / 1e9:.1f} GB free"
+        found = f"{folder.absolute()}: {free / 1e9:.1f} GB free"
         if free >= _MIN_FREE_BYTES:
-            yield Check(name, OK, found)
+            yield Check(f"disk space ({name})", OK, found)
         else:
-            yield Check(name, FAILURE, found, "make room, or choose another place")
+            advice = "make room, or choose another place"
+            yield Check(f"disk space ({name})", FAILURE, found, advice)
 
 
 def _job_types(patient: Patient) -> Iterator[Check]:
-    reasons = {found.job_type: found.reasons_against() for found in patient.handlers}
-    state = WARNING if not all(reasons.values()) else FAILURE
-    for found in patient.handlers:
-        name = f"job type {found.job_type}"
-        if reasons[found.job_type]:
+    reasons = {
+        job_type: found.reasons_against()
+        for job_type, found in patient.handlers.items()
+        if job_type in patient.wanted
+    }
+    works = any(not each for each in reasons.values())
+    for job_type, against in reasons.items():
+        name = f"job type {job_type}"
+        if against:
             advice = "mend that, if this machine shall run such jobs"
-            yield Check(name, state, "; ".join(reasons[found.job_type]), advice)
+            yield Check(name, WARNING if works else FAILURE, "; ".join(against), advice)
         else:
-            yield Check(name, OK, f"ready (from {found.origin})")
-
-
-def _figpack(patient: Patient) -> Iterator[Check]:
-    if not patient.environ.get("FIGPACK_API_KEY"):
-        yield Check("figpack", WARNING, "FIGPACK_API_KEY is not set", "export it for raster plots")
-        return
-    url = patient.environ.get("FIGPACK_API_BASE_URL") or _FIGPACK_URL
-    try:
-        status = requests.get(url, timeout=CONNECT_TIMEOUT_SEC).status_code
-    except requests.RequestException as error:
-        advice = "check the network, and FIGPACK_API_BASE_URL"
-        yield Check("figpack", WARNING, f"{url}: {reason_of(error)}", advice)
-        return
-    # figpack has no call that tries a key without making a figure.
-    yield Check("figpack", OK, f"{url} answered {status}; only an upload can try the key")
+            yield Check(name, OK, f"ready (from {patient.handlers[job_type].origin})")
+    for job_type in patient.wanted:
+        if job_type not in patient.handlers:
+            advice = f"there are: {', '.join(patient.handlers)}; correct --types or --handlers"
+            yield Check(f"job type {job_type}", FAILURE, "no handler has this name", advice)

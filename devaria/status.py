@@ -1,22 +1,28 @@
 """What a runner is doing, in a small file beside its log, for `devaria status` and monitoring."""
 
+import atexit
 import contextlib
 import json
+import os
 import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Dict, Optional
 
 from devaria.directory import write_atomically
 
 STATUS_FILE = ".devaria_status.json"
+_LOCK_FILE = ".devaria_runner.lock"
 
 #: The file is replaced at most this often, in seconds; what changes meanwhile is in the next one.
 MIN_GAP_SEC = 5.0
 
 #: A runner that has had no good answer of its worker for so long is not healthy, in seconds.
 SILENT_SEC = 300.0
+
+#: How long the end of the process waits for the last writing, in seconds.
+_LAST_WRITE_SEC = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class RunnerStatus:
 
     @property
     def is_in_contact(self) -> bool:
-        """Whether the worker gave a good answer within the last 5 minutes before the writing."""
+        """Whether the worker gave a good answer within the last 5 minutes."""
         since = self.last_contact_at or self.started_at
         return time.time() - since <= SILENT_SEC
 
@@ -74,29 +80,58 @@ class RunnerStatus:
             What it says; None where there is none, or it cannot be understood.
         """
         try:
-            fields: Dict[str, Any] = json.loads((directory / STATUS_FILE).read_bytes())
-            return cls(**fields)
+            content: Dict[str, Any] = json.loads((directory / STATUS_FILE).read_bytes())
+            return cls(**content)
         except (OSError, ValueError, TypeError):
             return None
+
+
+def unreadable_file(directory: Path) -> Optional[Path]:
+    """Name what keeps this user from telling how a runner is; None where nothing does.
+
+    Args:
+        directory: The runner's directory.
+    """
+    wanted = {directory: os.X_OK, directory / STATUS_FILE: os.R_OK}
+    # A lock can be asked after only by who may hold it.
+    wanted[directory / _LOCK_FILE] = os.R_OK | os.W_OK
+    for path, access in wanted.items():
+        try:
+            path.stat()
+        except OSError as error:
+            if isinstance(error, PermissionError):
+                return path
+            continue
+        if not os.access(path, access):
+            return path
+    return None
 
 
 class StatusFile:
     """Keeps the file up to date; for several threads.
 
+    The first state is written before the constructor returns, so that what an earlier runner left
+    is not taken for this one's; the last one when the process ends, at the latest.
+
     Args:
         directory: The runner's directory.
         status: What holds at the start.
-        clock: Gives the monotonic time, in seconds.
+        min_gap_sec: The file is replaced at most this often, in seconds.
     """
 
     def __init__(
-        self, directory: Path, status: RunnerStatus, clock: Callable[[], float] = time.monotonic
+        self, directory: Path, status: RunnerStatus, *, min_gap_sec: float = MIN_GAP_SEC
     ) -> None:
         self._path = directory / STATUS_FILE
         self._status = status
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._written_at: Optional[float] = None
+        self._min_gap_sec = min_gap_sec
+        self._changed = threading.Condition()
+        self._has_news = False
+        self._is_closed = False
+        self._write()
+        self._thread = threading.Thread(target=self._keep_writing, name="status", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
 
     def note_contact(self) -> None:
         """Note that the worker has just given a good answer."""
@@ -142,22 +177,47 @@ class StatusFile:
             jobs_failed=self._status.jobs_failed + (succeeded is False),
         )
 
-    def update(self, *, at_once: bool = False, **changes: Any) -> None:
-        """Take changes, and write the file if the last writing is long enough ago.
+    def update(self, **changes: Any) -> None:
+        """Take changes; they are in the file within 5 s.
 
         Args:
-            at_once: Write it in any case.
             changes: Fields of `RunnerStatus`.
         """
-        with self._lock:
+        with self._changed:
             self._status = replace(self._status, **changes)
-            now = self._clock()
-            is_due = self._written_at is None or now - self._written_at >= MIN_GAP_SEC
-            if not (is_due or at_once):
-                return
-            self._written_at = now
-            self._status = replace(self._status, updated_at=time.time())
-            data = json.dumps(asdict(self._status)).encode("ascii")
-            # A status that cannot be written is no reason to do anything else.
-            with contextlib.suppress(OSError):
-                write_atomically(self._path, data)
+            self._has_news = True
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Write what is not written yet, and end."""
+        atexit.unregister(self.close)
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join(_LAST_WRITE_SEC)
+
+    def _keep_writing(self) -> None:
+        # In a thread of its own, so that a disk that hangs stops neither heartbeats nor the loop.
+        written_at = time.monotonic()
+        while self._is_due(written_at):
+            self._write()
+            written_at = time.monotonic()
+
+    def _is_due(self, written_at: float) -> bool:
+        """Sleep until there is something to write and it may be; False where that is the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_news or self._is_closed)
+            while not self._is_closed:
+                left = written_at + self._min_gap_sec - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            return self._has_news
+
+    def _write(self) -> None:
+        with self._changed:
+            self._has_news = False
+            status = replace(self._status, updated_at=time.time())
+        # A status that cannot be written is no reason to do anything else.
+        with contextlib.suppress(OSError):
+            write_atomically(self._path, json.dumps(asdict(status)).encode("ascii"))

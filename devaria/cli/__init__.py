@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from devaria import __version__
-from devaria.cli import developing, operating, serving, submitting
+from devaria.cli import developing, inspecting, operating, serving, submitting
 from devaria.cli.options import examples
 from devaria.errors import EXIT_INTERRUPTED, DevariaError
 
@@ -41,10 +41,10 @@ for _command in (
     serving.runner,
     serving.worker,
     submitting.submit,
-    submitting.jobs,
-    submitting.job,
     submitting.rerun,
-    submitting.runners,
+    inspecting.jobs,
+    inspecting.job,
+    inspecting.runners,
     developing.run,
     developing.handlers,
     operating.doctor,

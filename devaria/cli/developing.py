@@ -13,15 +13,13 @@ import click
 from devaria.cli.options import (
     examples,
     handlers_option,
-    json_option,
     listed,
     move_bar,
     pairs_option,
     params_option,
-    print_json,
-    print_table,
     progress_bar,
 )
+from devaria.cli.tables import clean_text, json_option, print_json, print_table, wants_json
 from devaria.errors import EXIT_FAILED, EXIT_OK, BadSetting
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ def run(
 @handlers_option
 @click.option("--help-type", metavar="TYPE", help="Show what parameters a job type takes.")
 @json_option
-def handlers(handlers: Optional[str], help_type: Optional[str], as_json: bool) -> None:
+def handlers(handlers: Optional[str], help_type: Optional[str], as_json: Optional[bool]) -> None:
     """List the job types that were found: where from, what they do, ready or why not."""
     from devaria.jobs.loading import find_handlers
 
@@ -84,20 +82,18 @@ def handlers(handlers: Optional[str], help_type: Optional[str], as_json: bool) -
     if help_type is not None:
         if help_type not in found:
             raise BadSetting(f"unknown job type {help_type!r}; there are: {', '.join(found)}")
-        _print_params(found[help_type])
+        _print_params(found[help_type], as_json is True)
         return
     rows = [_described(each) for each in found.values()]
-    if as_json:
+    if wants_json(as_json):
         print_json(rows)
         return
     titles = ("type", "from", "what it does", "ready, or why not")
-    print_table(
-        titles,
-        [
-            (row["type"], row["origin"], row["summary"], "; ".join(row["missing"]) or "ready")
-            for row in rows
-        ],
-    )
+    cells = [
+        (row["type"], row["origin"], row["summary"], "; ".join(row["missing"]) or "ready")
+        for row in rows
+    ]
+    print_table(titles, cells, wrapped=titles[1:])
 
 
 def _described(found: "FoundHandler") -> Dict[str, Any]:
@@ -105,23 +101,33 @@ def _described(found: "FoundHandler") -> Dict[str, Any]:
     return {
         "type": found.job_type,
         "origin": found.origin,
-        "summary": (inspect.getdoc(found.handler) or "").partition("\n")[0],
+        "summary": _docstring(found).partition("\n")[0],
         "ready": not missing,
         "missing": missing,
     }
 
 
-def _print_params(found: "FoundHandler") -> None:
+def _docstring(found: "FoundHandler") -> str:
+    # Its own one: what the class `JobHandler` says of itself is nothing about this type.
+    own = None if found.handler is None else found.handler.__doc__
+    return inspect.cleandoc(own or "")
+
+
+def _print_params(found: "FoundHandler", as_json: bool) -> None:
     if found.handler is None:
         raise BadSetting(f"{found.job_type} cannot be loaded: {found.problem}")
-    click.echo(inspect.getdoc(found.handler) or found.job_type)
+    titles = ("parameter", "is", "default", "what it is")
     rows = [
         (name, param.allowed, _default_text(param), param.description)
         for name, param in found.handler.params.items()
     ]
+    if as_json:
+        print_json([dict(zip(titles, row)) for row in rows])
+        return
+    click.echo(_docstring(found) or found.job_type)
     if rows:
         click.echo()
-        print_table(("parameter", "is", "default", "what it is"), rows)
+        print_table(titles, rows, wrapped=titles[1:])
     else:
         click.echo("It declares no parameters.")
 
@@ -153,7 +159,6 @@ def _run_in_child(job: "Job", extra: Tuple[str, ...]) -> int:
     from devaria.config import DEFAULT_JOB_TIMEOUT_SEC
     from devaria.job_process import JobLimits
     from devaria.local_run import run_in_job_process
-    from devaria.log import printable
     from devaria.service import memory_bound_bytes
 
     limits = JobLimits(DEFAULT_JOB_TIMEOUT_SEC, memory_bound_bytes(None))
@@ -168,7 +173,7 @@ def _run_in_child(job: "Job", extra: Tuple[str, ...]) -> int:
     if outcome.error_message is None:
         print_json(outcome.output_data)
         return EXIT_OK
-    click.echo(f"Error: {printable(outcome.error_message)}", err=True)
+    click.echo(f"Error: {clean_text(outcome.error_message)}", err=True)
     return EXIT_FAILED
 
 

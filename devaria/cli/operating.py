@@ -5,116 +5,160 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 import click
 
-from devaria.cli.options import (
+from devaria.cli.options import directory_option, examples, listed
+from devaria.cli.runner_options import runner_options
+from devaria.cli.tables import (
     age,
-    directory_option,
-    examples,
-    handlers_option,
-    insecure_option,
     json_option,
-    listed,
+    print_fields,
     print_json,
     print_table,
-    worker_url_option,
+    wants_json,
 )
-from devaria.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_SILENT
+from devaria.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_SILENT, BadSetting
 
 if TYPE_CHECKING:
+    from devaria.owed import OwedJob
     from devaria.status import RunnerStatus
 
+_HEALTHY, _NOT_RUNNING, _SILENT = "healthy", "not running", "silent"
+_EXIT_CODES = {_HEALTHY: EXIT_OK, _NOT_RUNNING: EXIT_FAILED, _SILENT: EXIT_SILENT}
+_SOURCES = {"COMMANDLINE": "option", "ENVIRONMENT": "environment"}
 
-@click.command(epilog=examples("devaria doctor", "devaria doctor --json"))
-@worker_url_option
-@directory_option
-@handlers_option
-@insecure_option
+
+@click.command(epilog=examples("devaria doctor", "devaria doctor --types hello_world --json"))
+@runner_options
 @json_option
-@click.pass_context
-def doctor(
-    ctx: click.Context,
-    worker_url: str,
-    directory: str,
-    handlers: Optional[str],
-    insecure: bool,
-    as_json: bool,
-) -> None:
-    """Check all that a runner needs, and say what to do; exits 0 only if one would work."""
+def doctor(as_json: Optional[bool], **options: Any) -> None:
+    """Check all that a runner needs, and say what to do.
+
+    Takes the options of `devaria runner`, and exits 0 only if a runner that is started with them
+    would work. Changes nothing, at the worker or here.
+    """
     from devaria import doctor as the_doctor
+    from devaria.directory import filled_in
     from devaria.jobs.loading import find_handlers
 
     patient = the_doctor.Patient(
-        worker_url=worker_url,
-        insecure=insecure,
-        directory=Path(directory),
+        worker_url=options["worker_url"],
+        insecure=options["insecure"],
+        directory=filled_in(options["directory"]),
         environ=os.environ,
-        handlers=list(find_handlers(listed(handlers)).values()),
+        handlers=find_handlers(listed(options["handlers"])),
+        job_types=listed(options["types"]),
     )
     checks = the_doctor.examine(patient)
-    settings = _sources(ctx)
-    if as_json:
-        print_json({"checks": [asdict(check) for check in checks], "settings": settings})
-    else:
-        rows = [(check.name, check.state, check.found, check.advice) for check in checks]
-        print_table(("check", "state", "found", "what to do"), rows)
-        click.echo()
-        print_table(("setting", "value", "from"), [tuple(each.values()) for each in settings])
     works = all(check.state != the_doctor.FAILURE for check in checks)
+    settings = _settings(click.get_current_context())
+    if wants_json(as_json):
+        told = [asdict(check) for check in checks]
+        print_json({"works": works, "checks": told, "settings": settings})
+    else:
+        titles = ("check", "state", "found", "what to do")
+        rows = [(each.name, each.state, each.found, each.advice) for each in checks]
+        print_table(titles, rows, wrapped=("found", "what to do"))
+        click.echo()
+        rows_of_settings = [tuple(each.values()) for each in settings]
+        print_table(("setting", "value", "from"), rows_of_settings, wrapped=("value",))
     sys.exit(EXIT_OK if works else EXIT_CONFIG)
 
 
 @click.command(epilog=examples("devaria status", "devaria status --dir runner1 --json"))
 @directory_option
 @json_option
-def status(directory: str, as_json: bool) -> None:
-    """Say what the runner in a directory is doing.
+def status(directory: str, as_json: Optional[bool]) -> None:
+    """Say what the runner in a directory is doing, and what it owes the worker.
 
     Exits 0 if it is healthy, 1 if none is running, 2 if its worker has been silent for 5 minutes.
     """
     from devaria.directory import is_locked
+    from devaria.owed import owed_jobs
     from devaria.status import RunnerStatus
 
-    is_running = is_locked(Path(directory))
-    found = RunnerStatus.load(Path(directory))
-    if as_json:
-        print_json({"is_running": is_running, "status": None if found is None else asdict(found)})
-    elif found is None:
-        click.echo(f"{'A runner' if is_running else 'No runner'} is running in {directory}")
+    folder = _folder_of_one_runner(directory)
+    is_running = is_locked(folder)
+    found = RunnerStatus.load(folder)
+    owed = owed_jobs(folder)
+    is_silent = found is not None and not found.is_in_contact
+    health = _NOT_RUNNING if not is_running else _SILENT if is_silent else _HEALTHY
+    if wants_json(as_json):
+        content = None if found is None else asdict(found)
+        listed_jobs = [asdict(job) for job in owed]
+        print_json({"health": health, "status": content, "owed": listed_jobs})
     else:
-        print_table(("runner", "running" if is_running else "not running"), _lines(found))
-    if not is_running:
-        sys.exit(EXIT_FAILED)
-    sys.exit(EXIT_OK if found is None or found.is_in_contact else EXIT_SILENT)
+        print_fields([("runner", f"{health}, in {folder}"), *_lines(found, owed, is_running)])
+    sys.exit(_EXIT_CODES[health])
 
 
-def _sources(ctx: click.Context) -> "list[dict[str, str]]":
-    """Say of each setting where it came from."""
-    names = {"COMMANDLINE": "option", "ENVIRONMENT": "environment"}
+def _settings(ctx: click.Context) -> List[Dict[str, str]]:
+    """Say of each of a runner's settings where it came from; of keys, only that."""
+    from devaria.doctor import KEYS_IN_ENVIRONMENT
+
     settings = []
-    for name, value in ctx.params.items():
+    for option in ctx.command.params:
+        name = option.name or ""
+        if name in ("as_json", "help"):
+            continue
         source = ctx.get_parameter_source(name)
-        origin = names.get(source.name if source else "", "default")
-        settings.append({"setting": name, "value": str(value), "from": origin})
+        origin = _SOURCES.get(source.name if source else "", "default")
+        value = ctx.params.get(name)
+        settings.append(
+            {
+                "setting": max(option.opts, key=len),
+                "value": "" if value is None else str(value),
+                "from": origin,
+            }
+        )
+    for variable, is_secret in KEYS_IN_ENVIRONMENT.items():
+        value = os.environ.get(variable, "").strip()
+        shown = "(not shown)" if value and is_secret else value
+        settings.append(
+            {"setting": variable, "value": shown, "from": "environment" if value else "not set"}
+        )
     return settings
 
 
-def _lines(found: "RunnerStatus") -> List[Tuple[str, str]]:
+def _folder_of_one_runner(directory: str) -> Path:
+    from devaria.directory import filled_in
+    from devaria.status import unreadable_file
+
+    if "{pid}" in directory:
+        raise BadSetting(f"{directory} is a directory for each runner; name one of them with --dir")
+    folder = filled_in(directory)
+    unreadable = unreadable_file(folder)
+    if unreadable is not None:
+        raise BadSetting(f"cannot read {unreadable}; ask as the user that the runner runs as")
+    return folder
+
+
+def _lines(
+    found: "Optional[RunnerStatus]", owed: "Sequence[OwedJob]", is_running: bool
+) -> List[Tuple[str, str]]:
+    lines = _lines_of_status(found, is_running) if found is not None else []
+    for job in owed:
+        if not (is_running and found is not None and job.job_id == found.job_id):
+            lines.append(("owed", f"{job.job_id} ({job.job_type}), {job.meaning}"))
+    return lines
+
+
+def _lines_of_status(found: "RunnerStatus", is_running: bool) -> List[Tuple[str, str]]:
     now_ms = time.time() * 1000
 
     def ago(moment: Optional[float]) -> str:
         return "never" if moment is None else f"{age(moment * 1000, now_ms)} ago"
 
     lines = [
-        ("name", f"{found.runner_name} (id {found.runner_id})"),
+        ("name", f"{found.runner_name or 'none yet'} (id {found.runner_id or 'none yet'})"),
         ("worker", found.worker_url),
         ("process", f"{found.pid}, started {ago(found.started_at)}"),
         ("last contact", ago(found.last_contact_at)),
-        ("jobs", f"{found.jobs_completed} completed, {found.jobs_failed} failed"),
+        ("jobs", f"{found.jobs_completed} completed, {found.jobs_failed} failed since the start"),
     ]
-    if found.job_id is not None:
+    if found.job_id is not None and is_running:
         started = f"started {ago(found.job_started_at)}"
         what = "ended; its report is owed" if found.owes_report else started
         lines.append(("job", f"{found.job_id} ({found.job_type}), {what}{_percent(found)}"))
@@ -122,6 +166,6 @@ def _lines(found: "RunnerStatus") -> List[Tuple[str, str]]:
 
 
 def _percent(found: "RunnerStatus") -> str:
-    if found.progress_current is None or not found.progress_total:
+    if found.owes_report or found.progress_current is None or not found.progress_total:
         return ""
     return f", {100 * found.progress_current / found.progress_total:.0f} %"

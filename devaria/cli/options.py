@@ -1,10 +1,10 @@
-"""What several commands share: options, keys, examples, progress, tables."""
+"""What several commands share: options, keys, examples, progress."""
 
 import json
 import math
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 import click
 
@@ -47,7 +47,6 @@ directory_option = click.option(
     metavar="DIR",
     help="The runner's directory; {host} and {pid} in it are filled in. [default: here]",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 pairs_option = click.option("-p", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter.")
 params_option = click.option(
     "--params", "text", metavar="JSON|@FILE", help="Parameters as a JSON object."
@@ -141,43 +140,6 @@ def move_bar(bar: "ProgressBar[int]", current: Optional[float], total: Optional[
     part = min(max(current / total, 0.0), 1.0) if current is not None and total else 0.0
     bar.update(max(int(part * 1000) - bar.pos, 0))
     bar.render_progress()
-
-
-def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on a terminal; what strangers wrote is made printable.
-
-    Args:
-        titles: The columns' titles.
-        rows: Their texts, row by row.
-    """
-    from devaria.log import printable
-
-    cells = [list(titles), *([printable(cell).replace("\n", " ") for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
-    for row in cells:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths))
-        click.echo(line.rstrip())
-
-
-def print_json(value: Any) -> None:
-    """Print a value as JSON, pure ASCII so that no terminal is upset."""
-    click.echo(json.dumps(value, indent=2))
-
-
-def age(since_ms: Optional[float], now_ms: float) -> str:
-    """Say how long ago something was, such as `5 min`.
-
-    Args:
-        since_ms: The time in milliseconds since 1970, or None.
-        now_ms: Now, likewise.
-    """
-    if since_ms is None:
-        return "?"
-    seconds = max(now_ms - since_ms, 0) / 1000
-    for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {name}"
-    return f"{seconds:.0f} s"
 
 
 def _show_state(bar: "ProgressBar[int]", job: "JobState") -> None:

@@ -56,7 +56,7 @@ def devaria(arguments: List[str], folder: Path, **settings: str):
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with handlers under development."""
-    (tmp_path / "lab.py").write_text(SOURCE, encoding="utf-8")
+    (tmp_path / "lab_handlers.py").write_text(SOURCE, encoding="utf-8")
     return tmp_path
 
 
@@ -70,7 +70,7 @@ def test_run_prints_the_result_alone_on_stdout(folder: Path) -> None:
 
 def test_run_in_process_does_the_same(folder: Path) -> None:
     """The same result, console on stderr, and the scratch folder gone."""
-    command = ["run", "slow", "--handlers", "lab:Slow", "-p", "seconds=0", "--in-process"]
+    command = ["run", "slow", "--handlers", "lab_handlers:Slow", "-p", "seconds=0", "--in-process"]
     done = devaria(command, folder)
     assert done.returncode == 0, done.stderr
     assert not Path(json.loads(done.stdout)["run_dir"]).exists()
@@ -96,7 +96,7 @@ def test_run_of_an_unknown_type_exits_7(folder: Path) -> None:
 def test_ctrl_c_ends_a_run_cleanly(folder: Path) -> None:
     """The job process ends, its scratch folder goes, and the text says that it was stopped."""
     (folder / "tmp").mkdir()
-    command = ["run", "slow", "--handlers", "lab:Slow", "-p", "seconds=600"]
+    command = ["run", "slow", "--handlers", "lab_handlers:Slow", "-p", "seconds=600"]
     output = folder / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(
@@ -115,24 +115,24 @@ def test_ctrl_c_ends_a_run_cleanly(folder: Path) -> None:
 
 def test_an_edit_takes_effect_with_the_next_job(folder: Path) -> None:
     """Each job loads its handler anew."""
-    command = ["run", "plain", "--handlers", "lab:Plain"]
+    command = ["run", "plain", "--handlers", "lab_handlers:Plain"]
     assert json.loads(devaria(command, folder).stdout) == {"answer": 42}
-    (folder / "lab.py").write_text(SOURCE.replace("42", "43 * 1000"), encoding="utf-8")
+    (folder / "lab_handlers.py").write_text(SOURCE.replace("42", "43 * 1000"), encoding="utf-8")
     assert json.loads(devaria(command, folder).stdout) == {"answer": 43000}
 
 
 def test_handlers_lists_what_is_ready_and_what_is_not(folder: Path) -> None:
     """Each type with its origin, its docstring's first line, and its reasons."""
-    handlers = "lab:Slow,gone=no_such_module:Class"
+    handlers = "lab_handlers:Slow,gone=no_such_module:Class"
     done = devaria(["handlers", "--json", "--handlers", handlers], folder)
     rows = {row["type"]: row for row in json.loads(done.stdout)}
     assert rows["slow"]["ready"]
     assert rows["slow"]["summary"] == "Sleeps."
-    assert rows["slow"]["origin"] == "--handlers lab:Slow"
+    assert rows["slow"]["origin"] == "--handlers lab_handlers:Slow"
     assert rows["gone"]["missing"] == ["ModuleNotFoundError: No module named 'no_such_module'"]
     assert any("FIGPACK_API_KEY" in each for each in rows["figpack_nwb_raster_plot"]["missing"])
-    table = devaria(["handlers", "--handlers", handlers], folder).stdout
-    assert re.search(r"^slow +--handlers lab:Slow +Sleeps\. +ready$", table, re.MULTILINE)
+    table = devaria(["handlers", "--table", "--handlers", handlers], folder).stdout
+    assert re.search(r"^slow +--handlers lab_handlers:Slow +Sleeps\. +ready$", table, re.MULTILINE)
 
 
 def test_help_type_explains_the_parameters(folder: Path) -> None:
@@ -181,7 +181,7 @@ def test_the_example_packages_own_tests_pass(folder: Path, installed_example) ->
 def test_run_handler_records_what_a_handler_does(folder: Path, monkeypatch) -> None:
     """Result, console and heartbeats; an exception is an error message, and kept."""
     monkeypatch.syspath_prepend(str(folder))
-    lab = __import__("lab")
+    lab = __import__("lab_handlers")
     outcome = run_handler(lab.Plain, {})
     assert outcome.result == {"answer": 42}
     assert outcome.console == "all of it"
