@@ -120,7 +120,7 @@ class Caller:
         request: Callable[[WorkerClient], T],
         *,
         patient: bool = False,
-        give_up_after_sec: Optional[float] = None,
+        give_up_at: Optional[float] = None,
         final: Union[Type[WorkerError], Tuple[Type[WorkerError], ...]] = WorkerError,
     ) -> T:
         """Make one request again and again, with back-off, until it is answered.
@@ -130,8 +130,8 @@ class Caller:
         Args:
             request: Is given the client.
             patient: Go on also after the operator's first signal.
-            give_up_after_sec: How long to try, in seconds; None for without end. With a bound, a
-                key that is refused is not tried again.
+            give_up_at: When to give up, on the monotonic clock in seconds; None for never. With a
+                bound, a key that is refused is not tried again.
             final: The errors that are an answer, of those that are not transient; any other comes
                 from something that stands in the worker's place, and is tried again.
 
@@ -144,7 +144,6 @@ class Caller:
             WorkerError: One that is final.
         """
         backoff = Backoff()
-        started = time.monotonic()
         while True:
             try:
                 answer = self.once(request, patient=patient)
@@ -152,8 +151,10 @@ class Caller:
                 if isinstance(error, final) and not isinstance(error, _NEVER_FINAL):
                     raise
                 wait_sec = _wait_after(error, backoff)
-                if give_up_after_sec is not None:
-                    _check_patience(error, started + give_up_after_sec - time.monotonic())
+                if give_up_at is not None:
+                    seconds_left = give_up_at - time.monotonic()
+                    _check_patience(error, seconds_left)
+                    wait_sec = min(wait_sec, seconds_left)
                 self._log_failure(error)
             else:
                 self._log_recovery()

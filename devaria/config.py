@@ -155,7 +155,7 @@ def checked_worker_url(url: str, *, insecure: bool = False) -> str:
         parts, is_right = urlsplit(""), False
     if not is_right or not parts.hostname:
         raise BadSetting(f"the worker URL {url!r} is not of the form https://host[:port]")
-    if parts.scheme == "http" and not insecure and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
         raise BadSetting(
             f"the worker URL {url!r} is plain http, which would show the key to the network; "
             "use https, or --insecure where the network is your own"
@@ -201,7 +201,12 @@ def _takes_paths(url: str, parts: SplitResult) -> bool:
     return port_is_right and host_is_right and not parts.query and not parts.fragment
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine by its name or address.
+
+    Args:
+        host: A name or an address.
+    """
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -7,6 +7,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Callable, Optional
 
+from devaria.directory import BINARY
+
 HEAD_BYTES = 64_000
 TAIL_BYTES = 900_000
 
@@ -56,7 +58,7 @@ class Console:
             clean: Cuts out of whole lines what must not be kept on disk.
         """
         with self._lock, contextlib.suppress(OSError):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | BINARY
             self._file = FileIO(os.open(path, flags, 0o600), "w")
             self._clean = clean
             self._keep(bytes(self._head + self._tail))

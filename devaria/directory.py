@@ -10,9 +10,13 @@ from typing import Iterator
 
 from devaria.errors import BadSetting, DirectoryLocked
 
+#: Keeps Windows from changing line ends.
+BINARY = getattr(os, "O_BINARY", 0)
+
 _LOCK_FILE = ".devaria_runner.lock"
 #: Beside the lock, since taking a lock may empty the file it lies on.
 _HOLDER_FILE = ".devaria_runner.pid"
+_LOCK_PATIENCE_SEC = 0.5
 
 
 def filled_in(name: str) -> Path:
@@ -57,7 +61,8 @@ def directory_lock(directory: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # here, since only runners need it
 
-    lock = FileLock(str(directory / _LOCK_FILE), timeout=0)
+    # Not at once: `devaria status` holds it for a moment, to learn whether it is free.
+    lock = FileLock(str(directory / _LOCK_FILE), timeout=_LOCK_PATIENCE_SEC)
     try:
         lock.acquire()
     except Timeout:
@@ -89,7 +94,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         OSError: It cannot be written; the old content stays.
     """
     temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | BINARY, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()

@@ -95,31 +95,48 @@ class Dispatcher:
                 while its report is owed; it stays in the journal.
         """
         self._status.note_job(entry.job_id, entry.job_type)
-        while True:
-            try:
-                return self._run_once(entry, input_params, expects_more)
-            except HandlerUnavailableError as error:
-                # This machine's fault, which somebody is about to mend: no failure of the job.
-                _log.error("Job %s: cannot load its handler, trying on: %s", entry.job_id, error)
-            self._caller.pause(_START_RETRY_SEC)
-
-    def _run_once(self, entry: JournalEntry, input_params: JsonObject, expects_more: bool) -> None:
         process = self._process_for_job()
-        entry = self._keep(entry.started(process.scratch))
-        if expects_more:
-            with contextlib.suppress(OSError):  # it will be said when that job needs it
-                self.start_ahead()
-        process.console.keep_in(self._journal.console_path(entry.job_id), self._redacted)
-        heartbeat = self._start_heartbeat(entry, process.console.text)
+        # The console is that of the process in hand, which may be another one in a moment.
+        heartbeat = self._start_heartbeat(entry, lambda: process.console.text())
         try:
-            outcome = self._clean(self._execute(entry, input_params, process, heartbeat))
+            while True:
+                try:
+                    outcome = self._run_once(entry, input_params, process, heartbeat, expects_more)
+                    break
+                except HandlerUnavailableError as error:
+                    self._wait_for_handler(entry, error)
+                    process = self._process_for_job()
             if heartbeat.lost:
                 self._forget_lost(entry)
             else:
                 self._report(self._keep(entry.ended(outcome)))
         finally:
             self._end_heartbeat(heartbeat)
+
+    def _run_once(
+        self,
+        entry: JournalEntry,
+        input_params: JsonObject,
+        process: JobProcess,
+        heartbeat: Heartbeat,
+        expects_more: bool,
+    ) -> JobOutcome:
+        self._keep(entry.started(process.scratch))
+        process.console.keep_in(self._journal.console_path(entry.job_id), self._redacted)
+        if expects_more:
+            with contextlib.suppress(OSError):  # it will be said when that job needs it
+                self.start_ahead()
+        try:
+            return self._clean(self._execute(entry, input_params, process, heartbeat))
+        finally:
             process.console.close()
+
+    def _wait_for_handler(self, entry: JournalEntry, error: HandlerUnavailableError) -> None:
+        # This machine's fault, which somebody is about to mend: no failure of the job, and no run.
+        _log.error("Job %s: cannot load its handler, trying on: %s", entry.job_id, error)
+        self._keep(entry)
+        self.drop_spare()
+        self._caller.pause(_START_RETRY_SEC)
 
     def report(self, entry: JournalEntry) -> None:
         """Report a job that has ended already.

@@ -7,6 +7,12 @@ goes to its standard error, which the runner collects as the console.
 It imports little, because the runner starts it while the claim is on its way.
 """
 
+import sys
+
+# The working directory stands last: a file of the operator's must not take the place of a module
+# of Python's own.
+sys.path.append(sys.path.pop(0))
+
 import contextlib
 import io
 import json
@@ -14,7 +20,6 @@ import math
 import numbers
 import os
 import signal
-import sys
 import threading
 import traceback
 from pathlib import Path
@@ -122,7 +127,7 @@ def main() -> None:
     threading.Thread(target=_end_with_the_runner, args=(job_pipe,), daemon=True).start()
     job = json.loads(line)
     progress = _Progress(events)
-    event = _run(job, progress)
+    event = _run(job, events, progress)
     progress.flush()
     _flush_streams()
     events.send(event)
@@ -161,7 +166,7 @@ def _end_with_the_runner(job_pipe: BinaryIO) -> None:
     os._exit(1)
 
 
-def _run(job: Dict[str, Any], progress: _Progress) -> Dict[str, Any]:
+def _run(job: Dict[str, Any], events: _Events, progress: _Progress) -> Dict[str, Any]:
     """Run the handler; whatever it does, there is an event that tells what came of it."""
     # Only now: what a handler's module does when it is imported is part of the job.
     from devaria.jobs.loading import HandlerUnavailableError, handler_for
@@ -170,6 +175,7 @@ def _run(job: Dict[str, Any], progress: _Progress) -> Dict[str, Any]:
         handler = handler_for(job["job_type"], job["handlers"])
     except HandlerUnavailableError as error:
         return {"event": "unavailable", "reason": str(error)}
+    events.send({"event": "started"})
     try:
         output = ready_result(handler().run(job["input_params"], progress, Path(job["run_dir"])))
     except BaseException as error:  # SystemExit and KeyboardInterrupt end the job, not the process

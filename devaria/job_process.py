@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import IO, Any, Callable, Dict, Mapping, Optional, Sequence
 from devaria.answers import Job
 from devaria.config import WORKER_KEY_VARIABLES
 from devaria.console import Console
+from devaria.job_ending import death_of, failure_of, outcome_of
 from devaria.jobs.loading import HandlerUnavailableError
 from devaria.outcome import JobOutcome
 from devaria.process_group import (
@@ -34,6 +34,7 @@ from devaria.wakeup import Wakeup
 
 #: How often time and memory limits are looked at, in seconds.
 _WATCH_SEC = 1.0
+_FIRST_WATCH_SEC = 0.1
 #: The same, in seconds, once it has closed its pipe.
 _LAST_MOMENT_SEC = 0.01
 #: How long a job process may take to end after its outcome, in seconds.
@@ -43,7 +44,6 @@ _DRAIN_SEC = 1.0
 #: A line of the event pipe is at most this long: one result or one console, with its escapes.
 _MAX_EVENT_BYTES = 16_000_000
 
-_LAST_LINES = 5
 _SCRATCH_PREFIX = "devaria-job-"
 _MEGABYTE = 1_000_000
 
@@ -86,6 +86,8 @@ class JobProcess:
         self._handlers = list(handlers)
         self._on_progress: Optional[ProgressCallback] = None
         self._outcome_event: Optional[Dict[str, Any]] = None
+        self._own_console: Optional[str] = None
+        self._has_started = False
         self._finished = False
         self._pipe_ended_at: Optional[float] = None
         self._memory_peak = 0
@@ -139,22 +141,26 @@ class JobProcess:
             How the job ended.
 
         Raises:
-            HandlerUnavailableError: The child could not load the handler; the job did not run.
+            HandlerUnavailableError: The child could not load the handler, or died before it had;
+                the job did not run.
         """
         started = time.monotonic()
         self._on_progress = on_progress
         self._hand_over(job)
         stopped_for = None
         while stopped_for is None and not self._has_ended():
-            # Its pipe ends a moment before its exit status is there.
-            self._wakeup.wait(_LAST_MOMENT_SEC if self._is_about_to_end() else _WATCH_SEC)
+            self._wakeup.wait(self._watch_sec(time.monotonic() - started))
             stopped_for = why_stop() or self._beyond(limits, time.monotonic() - started)
         self.close(grace_sec=None if stopped_for is None else _EXIT_SEC)
-        if self._outcome_event is None:
-            return self._failed(stopped_for or self._death())
-        if self._outcome_event["event"] == "unavailable":
-            raise HandlerUnavailableError(self._outcome_event["reason"])
-        return self._outcome_of(self._outcome_event)
+        event, printed = self._outcome_event, self.console.text()
+        if event is not None and event["event"] == "unavailable":
+            raise HandlerUnavailableError(event["reason"])
+        if event is not None:
+            return outcome_of(event, printed)
+        reason = stopped_for or death_of(self._process.returncode)
+        if not self._has_started and stopped_for is None:
+            raise HandlerUnavailableError(reason)
+        return failure_of(reason, self._own_console, printed, self._memory_peak)
 
     def close(self, grace_sec: Optional[float] = 0.0) -> None:
         """End the child and remove its scratch files.
@@ -214,8 +220,12 @@ class JobProcess:
         if kind in ("outcome", "unavailable"):
             self._outcome_event = event
             self._wakeup.notify()
+        elif kind == "started":
+            self._has_started = True
         elif kind == "progress" and self._on_progress is not None:
-            self._on_progress(event.get("current"), event.get("total"), event.get("console"))
+            own_console = event.get("console")
+            self._own_console = own_console if own_console is not None else self._own_console
+            self._on_progress(event.get("current"), event.get("total"), own_console)
 
     def _hand_over(self, job: Job) -> None:
         line = json.dumps(
@@ -237,10 +247,14 @@ class JobProcess:
     def _has_ended(self) -> bool:
         return self._outcome_event is not None or self._process.poll() is not None
 
-    def _is_about_to_end(self) -> bool:
-        # Job code may have closed the pipe, and go on; so not for long.
+    def _watch_sec(self, elapsed_sec: float) -> float:
+        """Tell when to look again: soon in a job's first moments, then once a second."""
         ended_at = self._pipe_ended_at
-        return ended_at is not None and time.monotonic() - ended_at < _WATCH_SEC
+        # The pipe ends a moment before the exit status is there. Job code may also have closed
+        # it, and go on; so not for long.
+        if ended_at is not None and time.monotonic() - ended_at < _WATCH_SEC:
+            return _LAST_MOMENT_SEC
+        return min(max(elapsed_sec, _FIRST_WATCH_SEC), _WATCH_SEC)
 
     def _beyond(self, limits: JobLimits, elapsed_sec: float) -> Optional[str]:
         if self._has_ended():
@@ -255,32 +269,6 @@ class JobProcess:
                 f"its limit is {limits.memory_bytes / _MEGABYTE:,.0f} MB"
             )
         return None
-
-    def _death(self) -> str:
-        """Say how the process ended that gave no outcome."""
-        code = self._process.returncode
-        if code >= 0:
-            return f"its process ended with exit code {code} before it returned a result"
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        suspicion = " (perhaps for want of memory)" if name == "SIGKILL" else ""
-        return f"its process was killed by {name}{suspicion} before it returned a result"
-
-    def _failed(self, reason: str) -> JobOutcome:
-        console = self.console.text()
-        peak = f"; memory peak {self._memory_peak / _MEGABYTE:,.0f} MB" if self._memory_peak else ""
-        last_lines = [line for line in console.splitlines() if line.strip()][-_LAST_LINES:]
-        last = "; last console lines:\n" + "\n".join(last_lines) if last_lines else ""
-        return JobOutcome(None, f"Job execution failed: {reason}{peak}{last}", console)
-
-    def _outcome_of(self, event: Dict[str, Any]) -> JobOutcome:
-        console = event["console"] if event["console"] is not None else self.console.text()
-        if event["traceback"]:
-            separator = "" if not console or console.endswith("\n") else "\n"
-            console += separator + event["traceback"]
-        return JobOutcome(event["output"], event["error"], console)
 
 
 def remove_scratch(scratch: Optional[str]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from devaria.directory import set_aside, write_atomically
+from devaria.errors import BadSetting
 from devaria.outcome import JobOutcome
 
 JOURNAL_FOLDER = ".devaria_jobs"
@@ -143,8 +144,16 @@ class Journal:
             by the names under which they were set aside.
 
         Raises:
-            OSError: The journal cannot be read.
+            BadSetting: The journal cannot be read.
         """
+        try:
+            return self._read_all()
+        except OSError as error:
+            raise BadSetting(
+                f"cannot read the journal in {self._root}: {error.strerror}; mend its permissions"
+            ) from None
+
+    def _read_all(self) -> Tuple[List[JournalEntry], List[Path]]:
         good: List[JournalEntry] = []
         corrupt: List[Path] = []
         for folder in sorted(self._root.glob("*/")):

@@ -1,5 +1,6 @@
 """The runner's log: one line an event, on stdout and in a rotating file, without secrets."""
 
+import contextlib
 import logging
 import logging.handlers
 import re
@@ -100,7 +101,8 @@ class _FileHandler(logging.handlers.RotatingFileHandler):
         del record
         if not self._complained:
             self._complained = True
-            sys.stderr.write(f"cannot write {self.baseFilename}: {sys.exc_info()[1]}\n")
+            with contextlib.suppress(OSError):  # a terminal that was closed meanwhile
+                sys.stderr.write(f"cannot write {self.baseFilename}: {sys.exc_info()[1]}\n")
 
 
 def set_up_logging(directory: Path, *, verbose: bool, secrets: Iterable[str]) -> None:

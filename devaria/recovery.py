@@ -2,12 +2,13 @@
 
 import itertools
 import logging
+import time
 from typing import List, Mapping, Optional, Set
 
 from devaria.caller import Caller
 from devaria.client import WorkerClient
 from devaria.dispatch import Dispatcher
-from devaria.errors import ClaimLost, NotFound, NotOurs, ServerError, WorkerError
+from devaria.errors import ClaimLost, NotFound, NotOurs, ServerError, WorkerError, WorkerGivenUp
 from devaria.heartbeat import still_ours
 from devaria.job_process import remove_scratch
 from devaria.jobs.loading import FoundHandler
@@ -20,6 +21,9 @@ MAX_RUNS = 2
 
 #: So many answers of 5xx to the claim of one job, and it is left to others.
 _MAX_FAILED_CLAIMS = 3
+
+#: How long to ask for jobs that the journal does not have, in seconds: it is a courtesy.
+_ORPHANS_PATIENCE_SEC = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -174,7 +178,14 @@ class Recovery:
     def _orphans(self, known: Set[str]) -> List[JournalEntry]:
         """Find jobs that this runner has at the worker, and not in its journal."""
         runner_id = self._caller.client.runner_id or ""
-        jobs = self._caller.until_answered(lambda client: client.jobs_of_runner(runner_id))
+        try:
+            jobs = self._caller.until_answered(
+                lambda client: client.jobs_of_runner(runner_id),
+                give_up_at=time.monotonic() + _ORPHANS_PATIENCE_SEC,
+            )
+        except (WorkerError, WorkerGivenUp) as error:
+            _log.warning("cannot look for jobs that the journal does not have: %s", error)
+            return []
         return [
             # It may have been running: that counts as a run.
             JournalEntry(

@@ -24,8 +24,8 @@ from devaria.js_json import compact_json
 from devaria.outcome import JobOutcome, fitted
 
 #: So many answers of 500 to one and the same report, while the worker takes the job's heartbeats,
-#: mean that it cannot take this body. Before a result is given up, it must be many: with the
-#: back-off between them about an hour and a half.
+#: mean that it cannot take this body. Before what is true is given up, it must be many: with the
+#: back-off between them about 40 minutes.
 _REPEATS_FOR_LESS_CONSOLE = 5
 _REPEATS_FOR_LOSS = 25
 
@@ -62,10 +62,10 @@ class Reporter:
         """
         for outcome in _ever_smaller(entry):
             try:
-                self._send(entry, outcome, (NotOurs, TooLarge, Refused))
+                self._send(entry, outcome, (NotOurs, TooLarge, _RefusedBodyError))
             except NotOurs:
                 return self._is_known(entry, outcome)
-            except (TooLarge, Refused) as error:
+            except (TooLarge, _RefusedBodyError) as error:
                 _log.warning("job %s: the worker refuses this report: %s", entry.job_id, error)
             else:
                 return True
@@ -81,8 +81,8 @@ class Reporter:
         self, entry: JournalEntry, outcome: JobOutcome, final: Tuple[Type[WorkerError], ...]
     ) -> None:
         """Send one form of the report until it is answered, or refused by repeated 500s."""
-        is_last_with_result = outcome.succeeded and not outcome.console_output
-        repeats_left = _REPEATS_FOR_LOSS if is_last_with_result else _REPEATS_FOR_LESS_CONSOLE
+        is_last_true_form = not outcome.console_output
+        repeats_left = _REPEATS_FOR_LOSS if is_last_true_form else _REPEATS_FOR_LESS_CONSOLE
 
         def send(client: WorkerClient) -> None:
             nonlocal repeats_left
@@ -94,12 +94,12 @@ class Reporter:
                 if not _is_claimed_back(client, entry.job_id):
                     raise
                 _report(client, entry.job_id, outcome)
-            except ServerError as error:
+            except (Refused, ServerError) as error:
                 if not _takes_heartbeats(client, entry.job_id, outcome):
                     raise
                 repeats_left -= 1
                 if repeats_left > 0:
-                    raise
+                    raise StrangeAnswer(str(error)) from error
                 raise _RefusedBodyError(str(error)) from None
 
         self._caller.until_answered(send, patient=True, final=final)

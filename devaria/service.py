@@ -1,5 +1,6 @@
 """What a command keeps running: a runner or a worker as a process, with lock, log and signals."""
 
+import logging
 import os
 import queue
 import signal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Callable, Dict, Optional, Sequence
 from devaria.client import WorkerClient
 from devaria.config import RunnerSettings
 from devaria.directory import directory_lock, prepare_directory
-from devaria.errors import BadSetting
+from devaria.errors import BadSetting, DevariaError
 from devaria.jobs.loading import find_handlers
 from devaria.log import set_up_logging
 from devaria.runner import JobRunner
@@ -20,6 +21,8 @@ from devaria.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from devaria.worker.job_forms import ParamForm
+
+_log = logging.getLogger(__name__)
 
 #: The part of the machine's memory that one job may use where the operator sets no bound.
 _DEFAULT_MEMORY_PART = 0.9
@@ -51,6 +54,12 @@ def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
         client = WorkerClient(settings.worker_url, settings.api_key)
         try:
             return JobRunner(settings, client, find_handlers(settings.handlers), wakeup, stop).run()
+        except DevariaError as error:
+            _log.error("Ended: %s", error)  # where nobody sees stderr, the log tells why
+            raise
+        except Exception:
+            _log.critical("Ended by an unexpected error", exc_info=True)
+            raise
         finally:
             _leave_closed_streams()
 

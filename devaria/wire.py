@@ -6,11 +6,13 @@ import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
+from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
 
 from devaria import __version__
+from devaria.config import is_loopback
 from devaria.errors import (
     ClaimLost,
     NoAnswer,
@@ -65,6 +67,8 @@ class Wire:
         self.base_url = base_url.rstrip("/")
         self.key = (key or "").strip()
         self._session = requests.Session()
+        # A proxy of the environment reaches another machine's loopback, and would get the key.
+        self._session.trust_env = not is_loopback(urlsplit(self.base_url).hostname or "")
         self._session.headers["User-Agent"] = f"devaria/{__version__}"
 
     def close(self) -> None:
@@ -85,7 +89,7 @@ class Wire:
         """Send one request; never tries again and follows no redirect.
 
         Args:
-            method: `GET` or `POST`.
+            method: `GET`, `POST` or `DELETE`.
             path: From the worker's root.
             headers: Beside those that every request has.
             params: Query parameters.
@@ -204,7 +208,8 @@ def _without_json(response: requests.Response, what: str, key: str) -> WorkerErr
         return RateLimited(message, _retry_after_sec(response, {}))
     if response.status_code == 413:
         return TooLarge(message)
-    return ServerError(message) if response.status_code >= 500 else StrangeAnswer(message)
+    # What is not the worker's own answer may come while the worker still acts.
+    return NoAnswer(message) if response.status_code >= 500 else StrangeAnswer(message)
 
 
 def _snippet(text: str, key: str) -> str:

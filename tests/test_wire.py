@@ -155,7 +155,7 @@ MEANINGS = [
     (html(413), errors.TooLarge),
     (as_json({"error": "forbidden"}, 403), errors.StrangeAnswer),
     (as_json({"error": "Failed to claim", "details": "x"}, 500), errors.ServerError),
-    (html(502), errors.ServerError),
+    (html(502), errors.NoAnswer),
     (as_json({"error": "busy"}, 503), errors.ServerError),
     (as_json({"success": False, "message": "no"}, 200), errors.StrangeAnswer),
     (html(200), errors.StrangeAnswer),

@@ -1,13 +1,15 @@
 """hello_world: greets, after a while. The handler to copy, and the one to test a set-up with."""
 
+import math
 import time
-from typing import Any, ClassVar, Dict, Mapping
+from typing import Any, ClassVar, Dict, List, Mapping
 
 from devaria.jobs.base import HeartbeatCallback, JobHandler
 from devaria.jobs.params import Param
 
-#: Time between two reports of progress; console lines come at most this often.
+#: Time between two reports of progress, and between two console lines, in seconds.
 _STEP_SEC = 1.0
+_LINE_SEC = 30.0
 
 
 class HelloWorldHandler(JobHandler):
@@ -40,16 +42,18 @@ class HelloWorldHandler(JobHandler):
 
     def _wait(self, total_sec: float) -> None:
         start = time.monotonic()
-        # A long job says something every 30 s, a short one at its half.
-        line_every_sec = min(30.0, total_sec / 2)
-        next_line_sec = line_every_sec
         elapsed = 0.0
-        while elapsed < total_sec:
-            # A machine that slept meanwhile is past the next line already.
-            next_stop = max(min(total_sec, next_line_sec), elapsed)
-            time.sleep(min(_STEP_SEC, next_stop - elapsed))
-            elapsed = min(time.monotonic() - start, total_sec)
-            self.progress(elapsed, total_sec)
-            if next_line_sec <= elapsed < total_sec:
-                self.log(f"Progress: {100 * elapsed / total_sec:.0f}%")
-                next_line_sec = elapsed + line_every_sec
+        for stop_sec in _stops(total_sec):
+            while elapsed < stop_sec:
+                time.sleep(min(_STEP_SEC, stop_sec - elapsed))
+                elapsed = time.monotonic() - start
+                self.progress(min(elapsed, total_sec), total_sec)
+            if stop_sec < total_sec:
+                self.log(f"Progress: {100 * stop_sec / total_sec:.0f}%")
+
+
+def _stops(total_sec: float) -> List[float]:
+    """Say when to print a line: a long job every 30 s, a short one at its half; and the end."""
+    every_sec = min(_LINE_SEC, total_sec / 2)
+    count = math.ceil(total_sec / every_sec) if every_sec else 1
+    return [every_sec * number for number in range(1, count)] + [total_sec]
