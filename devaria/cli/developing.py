@@ -185,13 +185,17 @@ class _Screen:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._bar = progress_bar("running")
         self._is_terminal = sys.stderr.isatty()
+        self._begun_line = ""
 
     def __enter__(self) -> "_Screen":
         self._bar.__enter__()
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._bar.render_finish()
+        with self._lock:
+            if self._begun_line:
+                self._print(f"{self._begun_line}\n")
+            self._bar.render_finish()
 
     def progress(self, current: Optional[float], total: Optional[float]) -> None:
         """Move the bar."""
@@ -199,11 +203,18 @@ class _Screen:
             move_bar(self._bar, current, total)
 
     def console(self, data: bytes) -> None:
-        """Print what the job printed, above the bar."""
-        from devaria.log import printable
-
+        """Print what the job printed; on a terminal whole lines, above the bar."""
         with self._lock:
-            text = printable(self._decoder.decode(data))
-            click.echo(f"{_CLEAR_LINE if self._is_terminal else ''}{text}", err=True, nl=False)
-            if self._is_terminal and text.endswith("\n"):
-                self._bar.render_progress()
+            text = self._begun_line + self._decoder.decode(data)
+            # Only a whole line, since the bar's next state would be written over a begun one.
+            end = 1 + max(text.rfind("\n"), text.rfind("\r", 0, -1))
+            end = end if self._is_terminal else len(text)
+            self._begun_line = text[end:]
+            if end:
+                self._print(text[:end])
+
+    def _print(self, text: str) -> None:
+        before = _CLEAR_LINE if self._is_terminal else ""
+        click.echo(f"{before}{clean_text(text)}", err=True, nl=False)
+        if self._is_terminal:
+            self._bar.render_progress()

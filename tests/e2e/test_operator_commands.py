@@ -1,17 +1,12 @@
 """What keeps runners going: doctor, status, jobs, job, rerun, runners, --max-idle, --max-time."""
 
 import contextlib
-import fcntl
 import json
-import os
-import pty
 import re
 import shlex
 import socket
-import struct
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
@@ -19,6 +14,7 @@ from typing import Any, Dict, Iterator, List
 import click
 import psutil
 import pytest
+import terminal
 from processes import BOUND_SEC, environment, running, text_of, wait_until
 from scripted_server import ScriptedServer, as_json, ok
 
@@ -64,24 +60,8 @@ def devaria(arguments: List[str], folder: Path, env: Dict[str, str]):
 
 def on_terminal(arguments: List[str], folder: Path, env: Dict[str, str], columns: int = 100) -> str:
     """Run a devaria command to its end on a terminal, and return what that gets to see."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "devaria", *arguments],
-        cwd=folder,
-        env={name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    seen = b""
-    with contextlib.suppress(OSError):  # the other end is closed
-        for data in iter(lambda: os.read(ours, 65536), b""):
-            seen += data
-    os.close(ours)
-    process.wait(BOUND_SEC)
-    return seen.decode().replace("\r\n", "\n")
+    command = [sys.executable, "-m", "devaria", *arguments]
+    return terminal.on_terminal(command, folder, env, columns)[1]
 
 
 @pytest.fixture
