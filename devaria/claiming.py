@@ -2,7 +2,8 @@
 
 import logging
 import random
-from typing import Callable, List, Sequence
+import time
+from typing import Callable, List, Optional, Sequence
 
 from devaria.answers import Job
 from devaria.caller import Caller
@@ -16,7 +17,75 @@ from devaria.registration import register
 #: So many lost races in a row say that what is left of a list is old: others have drawn from it.
 _MAX_LOST_RACES = 2
 
+#: Where others draw from the same queue, a list that is older than this is not trusted. The worker
+#: answers 120 lists a minute: a runner that keeps each for so long stays within that.
+_FRESH_SEC = 0.5
+
 _log = logging.getLogger(__name__)
+
+
+class ClaimOrder:
+    """Decides which job of a list to claim next, and when to ask for a new list instead.
+
+    A runner that is alone goes through its list, the oldest job first, however long that takes.
+    Where others draw from the same queue, it picks at random, so that they do not all reach for
+    the same job, and only while the list is fresh: while one of thirty runners works at a job, the
+    others take half of the fifty that a list holds. It knows of others by a lost race, or by jobs that it left and that are gone from the
+    next list; once they all still stand there, it is alone again.
+
+    Args:
+        clock: Gives a monotonic time in seconds.
+        pick: Returns a random number from 0 to under its argument.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        pick: Callable[[int], int] = random.randrange,
+    ) -> None:
+        self._clock = clock
+        self._pick = pick
+        self._left: List[Job] = []
+        self._listed_at = 0.0
+        self._has_rivals = False
+        self._is_contended = False
+        self._lost_races = 0
+
+    @property
+    def has_more(self) -> bool:
+        """Whether jobs of the list are left."""
+        return bool(self._left)
+
+    def begin(self, jobs: Sequence[Job]) -> None:
+        """Take over a list that the worker has just answered.
+
+        Args:
+            jobs: The list, the oldest job first.
+        """
+        if self._left:
+            listed = {job.job_id for job in jobs}
+            self._has_rivals = any(job.job_id not in listed for job in self._left)
+        self._left = list(jobs)
+        self._listed_at = self._clock()
+        self._is_contended = self._has_rivals
+        self._lost_races = 0
+
+    def next(self) -> Optional[Job]:
+        """Pick the job to claim; None where the list is at its end, or not to be trusted."""
+        is_old = self._clock() - self._listed_at > _FRESH_SEC
+        is_drawn_from = self._is_contended or self._lost_races > 0
+        if not self._left or self._lost_races >= _MAX_LOST_RACES or (is_old and is_drawn_from):
+            return None
+        return self._left.pop(self._pick(len(self._left)) if self._has_rivals else 0)
+
+    def won(self) -> None:
+        """Note that the job picked last was to be had."""
+        self._lost_races = 0
+
+    def lost(self) -> None:
+        """Note that it went to another runner."""
+        self._has_rivals = True
+        self._lost_races += 1
 
 
 class Claimer:
@@ -47,13 +116,10 @@ class Claimer:
         self._journal = journal
         self._dispatcher = dispatcher
         self._recovery = recovery
-        self._has_rivals = False
+        self._order = ClaimOrder()
 
     def go_through(self, jobs: List[Job], is_over: Callable[[], bool]) -> bool:
-        """Take one job of a list after the other, the oldest first.
-
-        Where other runners draw from the same queue, the order is a random one, so that they do
-        not all reach for the same job.
+        """Take one job of a list after the other, in the order that `ClaimOrder` gives.
 
         Args:
             jobs: The list.
@@ -62,17 +128,19 @@ class Claimer:
         Returns:
             Whether any was to be had.
         """
-        took_any, lost_races = False, 0
-        left = list(jobs)
-        self._has_rivals = self._has_rivals and len(left) > 1
-        while left and not is_over() and lost_races < _MAX_LOST_RACES:
-            position = random.randrange(len(left)) if self._has_rivals else 0  # noqa: S311 - no secret
-            if self._take(left.pop(position), expects_more=bool(left)):
-                took_any, lost_races = True, 0
+        took_any = False
+        self._order.begin([job for job in jobs if job.job_type in self.job_types])
+        while not is_over():
+            job = self._order.next()
+            if job is None:
+                break
+            if self._take(job, expects_more=self._order.has_more):
+                took_any = True
+                self._order.won()
             elif not self.cannot_take:
-                self._has_rivals = True
-                lost_races += 1
-        self._dispatcher.drop_spare()
+                self._order.lost()
+        if not took_any:  # else it asks for a new list at once
+            self._dispatcher.drop_spare()
         return took_any
 
     def _take(self, job: Job, *, expects_more: bool) -> bool:
