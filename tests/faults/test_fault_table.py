@@ -20,6 +20,12 @@ from fault_proxy import (
 )
 from lab import QUICK_HEARTBEATS, QUICK_TRIES, is_running, until
 
+#: A report that is refused again and again is given up after a few tries, not after many.
+FEW_REPEATS = {
+    "devaria.report._REPEATS_FOR_LESS_CONSOLE": 1,
+    "devaria.report._REPEATS_FOR_LOSS": 2,
+    **QUICK_TRIES,
+}
 QUICK_REQUESTS = {"devaria.wire.READ_TIMEOUT_SEC": 0.5, **QUICK_TRIES}
 
 # --- the worker at the runner's start --------------------------------------------------------
@@ -379,9 +385,7 @@ def test_500_for_one_body_for_ever(lab):
     """A body on which the worker always fails is sent with less, and at last as an error."""
     lab.proxy.on("complete", server_error)
     job_id = lab.submit("floods", what="console")
-    limits = {"_REPEATS_FOR_LESS_CONSOLE": 1, "_REPEATS_FOR_LOSS": 2}
-    constants = {f"devaria.report.{name}": n for name, n in limits.items()}
-    runner = lab.runner(constants={**QUICK_TRIES, **constants})
+    runner = lab.runner(constants=FEW_REPEATS)
     job = lab.ended(job_id)
     assert job.status == "failed"
     assert "the worker refused the result" in job.error
@@ -398,7 +402,7 @@ def test_report_that_is_always_refused(lab):
         for route in ("complete", "error")
     ]
     job_id = lab.submit("good")
-    runner = lab.runner(constants=QUICK_TRIES)
+    runner = lab.runner(constants=FEW_REPEATS)
     until(lambda: rules[1].hits >= 3, "several error reports")
     assert [entry["state"] for entry in lab.journal()] == ["done"]
     rules[1].lift()
