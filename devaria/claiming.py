@@ -30,8 +30,9 @@ class ClaimOrder:
     A runner that is alone goes through its list, the oldest job first, however long that takes.
     Where others draw from the same queue, it picks at random, so that they do not all reach for
     the same job, and only while the list is fresh: while one of thirty runners works at a job, the
-    others take half of the fifty that a list holds. It knows of others by a lost race, or by jobs that it left and that are gone from the
-    next list; once they all still stand there, it is alone again.
+    others take half of the fifty that a list holds. It knows of others by a lost race, or by jobs
+    that it left and that are gone from the next list; once they all still stand there, it is alone
+    again.
 
     Args:
         clock: Gives a monotonic time in seconds.
