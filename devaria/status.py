@@ -81,9 +81,11 @@ class RunnerStatus:
         """
         try:
             content: Dict[str, Any] = json.loads((directory / STATUS_FILE).read_bytes())
-            return cls(**content)
+            status = cls(**content)
         except (OSError, ValueError, TypeError):
             return None
+        times = (status.started_at, status.last_contact_at, status.job_started_at)
+        return status if all(isinstance(each, (int, float, type(None))) for each in times) else None
 
 
 def unreadable_file(directory: Path) -> Optional[Path]:

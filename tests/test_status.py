@@ -90,7 +90,18 @@ def test_a_file_that_cannot_be_written_stops_nothing(tmp_path):
     assert not file._thread.is_alive()
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"pid": 1}', '{"a": 1}', "\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{",
+        '{"pid": 1}',
+        '{"a": 1}',
+        "\xff",
+        '{"pid": 1, "started_at": "now", "worker_url": "u"}',
+    ],
+)
 def test_a_file_that_cannot_be_understood_is_none(tmp_path, content):
     """A newer version's, perhaps."""
     (tmp_path / STATUS_FILE).write_text(content, encoding="latin-1")

@@ -161,8 +161,8 @@ def _followed(client: "WorkerClient", job_id: str) -> int:
     from devaria.following import follow
 
     ended = follow(client, job_id, lambda news: click.echo(clean_text(news), nl=False))
-    reason = f": {clean_text(ended.error)}" if ended.error else ""
-    click.echo(f"Job {ended.job_id} {ended.status}{reason}", err=True)
+    reason = f": {ended.error}" if ended.error else ""
+    click.echo(clean_text(f"Job {ended.job_id} {ended.status}{reason}"), err=True)
     return EXIT_OK if ended.status == "completed" else EXIT_FAILED
 
 

@@ -120,7 +120,8 @@ def shown_to_its_end(client: "WorkerClient", job_id: str) -> int:
     if job.status == "completed":
         click.echo(json.dumps(job.output_data, indent=2))
         return EXIT_OK
-    click.echo(f"Job {job_id} {job.status}: {printable(job.error or 'no reason given')}", err=True)
+    text = f"Job {job_id} {job.status}: {job.error or 'no reason given'}"
+    click.echo(printable(text), err=True)
     return EXIT_FAILED
 
 
@@ -143,7 +144,9 @@ def move_bar(bar: "ProgressBar[int]", current: Optional[float], total: Optional[
 
 
 def _show_state(bar: "ProgressBar[int]", job: "JobState") -> None:
-    bar.label = f"{job.status:11}"
+    from devaria.log import printable
+
+    bar.label = f"{printable(job.status):11}"
     if job.status == "completed":
         move_bar(bar, 1, 1)
     else:

@@ -55,7 +55,7 @@ def submit(
     url = config.checked_worker_url(worker_url, insecure=insecure)
     client = WorkerClient(url, key(config.SUBMIT_KEY_VARIABLE))
     submitted = client.submit(job_type, params)
-    click.echo(f"Job {submitted.job_id}: {submitted.status}", err=wait)
+    click.echo(clean_text(f"Job {submitted.job_id}: {submitted.status}"), err=wait)
     if wait:
         sys.exit(shown_to_its_end(client, submitted.job_id))
 
@@ -83,7 +83,7 @@ def rerun(job_id: str, wait: bool, worker_url: str, insecure: bool) -> None:
         for old in deleted:
             _say_how_to_submit(old)
         raise
-    click.echo(f"Job {new.job_id}: {new.status}", err=wait)
+    click.echo(clean_text(f"Job {new.job_id}: {new.status}"), err=wait)
     if wait:
         sys.exit(shown_to_its_end(client, new.job_id))
 
