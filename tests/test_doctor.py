@@ -59,13 +59,14 @@ def test_a_clock_that_is_off_is_said(tmp_path, worker, off_sec, state):
     assert found_by_doctor(tmp_path, worker.url)["clock"].state == OK
 
 
-@pytest.mark.parametrize("answer", [html(500), redirect("http://127.0.0.1:1/"), html(404)])
+@pytest.mark.parametrize("answer", [html(500), redirect("/elsewhere"), html(404)])
 def test_what_is_no_worker_fails(tmp_path, worker, answer):
     """A proxy's page or a redirect, which a runner would not follow either."""
     worker.on("GET /health", answer)
-    worker.on("GET /api/runner/verify", answer)
+    worker.on("GET /elsewhere", ok(status="ok"))
     found = found_by_doctor(tmp_path, worker.url)
     assert found["worker"].state == FAILURE
+    assert f"answered {answer.status} in" in found["worker"].found
     assert found["registration"].state == WARNING
 
 
