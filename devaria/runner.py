@@ -22,7 +22,7 @@ from devaria.jobs.loading import FoundHandler
 from devaria.journal import Journal
 from devaria.recovery import Recovery
 from devaria.registration import identify
-from devaria.status import MIN_GAP_SEC, RunnerStatus, StatusFile
+from devaria.status import RunnerStatus, StatusFile
 from devaria.stop import StopRequest
 from devaria.wakeup import Wakeup
 
@@ -99,6 +99,7 @@ class JobRunner:
         finally:
             self._dispatcher.drop_spare()
             self._caller.client.close()
+            self._status.close()
         jobs_done = self._dispatcher.jobs_done
         _log.info("Ended after %d job%s", jobs_done, "" if jobs_done == 1 else "s")
         return self._stop.exit_code if self._stop.wants_job_end else EXIT_OK
@@ -140,9 +141,10 @@ class JobRunner:
             is_race = bool(jobs) and not self._claimer.cannot_take
             if is_race and fruitless_lists < _MAX_FRUITLESS_LISTS:
                 continue
-            if self._settings.burst or self._is_idle_too_long(idle_since):
+            # Where others are faster, or this machine cannot, there is still something to do.
+            if (self._settings.burst and not jobs) or self._is_idle_too_long(idle_since):
                 return
-            self._sleep()
+            self._sleep(idle_since)
 
     def _is_over(self) -> bool:
         settings = self._settings
@@ -153,14 +155,18 @@ class JobRunner:
     def _is_idle_too_long(self, idle_since: float) -> bool:
         return _is_reached(self._settings.max_idle_sec, time.monotonic() - idle_since)
 
-    def _sleep(self) -> None:
+    def _sleep(self, idle_since: float) -> None:
         jitter = 1 + _POLL_JITTER * random.uniform(-1, 1)  # noqa: S311 - no secret
         seconds = self._settings.poll_interval_sec * jitter
-        # What happened just before may still wait for its turn to be written.
-        before_status = min(seconds, MIN_GAP_SEC)
-        self._caller.pause(before_status)
-        self._status.update()
-        self._caller.pause(seconds - before_status)
+        now = time.monotonic()
+        # A bound that is nearer than the next poll ends the runner when it is reached.
+        for bound, since in (
+            (self._settings.max_idle_sec, idle_since),
+            (self._settings.max_time_sec, self._started),
+        ):
+            if bound is not None:
+                seconds = min(seconds, max(since + bound - now, 0.0))
+        self._caller.pause(seconds)
 
 
 def _is_reached(bound: Optional[float], value: float) -> bool:
