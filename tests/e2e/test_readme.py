@@ -34,6 +34,8 @@ BELOW = [
     "devaria runner --handlers",
     "devaria run count_words",
     "_DEVARIA_COMPLETE",
+    "sbatch --array",  # in test_slurm.py
+    "tests/bench/raster.py",  # minutes of measuring: by hand
     "devaria worker\n",
     "devaria runner --burst",
 ]
@@ -96,7 +98,7 @@ def test_every_help_ends_in_two_examples_that_parse() -> None:
 
 def test_a_job_from_end_to_end(tmp_path: Path, env: Dict[str, str]) -> None:
     """Submit, run with --burst, and ask again: the result comes out of the cache."""
-    done = shell(block("devaria runner --burst"), tmp_path, env)
+    done = shell(block("devaria runner --burst\n"), tmp_path, env)
     assert done.returncode == 0, done.stderr
     assert ": pending" in done.stdout
     assert '"message": "Hello, Alice!"' in done.stdout
