@@ -9,7 +9,7 @@ import json
 import math
 import re
 from decimal import Decimal
-from typing import Any, NoReturn, Optional, Union
+from typing import Any, Dict, List, NoReturn, Optional, Tuple, Union
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # A string, so that it is skipped as a whole, or a number in a form that only Python writes.
@@ -109,10 +109,12 @@ def well_formed(text: str) -> str:
 
 def _sorted(value: Any) -> Any:
     """Sort keys as JavaScript compares strings: by UTF-16 code units, not by code points."""
-    if isinstance(value, dict):
-        names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
-        return {name: _sorted(value[name]) for name in names}
-    return [_sorted(item) for item in value] if isinstance(value, list) else value
+    # Through the parser, whose C code goes deeper than Python's own calls could.
+    return json.loads(json.dumps(value), object_pairs_hook=_in_utf16_order)
+
+
+def _in_utf16_order(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    return dict(sorted(pairs, key=lambda pair: pair[0].encode("utf-16-be", "surrogatepass")))
 
 
 def _check_depth(text: str) -> None:
