@@ -8,14 +8,14 @@ import pytest
 
 #: Tests that need more than the core packages, by what they need.
 _NEEDS = {
-    "flask": ["contract/*", "worker/*", "e2e/*", "faults/*"],
-    "figpack": ["e2e/*", "jobs/*", "nwb/*"],
+    "flask": ["contract", "worker", "e2e", "faults"],
+    "figpack": ["e2e", "jobs", "nwb"],
 }
 _MISSING = [package for package in _NEEDS if find_spec(package) is None]
 
 #: The example package's tests run where it is installed: in a process that a test starts.
 collect_ignore_glob = [
-    "example_package/*",
+    "example_package",
     *(pattern for package in _MISSING for pattern in _NEEDS[package]),
 ]
 
