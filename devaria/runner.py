@@ -131,7 +131,9 @@ class JobRunner:
         idle_since = time.monotonic()
         while not self._is_over():
             jobs = self._caller.until_answered(
-                lambda client: client.available(self._job_types), final=()
+                lambda client: client.available(self._job_types),
+                final=(),
+                give_up_at=self._ends_at(idle_since),
             )
             if self._claimer.go_through(jobs, self._is_over):
                 fruitless_lists = 0
@@ -155,17 +157,18 @@ class JobRunner:
     def _is_idle_too_long(self, idle_since: float) -> bool:
         return _is_reached(self._settings.max_idle_sec, time.monotonic() - idle_since)
 
+    def _ends_at(self, idle_since: float) -> Optional[float]:
+        """Tell when a bound on idle or running time is reached; None where there is none."""
+        settings = self._settings
+        bounds = ((settings.max_idle_sec, idle_since), (settings.max_time_sec, self._started))
+        return min((since + bound for bound, since in bounds if bound is not None), default=None)
+
     def _sleep(self, idle_since: float) -> None:
         jitter = 1 + _POLL_JITTER * random.uniform(-1, 1)  # noqa: S311 - no secret
         seconds = self._settings.poll_interval_sec * jitter
-        now = time.monotonic()
-        # A bound that is nearer than the next poll ends the runner when it is reached.
-        for bound, since in (
-            (self._settings.max_idle_sec, idle_since),
-            (self._settings.max_time_sec, self._started),
-        ):
-            if bound is not None:
-                seconds = min(seconds, max(since + bound - now, 0.0))
+        ends_at = self._ends_at(idle_since)
+        if ends_at is not None:
+            seconds = min(seconds, max(ends_at - time.monotonic(), 0.0))
         self._caller.pause(seconds)
 
 

@@ -130,6 +130,16 @@ def test_worker_down_while_polling(lab):
     assert runner.output().count("trying on") == 2
 
 
+def test_worker_down_until_a_bound_is_reached(lab):
+    """A runner that may run only so long does not wait beyond that for its worker."""
+    runner = lab.runner("--max-time", "3", constants=QUICK_TRIES)
+    runner.wait_for("Polling every")
+    lab.proxy.refuse()
+    assert runner.wait() == 5
+    assert "gave up on the worker" in runner.output()
+    runner.check_sanity()
+
+
 def test_reset_time_while_polling(lab):
     """A 429 while polling is obeyed: no request comes before its resetTime, and one soon after."""
     rule = lab.proxy.on("available", rate_limited(1.5), times=1)
