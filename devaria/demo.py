@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,8 @@ def run(*, serve_on: bool, say: Callable[[str], None], show: Show) -> int:
             f"{error}; install all that the demo needs: pip install 'devaria[all]'"
         ) from None
 
+    # SIGTERM ends it as Ctrl-C does: what it has started ends with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="devaria-demo-")))
         (folder / "data").mkdir()

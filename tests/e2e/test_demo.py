@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 import requests
 from processes import BOUND_SEC, environment, text_of, wait_until
 
@@ -39,8 +40,9 @@ def test_demo_runs_both_jobs_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_demo_serves_the_figure_until_ctrl_c(tmp_path: Path) -> None:
-    """Without --exit the figure answers until Ctrl-C, which ends everything with 0."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_demo_serves_the_figure_until_ctrl_c(tmp_path: Path, number: signal.Signals) -> None:
+    """Without --exit the figure answers until Ctrl-C or SIGTERM, which end everything with 0."""
     here, env = _places(tmp_path)
     output = tmp_path / "output"
     with output.open("wb") as file:
@@ -53,7 +55,7 @@ def test_demo_serves_the_figure_until_ctrl_c(tmp_path: Path) -> None:
         children = psutil.Process(demo.pid).children(recursive=True)
         assert children, "the runner is a process of its own"
     finally:
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(number)
         demo.wait(BOUND_SEC)
     assert demo.returncode == 0, text_of(output)
     assert not any(child.is_running() for child in children)
