@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 import click
 
+from devaria.config import DEFAULT_WORKER_URL
 from devaria.errors import EXIT_FAILED, EXIT_OK, BadSetting, MissingKey
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ worker_url_option = click.option(
     "--worker-url",
     envvar="DEVARIA_WORKER_URL",
     show_envvar=True,
-    default="https://devaria-worker.neurosift.app",
+    default=DEFAULT_WORKER_URL,
     show_default=True,
     help="The worker that has the jobs.",
 )

@@ -11,6 +11,7 @@ from devaria.cli.options import (
     insecure_option,
     worker_url_option,
 )
+from devaria.config import DEFAULT_JOB_TIMEOUT_SEC, DEFAULT_POLL_INTERVAL_SEC
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -29,7 +30,7 @@ _OPTIONS = (
         envvar="DEVARIA_POLL_INTERVAL",
         show_envvar=True,
         type=Amount(min=0.1, max=86_400),
-        default=30.0,
+        default=DEFAULT_POLL_INTERVAL_SEC,
         show_default=True,
         metavar="SEC",
         help="Seconds between two polls that found nothing.",
@@ -70,7 +71,7 @@ _OPTIONS = (
         envvar="DEVARIA_JOB_TIMEOUT",
         show_envvar=True,
         type=Amount(min=1),
-        default=21_600.0,
+        default=DEFAULT_JOB_TIMEOUT_SEC,
         show_default=True,
         metavar="SEC",
         help="Running time of a job, in seconds, where its handler sets none.",

@@ -2,12 +2,12 @@
 
 import contextlib
 import re
-import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 import requests
+from browser import CHROMIUM, FLAGS
 
 from devaria.worker.job_forms import ParamForm
 from devaria.worker.jobs import JobStore
@@ -17,17 +17,6 @@ from devaria.worker.server import LocalWorker
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 NOW = 1_800_000_000_000
 EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'\x1b[31m\x00\u202e"
 FORMS = {

@@ -5,12 +5,12 @@ that spikes were drawn is ink on the canvas; the labels are looked for in the SV
 figure exports.
 """
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 import pytest
+from browser import CHROMIUM, FLAGS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nwb"))
 from nwb_files import REAL_DIR, REAL_FILES, WITHOUT_UNITS, needs_real_files, units_bytes
@@ -22,17 +22,6 @@ from devaria.worker.server import LocalWorker
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 #: Whether any canvas but the first has so many pixels of ink right of the labels, coloured ones if
 #: that is asked. The first holds the axes; what the others hold there is spikes, and else nothing.
