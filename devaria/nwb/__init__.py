@@ -9,6 +9,7 @@ it needs h5py, numpy and figpack, which are optional.
     http_session  requests for ranges of one file, redirects followed, bodies read as they come
     http_range    byte ranges of one file over HTTP, every answer verified
     urls, retry, http_faults  what that needs: which URLs may be fetched, what is tried again
+    units_path    the form of a path to a units table
     whole_file    a file whose server has no byte ranges
     file_kind     what a file is that is not HDF5
     prefetch      ranges fetched ahead of the reader, in parallel, in bounded memory
@@ -19,7 +20,8 @@ it needs h5py, numpy and figpack, which are optional.
     chunk_decode, pipeline  chunks inflated in threads, or by HDF5 itself
     column_stream a column read at the line's speed
     spike_times   its values as float32, by whichever way is the fastest
-    units_table   spike times and unit ids of one units table
+    units_table   the spike trains of one units table
+    units_reader  reading them: its columns, its ids
     reading       the process that reads the table, apart from the one that has keys
     reading_child, confinement  that process from inside, and what it may not do
     table_files   a units table as plain files, by which the one gets it from the other

@@ -10,8 +10,9 @@ from typing import Any, Deque, Iterable, List, Set, Tuple
 
 import h5py
 
-from devaria.nwb.errors import InvalidInputError, NwbError, printable
+from devaria.nwb.errors import NwbError, printable
 from devaria.nwb.limits import ReadLimits
+from devaria.nwb.units_path import path_names
 
 #: Soft links followed on one path; more is a cycle, or meant to be one.
 MAX_SOFT_LINKS = 32
@@ -23,30 +24,6 @@ _MAX_TABLES_LISTED = 20
 
 class NotInFileError(Exception):
     """A path names nothing in the file."""
-
-
-def checked_units_path(path: object) -> str:
-    """Check the form of the path of a units table.
-
-    Args:
-        path: What a submitter gave.
-
-    Returns:
-        The path, unchanged.
-
-    Raises:
-        InvalidInputError: It is no string, does not start with a slash, or holds ``..`` or
-            control characters.
-    """
-    if not isinstance(path, str):
-        raise InvalidInputError("units_path must be a string such as /units")
-    if not path.startswith("/") or not _names(path):
-        raise InvalidInputError(
-            f"units_path must be the path of a group, such as /units, not '{printable(path)}'"
-        )
-    if not path.isprintable() or len(path) > 1024 or ".." in _names(path):
-        raise InvalidInputError("units_path must not hold '..' or control characters")
-    return path
 
 
 def follow(start: h5py.Group, path: str) -> Any:
@@ -64,7 +41,7 @@ def follow(start: h5py.Group, path: str) -> Any:
         NwbError: The path leads out of the file, or round in a circle.
     """
     here: Any = start.file["/"] if path.startswith("/") else start
-    to_do: Deque[str] = deque(_names(path))
+    to_do: Deque[str] = deque(path_names(path))
     soft_links = 0
     while to_do:
         name = to_do.popleft()
@@ -73,10 +50,10 @@ def follow(start: h5py.Group, path: str) -> Any:
             here = here[name]
         elif isinstance(link, h5py.SoftLink):
             soft_links += 1
-            if soft_links > MAX_SOFT_LINKS or ".." in _names(link.path):
+            if soft_links > MAX_SOFT_LINKS or ".." in path_names(link.path):
                 raise NwbError(f"the soft link {printable(name)!r} in the file leads nowhere")
             here = here.file["/"] if link.path.startswith("/") else here
-            to_do.extendleft(reversed(_names(link.path)))
+            to_do.extendleft(reversed(path_names(link.path)))
         elif link is None:
             raise NotInFileError(name)
         else:
@@ -169,10 +146,6 @@ def _groups_within(group: h5py.Group, path: str, limit: int) -> Iterable[Tuple[s
 
 def _has_link(group: h5py.Group, name: str) -> bool:
     return group.get(name, getlink=True) is not None
-
-
-def _names(path: str) -> List[str]:
-    return [name for name in path.split("/") if name not in ("", ".")]
 
 
 def _refuse_unknown_filters(dataset: h5py.Dataset, name: str) -> None:

@@ -49,6 +49,7 @@ class HttpRanges:
         clock: Monotonic time in seconds.
 
     Attributes:
+        url: Where the file is.
         size: Length of the file in bytes.
         head: The first ``FIRST_BYTES`` of the file, or all of it if it is shorter.
 
@@ -71,6 +72,7 @@ class HttpRanges:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         patience = patience or Patience()
+        self.url = url
         self._session = HttpSession(
             url,
             adapter

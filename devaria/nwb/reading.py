@@ -57,13 +57,13 @@ class ReadRequest:
 
     Attributes:
         url: Where the file is.
-        units_path: The table's path in it, as it was submitted.
+        units_path: The table's path in it.
         limits: Bounds of what is read; at ``max_total_sec`` the child is killed.
         allow_hosts: Hosts that may be connected to although they are not public.
     """
 
     url: str
-    units_path: object
+    units_path: str
     limits: ReadLimits
     allow_hosts: Sequence[str] = ()
 

@@ -3,10 +3,13 @@
 It has no keys, neither in its environment nor within its reach (``confinement``). It reads one
 JSON line from its standard input, what to read, and writes JSON lines to its standard output, the
 progress and then one outcome. The table goes into the folder. It ends when its standard input does.
+
+What takes long to import waits: the server's first answer and HDF5's code are loaded side by side.
 """
 
 import contextlib
 import faulthandler
+import gc
 import json
 import os
 import signal
@@ -14,21 +17,14 @@ import sys
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, List
 
-import certifi
-import h5py
-import numpy as np
-import requests
-
 from devaria.nwb.confinement import confine
 from devaria.nwb.errors import InvalidInputError, NwbError
-from devaria.nwb.hdf5_guard import checked_units_path
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.remote_file import open_remote_file
-from devaria.nwb.table_files import save_table
-from devaria.nwb.units_table import read_units_table
 
 #: Progress is told at most this often, in seconds, and at the end.
 _PROGRESS_GAP_SEC = 0.1
@@ -39,15 +35,20 @@ _MAX_TEXT_CHARACTERS = 4_000
 #: prctl(2): have a signal sent to this process when its parent dies.
 _PR_SET_PDEATHSIG = 1
 
+#: What is imported after the confinement, wherever it is installed.
+_PACKAGES = ("devaria", "certifi", "h5py", "idna", "numpy", "requests", "urllib3")
+
 Send = Callable[[Dict[str, Any]], None]
 
 
 def main() -> None:
     """Read the one table that the parent asks for."""
+    # It would look through everything again and again while modules load, and find nothing.
+    gc.disable()
     folder = Path(sys.argv[1])
     send = _take_over_output()
     _end_with_the_parent()
-    confine(folder, _needed_while_running())
+    confine(folder, _needed_from_now_on())
     request = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_watch_parent, daemon=True).start()
     send(_outcome(request, folder, send))
@@ -87,12 +88,12 @@ def _watch_parent() -> None:
     os._exit(1)
 
 
-def _needed_while_running() -> List[Path]:
-    """Name what is read after the modules are loaded: parts that load late, certificates."""
+def _needed_from_now_on() -> List[Path]:
+    """Name the folders of code and certificates."""
     prefixes = [Path(prefix) for prefix in {sys.prefix, sys.base_prefix}]
     homes = [prefix / name for prefix in prefixes for name in ("lib", "lib64", "ssl")]
-    packages = {Path(str(m.__file__)).parents[1] for m in (certifi, h5py, np, requests)}
-    return [*homes, *packages, Path(__file__).parent]
+    specs = [find_spec(name) for name in _PACKAGES]
+    return [*homes, *(Path(spec.origin).parent for spec in specs if spec and spec.origin)]
 
 
 def _outcome(request: Dict[str, Any], folder: Path, send: Send) -> Dict[str, Any]:
@@ -116,7 +117,7 @@ def read(request: Dict[str, Any], folder: Path, send: Send) -> None:
         send: Takes the events.
 
     Raises:
-        InvalidInputError: ``units_path`` names no units table of the file.
+        InvalidInputError: The URL or the units path names nothing that could be meant.
         NwbError: The file cannot be fetched or read.
     """
     told_sec = -1.0
@@ -128,15 +129,28 @@ def read(request: Dict[str, Any], folder: Path, send: Send) -> None:
             told_sec = now
             send({"event": "read", "done": done_bytes, "total": total_bytes})
 
-    path = checked_units_path(request["units_path"])
+    from devaria.nwb.http_range import HttpRanges
+
     limits = ReadLimits(**request["limits"])
-    with open_remote_file(
-        request["url"],
-        limits=limits,
-        allow_hosts=request["allow_hosts"],
-        say=lambda text: send({"event": "said", "text": text}),
-    ) as (file, file_bytes):
-        table = read_units_table(file, path, file_bytes=file_bytes, limits=limits, progress=tell)
+    with ThreadPoolExecutor(1) as pool:
+        ranges = pool.submit(
+            HttpRanges,
+            request["url"],
+            limits=limits,
+            allow_hosts=request["allow_hosts"],
+            say=lambda text: send({"event": "said", "text": text}),
+        )
+        from devaria.nwb.remote_file import open_remote_file
+        from devaria.nwb.table_files import save_table
+        from devaria.nwb.units_reader import read_units_table
+    with open_remote_file(ranges.result()) as (file, file_bytes):
+        table = read_units_table(
+            file,
+            request["units_path"],
+            file_bytes=file_bytes,
+            limits=limits,
+            progress=tell,
+        )
     save_table(table, folder)
 
 

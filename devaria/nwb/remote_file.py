@@ -3,7 +3,7 @@
 import gc
 import re
 from contextlib import ExitStack, closing, contextmanager
-from typing import Any, Iterator, Tuple
+from typing import Iterator, Tuple
 
 import h5py
 
@@ -44,28 +44,25 @@ class RemoteFile(h5py.File):  # type: ignore[misc]  # h5py is untyped
 
 
 @contextmanager
-def open_remote_file(url: str, **options: Any) -> Iterator[Tuple[RemoteFile, int]]:
+def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
     """Open a file over HTTP ranges, for the length of a ``with`` block.
 
     Args:
-        url: Where the file is; http or https.
-        options: Keyword arguments of ``HttpRanges``: limits, patience, allow_hosts, say, and what
-            tests put in its place.
+        ranges: The ranges of the file; they are closed at the end.
 
     Yields:
         The open file, and its length in bytes.
 
     Raises:
-        InvalidInputError: The URL is not one of http or https.
         NwbError: The file cannot be fetched, is not HDF5, or is damaged, be it found out here or
             while the block reads.
     """
     with ExitStack() as stack:
-        ranges = stack.enter_context(closing(HttpRanges(url, **options)))
+        stack.enter_context(closing(ranges))
         stack.enter_context(_no_collection())
-        fault = foreign_fault(ranges.head, url)
+        fault = foreign_fault(ranges.head, ranges.url)
         if fault is not None:
-            raise NwbError(f"{shown_url(url)} {fault}")
+            raise NwbError(f"{shown_url(ranges.url)} {fault}")
         prefetcher = stack.enter_context(closing(Prefetcher(ranges.read, CONNECTIONS)))
         blocks = BlockFile(ranges.read, ranges.size, ranges.head, peek=prefetcher.peek)
         try:
@@ -78,7 +75,7 @@ def open_remote_file(url: str, **options: Any) -> Iterator[Tuple[RemoteFile, int
         except _HDF5_ERRORS as error:
             if blocks.failure is not None:
                 raise blocks.failure from None
-            raise NwbError(f"{shown_url(url)} {_damage(error)}") from error
+            raise NwbError(f"{shown_url(ranges.url)} {_damage(error)}") from error
 
 
 @contextmanager

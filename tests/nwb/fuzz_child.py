@@ -7,8 +7,9 @@ import resource
 import sys
 
 from devaria.nwb.errors import InvalidInputError, NwbError
+from devaria.nwb.http_range import HttpRanges
 from devaria.nwb.remote_file import open_remote_file
-from devaria.nwb.units_table import read_units_table
+from devaria.nwb.units_reader import read_units_table
 
 #: Memory that the process may ask for.
 MAX_BYTES = 1024**3
@@ -17,7 +18,7 @@ MAX_BYTES = 1024**3
 def outcome(url: str) -> str:
     """Read ``/units`` of one file."""
     try:
-        with open_remote_file(url, allow_hosts=["127.0.0.1"]) as (file, file_bytes):
+        with open_remote_file(HttpRanges(url, allow_hosts=["127.0.0.1"])) as (file, file_bytes):
             table = read_units_table(file, "/units", file_bytes=file_bytes)
     except (NwbError, InvalidInputError) as error:
         text = str(error)

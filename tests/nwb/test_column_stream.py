@@ -18,9 +18,11 @@ from range_server import LOOPBACK, FakeTime, RangeServer
 
 from devaria.nwb import column_stream, prefetch
 from devaria.nwb.errors import NwbError
+from devaria.nwb.http_range import HttpRanges
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.remote_file import open_remote_file
-from devaria.nwb.units_table import UnitsTable, read_units_table
+from devaria.nwb.units_reader import read_units_table
+from devaria.nwb.units_table import UnitsTable
 
 RNG = np.random.default_rng(0)
 
@@ -53,9 +55,10 @@ def remote(server: RangeServer, content: bytes, **options: Any) -> UnitsTable:
     """Read ``/units`` of a file over HTTP."""
     server.files["/file.nwb"] = content
     time = FakeTime()
-    with open_remote_file(
+    ranges = HttpRanges(
         server.url("/file.nwb"), allow_hosts=LOOPBACK, wait=time.wait, clock=time.clock
-    ) as (file, file_bytes):
+    )
+    with open_remote_file(ranges) as (file, file_bytes):
         return read_units_table(file, "/units", file_bytes=file_bytes, **options)
 
 
@@ -298,6 +301,6 @@ def test_fetched_bytes_are_bounded(server: RangeServer, limits: Any) -> None:
     with pytest.raises(
         NwbError, match=r"more than the 0 MB that are fetched \(DEVARIA_MAX_FETCH"
     ), open_remote_file(
-        server.url("/file.nwb"), allow_hosts=LOOPBACK, limits=ReadLimits(**limits)
+        HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK, limits=ReadLimits(**limits))
     ) as (file, file_bytes):
         read_units_table(file, "/units", file_bytes=file_bytes)

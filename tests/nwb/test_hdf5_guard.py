@@ -11,13 +11,13 @@ from nwb_files import add_units, memory_file
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.hdf5_guard import (
     NotInFileError,
-    checked_units_path,
     find_units_tables,
     follow,
     refuse_expansion,
     safe_dataset,
 )
 from devaria.nwb.limits import ReadLimits
+from devaria.nwb.units_path import checked_units_path
 
 TRAINS = [[0.5, 1.5], [1.0]]
 MANY_BYTES = 10**9

@@ -11,8 +11,9 @@ from nwb_files import add_units
 from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb.errors import NwbError
+from devaria.nwb.http_range import HttpRanges
 from devaria.nwb.remote_file import open_remote_file
-from devaria.nwb.units_table import read_units_table
+from devaria.nwb.units_reader import read_units_table
 
 IDS = [f"unit {number} é" for number in range(300)]
 
@@ -37,7 +38,8 @@ def content(ids: List[str] = IDS, **options: Any) -> bytearray:
 def read_ids(server: RangeServer, file_content: bytearray) -> List[str]:
     """Read the ids over HTTP."""
     server.files["/file.nwb"] = bytes(file_content)
-    with open_remote_file(server.url("/file.nwb"), allow_hosts=LOOPBACK) as (file, file_bytes):
+    ranges = HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK)
+    with open_remote_file(ranges) as (file, file_bytes):
         return read_units_table(file, "/units", file_bytes=file_bytes).unit_ids
 
 

@@ -15,7 +15,8 @@ from devaria.nwb import raster_arrays
 from devaria.nwb.errors import NwbError
 from devaria.nwb.raster import UnitsRasterPlot
 from devaria.nwb.raster_arrays import counts_per_second, reference_points, spikes_in_time_order
-from devaria.nwb.units_table import UnitsTable, read_units_table
+from devaria.nwb.units_reader import read_units_table
+from devaria.nwb.units_table import UnitsTable
 
 
 class RecordingGroup:

@@ -11,9 +11,11 @@ from nwb_files import REAL_DIR, REAL_FILES, WITHOUT_UNITS, needs_real_files
 from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb.errors import InvalidInputError
+from devaria.nwb.http_range import HttpRanges
 from devaria.nwb.raster import UnitsRasterPlot
 from devaria.nwb.remote_file import open_remote_file
-from devaria.nwb.units_table import UnitsTable, read_units_table
+from devaria.nwb.units_reader import read_units_table
+from devaria.nwb.units_table import UnitsTable
 
 pytestmark = needs_real_files
 
@@ -21,7 +23,7 @@ pytestmark = needs_real_files
 def read(name: str, units_path: str) -> UnitsTable:
     """Read a units table of a real file over HTTP."""
     with RangeServer({"/real.nwb": (REAL_DIR / name).read_bytes()}) as server, open_remote_file(
-        server.url("/real.nwb"), allow_hosts=LOOPBACK
+        HttpRanges(server.url("/real.nwb"), allow_hosts=LOOPBACK)
     ) as (file, file_bytes):
         return read_units_table(file, units_path, file_bytes=file_bytes)
 

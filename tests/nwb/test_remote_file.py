@@ -10,9 +10,11 @@ from nwb_files import add_units, units_bytes
 from range_server import LOOPBACK, SECRET, FakeTime, RangeServer
 
 from devaria.nwb.errors import InvalidInputError, NwbError
+from devaria.nwb.http_range import HttpRanges
 from devaria.nwb.remote_file import open_remote_file
 from devaria.nwb.retry import Patience
-from devaria.nwb.units_table import UnitsTable, read_units_table
+from devaria.nwb.units_reader import read_units_table
+from devaria.nwb.units_table import UnitsTable
 
 TRAINS = [np.sort(np.random.default_rng(seed).uniform(0, 900, 20_000)) for seed in range(4)]
 GOOD = units_bytes(TRAINS, chunks=(1000,), compression="gzip")
@@ -35,9 +37,8 @@ def server(running: RangeServer) -> RangeServer:
 def read(url: str, **options: Any) -> UnitsTable:
     """Read ``/units`` of a remote file, without real waits between tries."""
     time = FakeTime()
-    with open_remote_file(
-        url, allow_hosts=LOOPBACK, wait=time.wait, clock=time.clock, **options
-    ) as (file, file_bytes):
+    ranges = HttpRanges(url, allow_hosts=LOOPBACK, wait=time.wait, clock=time.clock, **options)
+    with open_remote_file(ranges) as (file, file_bytes):
         return read_units_table(file, "/units", file_bytes=file_bytes)
 
 

@@ -12,10 +12,12 @@ from range_server import LOOPBACK, SECRET, RangeServer
 
 from devaria.nwb import whole_file
 from devaria.nwb.errors import NwbError
+from devaria.nwb.http_range import HttpRanges
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.remote_file import open_remote_file
 from devaria.nwb.retry import Patience
-from devaria.nwb.units_table import UnitsTable, read_units_table
+from devaria.nwb.units_reader import read_units_table
+from devaria.nwb.units_table import UnitsTable
 
 TIMES = np.sort(np.random.default_rng(0).uniform(0, 900, 400_000))
 GOOD = units_bytes([TIMES], chunks=(5000,))
@@ -37,7 +39,8 @@ def server() -> Iterator[RangeServer]:
 def read(server: RangeServer, patience: Patience = HASTY, **options: Any) -> UnitsTable:
     """Read ``/units``, with real time-outs."""
     url = server.url(f"/good.nwb?{SECRET}")
-    with open_remote_file(url, allow_hosts=LOOPBACK, patience=patience, **options) as (file, size):
+    ranges = HttpRanges(url, allow_hosts=LOOPBACK, patience=patience, **options)
+    with open_remote_file(ranges) as (file, size):
         return read_units_table(file, "/units", file_bytes=size)
 
 

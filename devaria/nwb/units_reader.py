@@ -1,0 +1,211 @@
+"""Reading the units table of an NWB file.
+
+In NWB 2 all spike times of a table are one column, ``spike_times``; ``spike_times_index`` holds,
+unit by unit, the position after its last one (NWB schema, Units and VectorIndex).
+"""
+
+from typing import Any, List, Optional, Tuple
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from devaria.nwb.column_stream import ReadProgress
+from devaria.nwb.errors import InvalidInputError, NwbError, printable
+from devaria.nwb.hdf5_guard import NotInFileError, find_units_tables, follow, safe_dataset
+from devaria.nwb.heap_guard import refuse_broken_texts
+from devaria.nwb.limits import ReadLimits
+from devaria.nwb.remote_file import RemoteFile
+from devaria.nwb.spike_times import SpikeTimes, SpikeTimesColumn
+from devaria.nwb.units_table import UnitsTable
+
+#: From here on neighbouring float32 numbers, which figpack stores, are more than a second apart.
+_FLOAT32_SECONDS_END = 2.0**24
+
+_MAX_ID_CHARACTERS = 200
+
+
+def read_units_table(
+    file: h5py.File,
+    units_path: str,
+    *,
+    file_bytes: int,
+    limits: Optional[ReadLimits] = None,
+    progress: Optional[ReadProgress] = None,
+) -> UnitsTable:
+    """Read the spike trains of one units table.
+
+    Args:
+        file: An open NWB file.
+        units_path: Where the table is, such as ``/units``.
+        file_bytes: Length of the file, against which declared sizes are checked.
+        limits: How much is read at most.
+        progress: Is called as ``progress(done_bytes, total_bytes)`` by the calling thread: bytes
+            of the file, as they are stored there, that hold spike times. ``total_bytes`` is 1 or
+            more and stays the same (where thousands of chunks make up the column, an estimate from
+            the first ones); ``done_bytes`` starts at 0, never goes down, and is
+            ``total_bytes`` once all are read. Many calls may come within a second, none for
+            minutes while a server fails; what it raises ends the reading.
+
+    Returns:
+        The units with spikes. NaN and infinite times are left out and counted.
+
+    Raises:
+        InvalidInputError: ``units_path`` names no units table of this file.
+        NwbError: The table is broken, hostile, too large, or has no spikes.
+    """
+    limits = limits or ReadLimits()
+    group = _units_group(file, units_path)
+    times = _numeric(group, "spike_times", "iuf", file_bytes, limits)
+    index = _numeric(group, "spike_times_index", "iu", file_bytes, limits)
+    ids = _ids(group, file_bytes, limits)
+    _fetch_soon(file, [index] if ids is None else [index, ids], file_bytes)
+    column = SpikeTimesColumn(file, times, file_bytes)
+    stops = _read_stops(index, times.shape[0], limits)
+    rows = np.flatnonzero(np.diff(stops, prepend=0))
+    if len(rows) == 0:
+        raise NwbError(f"the units table {printable(units_path)} has no spikes")
+    if len(rows) > limits.max_units:
+        raise NwbError(f"{len(rows):,} units have spikes: more than the {limits.max_units:,} drawn")
+    unit_ids = _read_ids(file, ids, rows, len(stops))
+    spikes = column.read(int(stops[-1]), limits, progress or (lambda _done, _total: None))
+    values, kept_stops = _without_odd(spikes, stops[rows])
+    if len(values) == 0:
+        raise NwbError(f"the units table {printable(units_path)} has no finite spike times")
+    _refuse_odd_times(spikes.first, spikes.last, limits)
+    has_some = np.diff(kept_stops, prepend=0) > 0
+    return UnitsTable(
+        unit_ids=[unit_id for unit_id, kept in zip(unit_ids, has_some) if kept],
+        spike_times_sec=values,
+        unit_stops=kept_stops[has_some],
+        start_time_sec=spikes.first,
+        end_time_sec=spikes.last,
+        num_rows=len(stops),
+        num_dropped=spikes.num_odd,
+    )
+
+
+def _units_group(file: h5py.File, units_path: str) -> h5py.Group:
+    try:
+        group = follow(file["/"], units_path)
+    except NotInFileError:
+        raise _not_a_table(file, units_path, "is not in the file") from None
+    if not isinstance(group, h5py.Group):
+        raise _not_a_table(file, units_path, "is a dataset, not a units table")
+    if group.get("spike_times", getlink=True) is None:
+        raise _not_a_table(file, units_path, "is not a units table: it has no spike_times")
+    return group
+
+
+def _not_a_table(file: h5py.File, units_path: str, fault: str) -> Exception:
+    tables = find_units_tables(file)
+    is_nwb_1 = file.get("nwb_version", getlink=True) is not None  # in NWB 2 it is an attribute
+    if is_nwb_1 and not tables:
+        return NwbError("this is an NWB 1.x file; only NWB 2 files have units tables to draw")
+    there = ", ".join(tables) if tables else "none"
+    shown = printable(units_path)
+    return InvalidInputError(f"units_path {shown} {fault}; units tables in the file: {there}")
+
+
+def _numeric(
+    group: h5py.Group, name: str, kinds: str, file_bytes: int, limits: ReadLimits
+) -> h5py.Dataset:
+    try:
+        dataset = safe_dataset(group, name, file_bytes, limits)
+    except NotInFileError:
+        raise NwbError(f"the units table has no {name}") from None
+    if dataset.dtype.kind not in kinds:
+        raise NwbError(f"{name} holds {dataset.dtype}, not numbers that it can hold")
+    return dataset
+
+
+def _read_stops(index: h5py.Dataset, num_times: int, limits: ReadLimits) -> "npt.NDArray[np.int64]":
+    if index.shape[0] > limits.max_rows:
+        raise NwbError(f"the table has {index.shape[0]:,} rows: more than {limits.max_rows:,}")
+    stops = np.asarray(index[:])
+    # Compared before the cast: a uint64 beyond int64 would turn negative.
+    if len(stops) and (stops.max() > num_times or stops.min() < 0):
+        raise NwbError(f"spike_times_index is corrupt: it points past the {num_times:,} spikes")
+    stops = stops.astype(np.int64)
+    if np.any(np.diff(stops) < 0):
+        raise NwbError("spike_times_index is corrupt: it descends")
+    if len(stops) and stops[-1] > limits.max_spikes:
+        raise NwbError(f"{stops[-1]:,} spikes are more than the {limits.max_spikes:,} drawn")
+    return stops
+
+
+def _without_odd(
+    times: SpikeTimes, stops: "npt.NDArray[np.int64]"
+) -> Tuple["npt.NDArray[np.float32]", "npt.NDArray[np.int64]"]:
+    if times.num_odd == 0:
+        return times.values, stops
+    values, kept_stops = times.values, np.empty_like(stops)
+    start = kept = 0
+    for unit, stop in enumerate(stops):
+        train = values[start:stop]
+        train = train[np.isfinite(train)]
+        # In place: a second array of all spikes may be more than there is memory for.
+        values[kept : kept + len(train)] = train
+        start, kept = stop, kept + len(train)
+        kept_stops[unit] = kept
+    return values[:kept], kept_stops
+
+
+def _refuse_odd_times(first: float, last: float, limits: ReadLimits) -> None:
+    if last - first > limits.max_span_sec:
+        raise NwbError(
+            f"the spike times span {(last - first) / 86_400:,.1f} days: they are probably sample "
+            "numbers, where NWB wants seconds"
+        )
+    if max(-first, last) >= _FLOAT32_SECONDS_END:
+        raise NwbError(
+            f"the spike times lie around {last:,.0f} s: probably seconds since 1970, where NWB "
+            "wants seconds since the session's start; figures cannot resolve them"
+        )
+
+
+def _ids(group: h5py.Group, file_bytes: int, limits: ReadLimits) -> Optional[h5py.Dataset]:
+    try:
+        return safe_dataset(group, "id", file_bytes, limits)
+    except NotInFileError:
+        return None
+
+
+def _fetch_soon(file: h5py.File, columns: List[h5py.Dataset], file_bytes: int) -> None:
+    """Have small columns fetched while HDF5 looks for the first chunks of the large one."""
+    if not isinstance(file, RemoteFile):
+        return
+    places = []
+    for column in columns:
+        start = column.id.get_offset()  # none for one in chunks
+        if start is not None:
+            places.append((start, min(start + column.id.get_storage_size(), file_bytes)))
+    file.prefetcher.plan(sorted(places))
+
+
+def _read_ids(
+    file: h5py.File,
+    ids: Optional[h5py.Dataset],
+    rows: "npt.NDArray[np.int64]",
+    num_rows: int,
+) -> List[str]:
+    if ids is None:
+        return [str(row) for row in rows]
+    if ids.shape[0] < num_rows:
+        raise NwbError(f"the units table has {num_rows:,} units, but only {ids.shape[0]:,} ids")
+    if h5py.check_string_dtype(ids.dtype) is not None and ids.dtype.kind == "O":
+        if isinstance(file, RemoteFile):
+            refuse_broken_texts(ids, rows, 4 * _MAX_ID_CHARACTERS, file.read_bytes)
+        # One by one: a thousand strings can all be the same hundred megabytes of the file.
+        return [_id_text(ids[int(row)]) for row in rows]
+    if ids.dtype.kind not in "iufbS" or ids.dtype.itemsize > _MAX_ID_CHARACTERS:
+        raise NwbError(f"the ids of the units are neither numbers nor short texts: {ids.dtype}")
+    values = ids[:num_rows]
+    return [_id_text(values[row]) for row in rows]
+
+
+def _id_text(value: Any) -> str:
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    if len(text) > _MAX_ID_CHARACTERS:
+        raise NwbError(f"a unit's id has {len(text):,} characters")
+    return text
