@@ -14,6 +14,7 @@ it needs h5py, numpy and figpack, which are optional.
     file_kind     what a file is that is not HDF5
     prefetch      ranges fetched ahead of the reader, in parallel, in bounded memory
     block_file    a file object over those ranges, cached in blocks
+    index_lookahead  nodes of a strewn index of chunks, fetched together
     remote_file   the two together, opened by h5py, with errors that say what the file is
     hdf5_guard    paths and datasets that do not lead out of the file
     heap_guard    texts in which HDF5 might go round for ever

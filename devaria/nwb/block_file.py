@@ -18,6 +18,7 @@ class BlockFile(io.RawIOBase):
         max_run_blocks: Longest run of blocks fetched at once.
         peek: Gives a stretch of the file that has a byte, by its offset and content, if somebody
             else has fetched it.
+        saw: Is told what is read, a call for each read.
 
     Attributes:
         size: Length of the file in bytes.
@@ -34,6 +35,7 @@ class BlockFile(io.RawIOBase):
         max_blocks: int = 256,
         max_run_blocks: int = 16,
         peek: Callable[[int], Optional[Tuple[int, bytes]]] = lambda _position: None,
+        saw: Callable[[memoryview], None] = lambda _content: None,
     ) -> None:
         super().__init__()
         self._fetch = fetch
@@ -41,6 +43,7 @@ class BlockFile(io.RawIOBase):
         self._max_blocks = max_blocks
         self._max_run_blocks = max_run_blocks
         self._peek = peek
+        self._saw = saw
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._position = 0
         self._run_blocks = 1
@@ -97,6 +100,7 @@ class BlockFile(io.RawIOBase):
                 part = stretch[offset : offset + end - self._position]
                 view[self._position - start : self._position - start + len(part)] = part
                 self._position += len(part)
+            self._saw(view[: max(0, end - start)])
         except Exception as error:
             self.failure = self.failure or error
             raise

@@ -14,6 +14,7 @@ import numpy as np
 
 from devaria.nwb.chunk_decode import Hdf5Decoder, Stored, thread_decoder
 from devaria.nwb.errors import NwbError
+from devaria.nwb.index_lookahead import IndexLookahead
 from devaria.nwb.pipeline import Consume, Pipeline
 from devaria.nwb.prefetch import Prefetcher
 
@@ -52,15 +53,23 @@ class ChunkStream:
     Args:
         dataset: A one-dimensional dataset that ``hdf5_guard`` has passed.
         prefetcher: Fetches ranges of the file.
+        lookahead: Fetches the index.
         file_bytes: Length of the file.
 
     Attributes:
         stored_bytes: What is stored of it; known when it has been read.
     """
 
-    def __init__(self, dataset: h5py.Dataset, prefetcher: Prefetcher, file_bytes: int) -> None:
+    def __init__(
+        self,
+        dataset: h5py.Dataset,
+        prefetcher: Prefetcher,
+        lookahead: IndexLookahead,
+        file_bytes: int,
+    ) -> None:
         self._dataset = dataset
         self._prefetcher = prefetcher
+        self._lookahead = lookahead
         self._file_bytes = file_bytes
         self._length: int = dataset.chunks[0]
         self._chunk_bytes = self._length * dataset.dtype.itemsize
@@ -98,6 +107,8 @@ class ChunkStream:
         progress(0, self._total_bytes)
         if self._is_streaming:
             self._plan_from(self._surveyed[0], len(self._seen))
+        else:
+            self._lookahead.start()
         with ExitStack() as stack:
             decoder = thread_decoder(self._dataset) or stack.enter_context(
                 closing(Hdf5Decoder(self._dataset))

@@ -10,7 +10,8 @@ from typing import Callable, List, Optional, Sequence, Tuple
 #: Long enough that the wait for the first byte weighs little, short enough to share the line.
 PART_BYTES = 2 * 1024 * 1024
 
-#: The first parts are shorter, this the shortest: so there soon is something to work on.
+#: The first parts are shorter, this the shortest: so there soon is something to work on. So are
+#: those of a short plan, which all connections should share.
 _FIRST_PART_BYTES = 256 * 1024
 
 #: Parts in memory or on their way; somewhat more than there are connections.
@@ -69,9 +70,11 @@ class Prefetcher:
                 they will be read.
         """
         parts: List[_Part] = []
+        share = sum(stop - start for start, stop in ranges) // self._num_threads
+        longest = min(PART_BYTES, max(_FIRST_PART_BYTES, share))
         for start, stop in ranges:
             while start < stop:
-                length = min(PART_BYTES, _FIRST_PART_BYTES * (len(parts) + 1))
+                length = min(longest, _FIRST_PART_BYTES * (len(parts) + 1))
                 parts.append(_Part(start, min(start + length, stop)))
                 start += length
         with self._room:

@@ -11,6 +11,7 @@ from devaria.nwb.block_file import BlockFile
 from devaria.nwb.errors import InvalidInputError, NwbError, printable
 from devaria.nwb.file_kind import foreign_fault
 from devaria.nwb.http_range import CONNECTIONS, HttpRanges
+from devaria.nwb.index_lookahead import IndexLookahead
 from devaria.nwb.prefetch import Prefetcher
 from devaria.nwb.urls import shown_url
 
@@ -23,10 +24,12 @@ class RemoteFile(h5py.File):  # type: ignore[misc]  # h5py is untyped
 
     Attributes:
         prefetcher: Fetches ranges of it in parallel; what it has, HDF5 need not fetch.
+        lookahead: Fetches the index of chunks in parallel.
         blocks: The file object that HDF5 reads.
     """
 
     prefetcher: Prefetcher
+    lookahead: IndexLookahead
     blocks: BlockFile
 
     def read_bytes(self, start: int, stop: int) -> bytes:
@@ -64,11 +67,18 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
         if fault is not None:
             raise NwbError(f"{shown_url(ranges.url)} {fault}")
         prefetcher = stack.enter_context(closing(Prefetcher(ranges.read, CONNECTIONS)))
-        blocks = BlockFile(ranges.read, ranges.size, ranges.head, peek=prefetcher.peek)
+        lookahead = IndexLookahead(ranges.read, CONNECTIONS, ranges.size)
+        blocks = BlockFile(
+            ranges.read,
+            ranges.size,
+            ranges.head,
+            peek=lambda position: lookahead.peek(position) or prefetcher.peek(position),
+            saw=lookahead.saw,
+        )
         try:
             # HDF5 must be done with the Python file before that goes, or it may crash at exit.
             with RemoteFile(blocks, "r") as file:
-                file.prefetcher, file.blocks = prefetcher, blocks
+                file.prefetcher, file.lookahead, file.blocks = prefetcher, lookahead, blocks
                 yield file, ranges.size
         except (NwbError, InvalidInputError):
             raise

@@ -75,7 +75,7 @@ class SpikeTimesColumn:
         # Where a user block comes first, versions of HDF5 differ in whether places count it.
         if isinstance(file, RemoteFile) and file.userblock_size == 0:
             if _has_chunk_map(dataset):
-                self._stream = ChunkStream(dataset, file.prefetcher, file_bytes)
+                self._stream = ChunkStream(dataset, file.prefetcher, file.lookahead, file_bytes)
             elif _is_contiguous(dataset):
                 self._stream = PieceStream(dataset, file.prefetcher, file_bytes)
 

@@ -1,6 +1,6 @@
 """NWB files of sessions as labs publish them, made with pynwb: units beside bulky other data.
 
-    python nwb_sessions.py FOLDER SPIKES auto|large|table
+    python nwb_sessions.py FOLDER SPIKES auto|large|tiny|scattered|table
 
 What is there already is not made again.
 """
@@ -8,8 +8,9 @@ What is there already is not made again.
 import datetime
 import sys
 from pathlib import Path
-from typing import List
+from typing import Any, List
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 from hdmf.backends.hdf5 import H5DataIO
@@ -20,14 +21,17 @@ from pynwb.misc import Units
 from devaria.nwb.table_files import save_table
 from devaria.nwb.units_table import UnitsTable
 
-#: Chunks of ``spike_times`` by layout; True has h5py guess, which makes small ones.
-LAYOUTS = {"auto": True, "large": (500_000,)}
+#: Values in a chunk of ``spike_times`` by layout; None has h5py guess: 9,766 of 10 million.
+CHUNK_LENGTHS = {"auto": None, "large": 500_000, "tiny": 1024, "scattered": None}
 
 #: Spikes of a unit in the mean, by which the number of units goes; firing rates are log-normal.
 _SPIKES_PER_UNIT = 20_000
 _MEAN_RATE_HZ = 4.0
 
 _OTHER_BYTES = 120_000_000
+_RAW_CHUNK_LENGTH = 64 * 1024
+
+Array = npt.NDArray[Any]
 
 
 def spike_trains(num_spikes: int) -> List["npt.NDArray[np.float64]"]:
@@ -53,7 +57,7 @@ def make_file(folder: Path, num_spikes: int, layout: str) -> None:
     Args:
         folder: Where files are kept.
         num_spikes: About so many spikes.
-        layout: A key of ``LAYOUTS``.
+        layout: A key of ``CHUNK_LENGTHS``. The chunks of a scattered column lie among raw data.
     """
     path = folder / f"{num_spikes}_{layout}.nwb"
     if not path.exists():
@@ -97,12 +101,25 @@ def _write(path: Path, num_spikes: int, layout: str) -> None:
         identifier=path.name,
         session_start_time=datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
     )
-    noise = np.random.default_rng(0).integers(-500, 500, _OTHER_BYTES // 2, dtype=np.int16)
-    session.add_acquisition(TimeSeries(name="raw", data=noise, unit="V", rate=30_000.0))
     trains = spike_trains(num_spikes)
+    values = np.concatenate(trains)
+    length = CHUNK_LENGTHS[layout] or _guessed_length(len(values))
+    # What is filled later is given as a shape.
+    shape = {"shape": values.shape, "dtype": values.dtype} if layout == "scattered" else {}
     times = H5DataIO(
-        np.concatenate(trains), chunks=LAYOUTS[layout], compression="gzip", compression_opts=4
+        None if shape else values,
+        chunks=(length,),
+        compression="gzip",
+        compression_opts=4,
+        **shape,
     )
+    noise = np.random.default_rng(0).integers(-500, 500, _OTHER_BYTES // 2, dtype=np.int16)
+    raw = H5DataIO(
+        None if shape else noise,
+        chunks=(_RAW_CHUNK_LENGTH,),
+        **({"shape": noise.shape, "dtype": noise.dtype} if shape else {}),
+    )
+    session.add_acquisition(TimeSeries(name="raw", data=raw, unit="V", rate=30_000.0))
     column = VectorData(name="spike_times", description="times", data=times)
     stops = np.cumsum([len(train) for train in trains])
     index = VectorIndex(name="spike_times_index", data=stops, target=column)
@@ -115,6 +132,22 @@ def _write(path: Path, num_spikes: int, layout: str) -> None:
     )
     with NWBHDF5IO(path, "w") as io:
         io.write(session)
+        if shape:
+            _fill_by_turns(times.dataset, values, raw.dataset, noise)
+
+
+def _guessed_length(num_values: int) -> int:
+    with h5py.File("guess", "w", driver="core", backing_store=False) as file:
+        return int(file.create_dataset("x", (num_values,), "f8", chunks=True).chunks[0])
+
+
+def _fill_by_turns(times: h5py.Dataset, values: Array, raw: h5py.Dataset, noise: Array) -> None:
+    """Write as a recorder does: some raw data, a chunk of spike times, and so on."""
+    (step,) = times.chunks
+    raw_step = -(-len(noise) * step // len(values))
+    for turn in range(-(-len(values) // step)):
+        raw[turn * raw_step : (turn + 1) * raw_step] = noise[turn * raw_step :][:raw_step]
+        times[turn * step : (turn + 1) * step] = values[turn * step :][:step]
 
 
 if __name__ == "__main__":

@@ -141,9 +141,11 @@ def _print_line(case: Case, stock: Run, ours: Run) -> None:
 
 def _cases(size: int, cache: Path, server: str) -> Iterator[Tuple[str, str, str, Dict[str, str]]]:
     """Give part, label, what it needs, and parameters of each line of the table."""
-    for layout in ("auto", "large") if size >= 10_000_000 else ("auto",):
+    for layout in ("auto", "large", "tiny", "scattered") if size == 10**7 else ("auto",):
         url = f"/{size}_{layout}.nwb"
         yield "read", layout, layout, {"url": server + url}
+        if layout not in ("auto", "large"):
+            continue
         if layout == "auto":
             yield "build", "-", "table", {"table": f"{cache}/{size}_table"}
             yield "whole", "redirected", layout, {"url": f"{server}/to{url}"}

@@ -166,7 +166,8 @@ def main() -> None:
             import lindi  # noqa: F401
         if route == "ours":
             import devaria.nwb.raster
-            import devaria.nwb.reading_child  # noqa: F401
+            import devaria.nwb.reading_child
+            import devaria.nwb.units_reader  # noqa: F401
     before_bytes = resident_bytes()
     start = time.perf_counter()
     way = globals()[f"{route}_{part}"](parameters)

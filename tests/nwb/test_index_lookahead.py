@@ -1,0 +1,148 @@
+"""The index of a strewn column is fetched in parallel, and nothing in it is believed too much."""
+
+import io
+from typing import Any, List, Tuple
+
+import h5py
+import numpy as np
+import pytest
+from nwb_files import add_units
+from range_server import LOOPBACK, RangeServer
+
+from devaria.nwb.http_range import HttpRanges
+from devaria.nwb.index_lookahead import IndexLookahead
+from devaria.nwb.remote_file import open_remote_file
+from devaria.nwb.units_reader import read_units_table
+
+TIMES = np.arange(300_000) / 64
+NUM_CHUNKS = 300
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    """Make a file in which raw data lie between the chunks of the spike times, and their index."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        units = file.create_group("units")
+        units["spike_times_index"] = [1000, 300_000]
+        options: Any = {"compression": "gzip"}
+        length = len(TIMES) // NUM_CHUNKS
+        times = units.create_dataset("spike_times", TIMES.shape, "f8", chunks=(length,), **options)
+        raw_shape = (NUM_CHUNKS * 20_000,)
+        raw = file.create_dataset("raw", raw_shape, "u1", chunks=(20_000,), **options)
+        noise = np.random.default_rng(0).integers(0, 255, raw_shape, np.uint8)
+        for number in range(NUM_CHUNKS):
+            part = slice(number * length, (number + 1) * length)
+            times[part] = TIMES[part]
+            raw[number * 20_000 : (number + 1) * 20_000] = noise[number * 20_000 :][:20_000]
+            file.flush()  # else HDF5 writes chunks in an order of its own
+    return buffer.getvalue()
+
+
+def inner_node(content: bytes) -> Tuple[int, bytes]:
+    """Find the inner node of an index: where it starts, and its bytes as HDF5 reads them."""
+    starts = [at for at in _found(content, b"TREE\x01") if content[at + 5] > 0]
+    return starts[0], content[starts[0] : starts[0] + 2096]
+
+
+def _found(content: bytes, what: bytes) -> List[int]:
+    places, at = [], content.find(what)
+    while at >= 0:
+        places.append(at)
+        at = content.find(what, at + 1)
+    return places
+
+
+def test_leaves_are_fetched_beside_each_other(content: bytes) -> None:
+    """Each leaf costs a request of its own size, and the values come out right."""
+    with RangeServer({"/file.nwb": content}) as server:
+        ranges = HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK)
+        with open_remote_file(ranges) as (file, file_bytes):
+            table = read_units_table(file, "/units", file_bytes=file_bytes)
+    np.testing.assert_array_equal(table.spike_times_sec, TIMES.astype(np.float32))
+    spans = [line.split("bytes=")[1].split("-") for line in server.asked]
+    leaves = [int(start) for start, last in spans if int(last) + 1 - int(start) == 2096]
+    assert len(leaves) >= NUM_CHUNKS // 64
+    assert all(content[start : start + 6] == b"TREE\x01\x00" for start in leaves)
+
+
+def test_children_of_an_inner_node(content: bytes) -> None:
+    """What was seen before the start counts too; what starts elsewhere is not known."""
+    lookahead = IndexLookahead(lambda start, stop: content[start:stop], 4, len(content))
+    _, node = inner_node(content)
+    lookahead.saw(memoryview(node))
+    first = int.from_bytes(node[48:56], "little")
+    assert lookahead.peek(first) is None
+    lookahead.start()
+    assert lookahead.peek(first) == (first, content[first : first + 2096])
+    assert lookahead.peek(first + 1) is None
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        b"",
+        b"TREE\x01\x01\xff\xff",
+        b"TREE\x01\x01\xff\xff" + bytes(16),
+        b"TREE\x01\x01\xff\xff" + b"\xff" * 5000,
+        b"TREE\x01\x01\xff\xff" + bytes(5000),
+        b"TREE\x00\x01\x01\x00" + b"\x01" * 2000,
+        b"TREE\x01\x00\x01\x00" + b"\x01" * 2000,
+        b"TREE\x01\x01\xff\xff" + b"\x01" * 100_000,
+    ],
+    ids=["empty", "header alone", "no keys", "far", "nowhere", "groups", "leaf", "too long"],
+)
+def test_what_leads_nowhere_is_not_fetched(node: bytes) -> None:
+    """Nodes that are none, and addresses outside the file, cost no request."""
+    asked: List[Tuple[int, int]] = []
+
+    def fetch(start: int, stop: int) -> bytes:
+        asked.append((start, stop))
+        return b""
+
+    lookahead = IndexLookahead(fetch, 4, 10**6)
+    lookahead.start()
+    lookahead.saw(memoryview(node))
+    assert asked == []
+
+
+def test_number_of_nodes_is_bounded() -> None:
+    """A file that is full of inner nodes does not fill the memory."""
+    asked: List[int] = []
+
+    def fetch(start: int, _stop: int) -> bytes:
+        asked.append(start)
+        return b"x"
+
+    lookahead = IndexLookahead(fetch, 4, 10**9)
+    lookahead.start()
+    for turn in range(30):
+        children = (turn * 1000 + np.arange(1, 501)).astype("<u8")
+        pairs = np.zeros((500, 4), "<u8")
+        pairs[:, 3] = children
+        lookahead.saw(memoryview(b"TREE\x01\x01\xf4\x01" + bytes(16) + pairs.tobytes()))
+    assert 5_000 < len(asked) <= 10_000
+
+
+def test_failure_of_a_fetch_is_the_readers() -> None:
+    """What the server fails at ends the reading."""
+
+    def fetch(start: int, stop: int) -> bytes:
+        raise ConnectionError(start, stop)
+
+    lookahead = IndexLookahead(fetch, 4, 10**9)
+    lookahead.saw(memoryview(b"TREE\x01\x01\x01\x00" + bytes(16 + 24) + (64).to_bytes(8, "little")))
+    with pytest.raises(ConnectionError):
+        lookahead.start()
+
+
+def test_column_without_an_index_tree_is_read() -> None:
+    """Few chunks have no inner node; there is nothing to look ahead for."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        add_units(file, [TIMES], chunks=(150_000,))
+    with RangeServer({"/file.nwb": buffer.getvalue()}) as server:
+        ranges = HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK)
+        with open_remote_file(ranges) as (file, file_bytes):
+            table = read_units_table(file, "/units", file_bytes=file_bytes)
+    np.testing.assert_array_equal(table.spike_times_sec, TIMES.astype(np.float32))
