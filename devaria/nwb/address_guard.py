@@ -6,6 +6,7 @@ its host's name is resolved once, every address that comes of it is checked, and
 addresses is connected to. Host header, TLS server name and certificate stay the name's.
 """
 
+import math
 import socket
 import threading
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ from urllib3.util.connection import create_connection
 
 from devaria.nwb.errors import NwbError, printable
 from devaria.nwb.retry import TransientError
+
+#: How long a name is asked for again that does not exist, in seconds.
+_UNKNOWN_NAME_SEC = 20.0
 
 _Address = Union[IPv4Address, IPv6Address]
 
@@ -94,8 +98,12 @@ class AddressGuard:
         """
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError:
-            raise TransientError("the name of its host is not known (DNS)") from None
+        except OSError as error:
+            # Most often it is misspelt; but a resolver without a network may say so too.
+            is_unknown = error.errno == socket.EAI_NONAME
+            hope_sec = _UNKNOWN_NAME_SEC if is_unknown else math.inf
+            text = "the name of its host is not known (DNS)"
+            raise TransientError(text, hope_sec=hope_sec) from None
         # What stands after a % is the interface of a link-local address.
         addresses = [ip_address(str(info[4][0]).split("%")[0]) for info in found]
         if _bare(host) not in self._hosts and not all(map(self._may_be_reached, addresses)):

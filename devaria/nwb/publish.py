@@ -71,7 +71,8 @@ def publish(
         The figure's URL.
 
     Raises:
-        RuntimeError: The upload failed; the text holds neither a key nor a signed URL.
+        RuntimeError: The figure could not be built, or the upload failed; the text holds neither
+            a key nor a signed URL.
     """
     calls = _Calls(limits)
     for attempt in range(1, limits.tries + 1):
@@ -87,8 +88,9 @@ def publish(
         print(f"The upload failed ({text}): trying again in {wait_sec:.0f} s")  # noqa: T201
         time.sleep(wait_sec)
     # Outside the except block: a chained exception would bring figpack's text back in.
+    what = "the upload" if calls.began else "building the figure"
     tries = "" if attempt == 1 else f" after {attempt} tries"
-    raise RuntimeError(f"the upload failed{tries}: {text}")
+    raise RuntimeError(f"{what} failed{tries}: {text}")
 
 
 def _show(view: figpack.FigpackView, title: str, description: str) -> str:
@@ -112,6 +114,7 @@ class _Calls:
         self._end_sec = time.monotonic() + limits.max_total_sec
         self._max_total_sec = limits.max_total_sec
         self._may_pass = False
+        self.began = False
         self.wish_sec = 0.0
 
     @property
@@ -128,6 +131,7 @@ class _Calls:
         def request(
             session: requests.Session, method: str, url: str, **options: Any
         ) -> requests.Response:
+            self.began = True
             if time.monotonic() > self._end_sec:
                 raise TimeoutError(f"the job took more than {self._max_total_sec:,.0f} s")
             options.setdefault("timeout", self._timeout)

@@ -1,5 +1,6 @@
 """Trying an operation again after faults that may pass, with longer and longer waits."""
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -16,11 +17,15 @@ class TransientError(Exception):
     Args:
         text: What is wrong, in words that may be printed.
         retry_after_sec: How long the server wants to be left alone, if it said so.
+        hope_sec: For how long it is worth trying again, if it is less than for other faults.
     """
 
-    def __init__(self, text: str, retry_after_sec: Optional[float] = None) -> None:
+    def __init__(
+        self, text: str, retry_after_sec: Optional[float] = None, hope_sec: float = math.inf
+    ) -> None:
         super().__init__(text)
         self.retry_after_sec = retry_after_sec
+        self.hope_sec = hope_sec
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ class Retry:
                 self.note_progress()
                 return result
             silence = self._clock() - max(started, self._last_progress)
-            left = self._patience.no_progress_sec - silence
+            left = min(self._patience.no_progress_sec, fault.hope_sec) - silence
             if left <= 0:
                 raise TransientError(f"{fault}; given up after {silence:,.0f} s without progress")
             if self._wait(min(left, self._pause(fault, backoff))) is True:

@@ -160,6 +160,16 @@ def test_console_has_what_figpack_prints(
     assert f"View the figure at: {api.url}/figures/1/index.html" in lines
 
 
+def test_figure_that_cannot_be_built(
+    api: FigureApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails before anything is sent is not called an upload."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(RuntimeError, match=r"^building the figure failed: FileNotFoundError: "):
+        upload()
+    assert api.asked == []
+
+
 def test_nothing_is_sent_when_the_time_is_up(api: FigureApi) -> None:
     """Past the job's time no call is made any more."""
     with pytest.raises(RuntimeError, match="the upload failed: TimeoutError: the job took more"):

@@ -191,15 +191,18 @@ def test_allowing_one_host_allows_no_other(resolved: List[str], connected: List[
     assert len(resolved) == 3
 
 
-def test_unknown_name_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that does not resolve may do so later; in the end the error says what was wrong."""
+@pytest.mark.parametrize(("number", "seconds"), [(socket.EAI_AGAIN, 300), (socket.EAI_NONAME, 20)])
+def test_unknown_name_is_tried_again(
+    number: int, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that does not resolve may do so later, though one that does not exist hardly will."""
 
     def getaddrinfo(*_args: Any, **_kwargs: Any) -> Any:
-        raise socket.gaierror(socket.EAI_AGAIN, "temporary failure")
+        raise socket.gaierror(number, "no address")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     time = FakeTime()
-    with pytest.raises(NwbError, match=r"host is not known \(DNS\); given up after 300 s"):
+    with pytest.raises(NwbError, match=rf"host is not known \(DNS\); given up after {seconds} s"):
         HttpRanges("https://data.example/x", wait=time.wait, clock=time.clock)
 
 
