@@ -11,7 +11,8 @@ from devaria.caller import AbandonedError, Caller
 from devaria.client import WorkerClient
 from devaria.config import RunnerSettings
 from devaria.heartbeat import Heartbeat
-from devaria.job_process import JobLimits, JobProcess, ProgressCallback
+from devaria.job_limits import JobLimits
+from devaria.job_process import JobProcess, ProgressCallback
 from devaria.jobs import JobHandler
 from devaria.jobs.loading import HandlerUnavailableError
 from devaria.journal import Journal, JournalEntry
@@ -123,11 +124,13 @@ class Dispatcher:
     ) -> JobOutcome:
         self._keep(entry.started(process.scratch))
         process.console.keep_in(self._journal.console_path(entry.job_id), self._redacted)
-        if expects_more:
-            with contextlib.suppress(OSError):  # it will be said when that job needs it
-                self.start_ahead()
+        job = Job(entry.job_id, entry.job_type, input_params)
+        process.hand_over(job, self._on_progress(heartbeat))
         try:
-            return self._clean(self._execute(entry, input_params, process, heartbeat))
+            if expects_more:  # beside this one, and only after it has its job
+                with contextlib.suppress(OSError):  # it will be said when that job needs it
+                    self.start_ahead()
+            return self._clean(self._wait(entry, process, heartbeat))
         finally:
             process.console.close()
 
@@ -170,22 +173,10 @@ class Dispatcher:
             if process is not None:
                 return process
 
-    def _execute(
-        self,
-        entry: JournalEntry,
-        input_params: JsonObject,
-        process: JobProcess,
-        heartbeat: Heartbeat,
-    ) -> JobOutcome:
+    def _wait(self, entry: JournalEntry, process: JobProcess, heartbeat: Heartbeat) -> JobOutcome:
         _log.info("Job %s (%s) started", entry.job_id, entry.job_type)
         started = time.monotonic()
-        job = Job(entry.job_id, entry.job_type, input_params)
-        outcome = process.run(
-            job,
-            self._limits(entry.job_type),
-            self._on_progress(heartbeat),
-            self._why_stop(heartbeat),
-        )
+        outcome = process.wait(self._limits(entry.job_type), self._why_stop(heartbeat))
         elapsed = time.monotonic() - started
         if outcome.error_message is None:
             _log.info("Job %s succeeded after %.1f s", entry.job_id, elapsed)

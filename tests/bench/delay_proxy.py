@@ -3,7 +3,8 @@
 On loopback. Whatever is sent arrives a delay later, in each direction; a new connection costs a
 there-and-back first, as TCP's handshake would. It prints its port. ``/seen`` gives what passed so
 far: the number of TCP connections, and every request as ``[when it was sent, method, path, its
-body's progress_current or null, status, when the client has the answer]``. Times are those of `time.monotonic`, which on Linux all processes share.
+body's progress_current or null, status, when the client has the answer]``. Times are those of
+`time.monotonic`, which on Linux all processes share.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the bench of the runner sets up: a local worker, delaying proxies, and runners of two kinds."""
+"""What the bench of the runner sets up: a local worker, delaying proxies, runners of two kinds."""
 
 import contextlib
 import json
@@ -103,8 +103,7 @@ class Kind(NamedTuple):
 
 
 DEVARIA = Kind(
-    [sys.executable, "-m", "devaria", "runner", "--types", "hello_world,moments"]
-    + ["--handlers", "moments=runner_moments:Moments"],
+    [sys.executable, "-m", "devaria", "runner", "--handlers", "moments=runner_moments:Moments"],
     "DEVARIA_WORKER_URL",
     "DEVARIA_RUNNER_API_KEY",
 )
@@ -150,7 +149,7 @@ class Lab:
 
     @contextlib.contextmanager
     def running(self, kind: Kind, delay_ms: float = 0.0) -> Iterator[Callable[[], Run]]:
-        """Keep a runner going in a directory of its own; gives what tells how its run went so far."""
+        """Keep a runner going in a directory of its own; gives what tells its run so far."""
         self._number += 1
         place = self._folder / f"runner-{self._number}"
         place.mkdir()
@@ -231,7 +230,9 @@ def _process(
 def _plain_environment() -> Dict[str, str]:
     own = ("DEVARIA_", "RUNPACK_", "NOTIFY_RELAY_", "FIGPACK_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    return {**kept, "PYTHONPATH": os.pathsep.join([str(_HERE.parents[1]), str(_HERE)])}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    paths = os.pathsep.join([str(_HERE.parents[1]), str(_HERE)])
+    return {**kept, "PYTHONPATH": paths}
 
 
 def _seen(url: str) -> Dict[str, Any]:
