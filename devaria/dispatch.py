@@ -18,6 +18,7 @@ from devaria.jobs.loading import HandlerUnavailableError
 from devaria.journal import Journal, JournalEntry
 from devaria.log import redacted
 from devaria.outcome import JobOutcome
+from devaria.process_group import Sentinel
 from devaria.report import Reporter
 from devaria.status import StatusFile
 from devaria.stop import StopRequest
@@ -62,6 +63,7 @@ class Dispatcher:
         self._wakeup = wakeup
         self._stop = stop
         self._reporter = Reporter(caller)
+        self._sentinel = Sentinel()
         self._spare: Optional[JobProcess] = None
         self._heartbeat_client: Optional[WorkerClient] = None
 
@@ -73,7 +75,9 @@ class Dispatcher:
         """
         if self._spare is None or not self._spare.is_waiting:
             self.drop_spare()
-            self._spare = JobProcess(self._wakeup, self._settings.environ, self._settings.handlers)
+            self._spare = JobProcess(
+                self._wakeup, self._settings.environ, self._settings.handlers, self._sentinel
+            )
 
     def drop_spare(self) -> None:
         """End the process that was started ahead, where there is one."""

@@ -23,7 +23,7 @@ from devaria.job_ending import death_of, failure_of, outcome_of
 from devaria.job_limits import JobLimits, LimitWatch
 from devaria.jobs.loading import HandlerUnavailableError
 from devaria.outcome import JobOutcome
-from devaria.process_group import dismiss, end_group, own_group, sentinel_for
+from devaria.process_group import Sentinel, end_group, own_group
 from devaria.wakeup import Wakeup
 
 #: How often time and memory limits are looked at, in seconds.
@@ -55,17 +55,23 @@ class JobProcess:
         wakeup: Is notified at every event of the child.
         environ: The runner's environment; the child's is this without the worker's keys.
         handlers: Handlers beside the built-in ones, as `devaria.jobs.loading` takes them.
+        sentinel: Watches over the child; None for one of its own.
 
     Raises:
         OSError: The process cannot be started, or there is no place for its scratch files.
     """
 
     def __init__(
-        self, wakeup: Wakeup, environ: Mapping[str, str], handlers: Sequence[str] = ()
+        self,
+        wakeup: Wakeup,
+        environ: Mapping[str, str],
+        handlers: Sequence[str] = (),
+        sentinel: Optional[Sentinel] = None,
     ) -> None:
         self.console = Console()
         self._wakeup = wakeup
         self._handlers = list(handlers)
+        self._sentinel = sentinel or Sentinel()
         self._on_progress: Optional[ProgressCallback] = None
         self._outcome_event: Optional[Dict[str, Any]] = None
         self._own_console: Optional[str] = None
@@ -83,16 +89,16 @@ class JobProcess:
                 env=_child_environ(environ, self.scratch),
                 **own_group(),
             )
-            self._sentinel = self._watched_over()
+            self._be_watched_over()
         except OSError:
             shutil.rmtree(self.scratch, ignore_errors=True)
             raise
         self._console_reader = _reader("job-console", self._process.stderr, self._read_console)
         self._event_reader = _reader("job-events", self._process.stdout, self._read_events)
 
-    def _watched_over(self) -> "Optional[subprocess.Popen[bytes]]":
+    def _be_watched_over(self) -> None:
         try:
-            return sentinel_for(self._process)
+            self._sentinel.watch(self._process)
         except OSError:
             end_group(self._process, 0.0)
             raise
@@ -169,7 +175,7 @@ class JobProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_EXIT_SEC)
         end_group(self._process, grace_sec or 0.0)
-        dismiss(self._sentinel)
+        self._sentinel.forget(self._process)
         with contextlib.suppress(OSError):
             assert self._process.stdin is not None  # noqa: S101 - it was asked for
             self._process.stdin.close()
