@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
+import psutil
+
 from devaria.worker.database import Database
 from devaria.worker.jobs import JobStore
 
 _HERE = Path(__file__).parent
 _PATIENCE_SEC = 300.0
-_LOOK_SEC = 0.05
+_LOOK_SEC = 0.2
 
 POLL_PATH = "/api/runner/jobs/available"
 
@@ -56,6 +58,7 @@ class Run:
 
     started_at: float
     pid: int
+    cpu_sec: float = 0.0
     connections: int = 0
     requests: List[Request] = field(default_factory=list)
 
@@ -147,6 +150,12 @@ class Lab:
         """Queue the job that tells the moments of its calls as its progress."""
         self._store.submit("moments", {})
 
+    def moments(self) -> List[float]:
+        """Read those moments, when the job has ended."""
+        job = self._store.find("moments", {})
+        assert job is not None
+        return list(json.loads(job["output_data"])["called_at"])
+
     @contextlib.contextmanager
     def running(self, kind: Kind, delay_ms: float = 0.0) -> Iterator[Callable[[], Run]]:
         """Keep a runner going in a directory of its own; gives what tells its run so far."""
@@ -173,7 +182,10 @@ class Lab:
         """Queue jobs, and let a runner of a kind run them all."""
         self.submit(jobs)
         with self.running(kind, delay_ms) as look:
-            return wait_for(look, lambda run: len(run.reports) == jobs)
+            run = wait_for(look, lambda run: len(run.reports) == jobs)
+            times = psutil.Process(run.pid).cpu_times()
+            run.cpu_sec = sum(times[:4])  # its own and its children's, in user and system mode
+            return run
 
 
 def wait_for(look: Callable[[], Run], condition: Callable[[Run], bool]) -> Run:
