@@ -7,13 +7,10 @@ its process ended. What happens inside the child stands in `devaria.job_child`.
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import IO, Any, Callable, Dict, Mapping, Optional, Sequence
 
 from devaria.answers import Job
@@ -24,6 +21,7 @@ from devaria.job_limits import JobLimits, LimitWatch
 from devaria.jobs.loading import HandlerUnavailableError
 from devaria.outcome import JobOutcome
 from devaria.process_group import Sentinel, end_group, own_group
+from devaria.scratch import make_scratch, remove_scratch
 from devaria.wakeup import Wakeup
 
 #: How often time and memory limits are looked at, in seconds.
@@ -39,8 +37,6 @@ _PIPE_END_SEC = 0.05
 _DRAIN_SEC = 1.0
 #: A line of the event pipe is at most this long: one result or one console, with its escapes.
 _MAX_EVENT_BYTES = 16_000_000
-
-_SCRATCH_PREFIX = "devaria-job-"
 
 #: Called with the job's newest progress_current, progress_total, and own console or None.
 ProgressCallback = Callable[[Optional[float], Optional[float], Optional[str]], None]
@@ -79,7 +75,7 @@ class JobProcess:
         self._finished = False
         self._started_at = 0.0
         self._pipe_ended_at: Optional[float] = None
-        self.scratch = tempfile.mkdtemp(prefix=_SCRATCH_PREFIX)
+        self.scratch = make_scratch()
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "devaria.job_child"],
@@ -91,7 +87,7 @@ class JobProcess:
             )
             self._be_watched_over()
         except OSError:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            remove_scratch(self.scratch)
             raise
         self._console_reader = _reader("job-console", self._process.stderr, self._read_console)
         self._event_reader = _reader("job-events", self._process.stdout, self._read_events)
@@ -183,7 +179,7 @@ class JobProcess:
             reader.join(_DRAIN_SEC)
         # A descendant that left the group may keep the pipes open: its prints are nobody's now.
         self._finished = True
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        remove_scratch(self.scratch)
 
     # --- the child's two pipes -------------------------------------------------------------
 
@@ -237,16 +233,6 @@ class JobProcess:
         if ended_at is not None and time.monotonic() - ended_at < _WATCH_SEC:
             return _LAST_MOMENT_SEC
         return min(max(self._elapsed_sec(), _FIRST_WATCH_SEC), _WATCH_SEC)
-
-
-def remove_scratch(scratch: Optional[str]) -> None:
-    """Remove the folder of a job's temporary files that an earlier runner left behind.
-
-    Args:
-        scratch: The folder, as the journal has it; anything that is no such folder is left alone.
-    """
-    if scratch is not None and Path(scratch).name.startswith(_SCRATCH_PREFIX):
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _reader(

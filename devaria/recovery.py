@@ -10,10 +10,10 @@ from devaria.client import WorkerClient
 from devaria.dispatch import Dispatcher
 from devaria.errors import ClaimLost, NotFound, NotOurs, ServerError, WorkerError, WorkerGivenUp
 from devaria.heartbeat import still_ours
-from devaria.job_process import remove_scratch
 from devaria.jobs.loading import FoundHandler
 from devaria.journal import CLAIMING, DONE, RUNNING, Journal, JournalEntry
 from devaria.outcome import JobOutcome
+from devaria.scratch import remove_scratch
 from devaria.stop import StopRequest
 
 #: How often a job is started in all, when the runner or the machine dies under it.
