@@ -1,6 +1,6 @@
 """The job process as the runner sees it: one handler in one child process, contained.
 
-Whatever the handler does, `JobProcess.run` returns an outcome: its result, its exception, or how
+Whatever the handler does, `JobProcess.wait` returns an outcome: its result, its exception, or how
 its process ended. What happens inside the child stands in `devaria.job_child`.
 """
 

@@ -9,8 +9,7 @@ directory of its own.
 
 PATH is a Python that has the predecessor: `pip install runpack==0.1.0 h5py`. Its package pauses for
 6 s after each job; rows of running jobs are measured without that pause, so that they compare the
-work and not the sleep. What it does while idle is measured as it is: it polls less and less often,
-after half an hour once a minute. Its handlers tell their progress every 30 s.
+work and not the sleep. The two take turns.
 """
 
 import argparse
@@ -66,6 +65,12 @@ ROWS = {
     "progress": Row("progress at the worker after the call, median", "{:.2f} s"),
     "late progress": Row("the same, the latest", "{:.2f} s", "≤ 2.5 s", 2.5),
 }
+
+_ABOUT_THE_PREDECESSOR = (
+    "The predecessor's package pauses for 6 s after each job, so that 200 of them take 20 minutes; "
+    "rows of running jobs are without that pause. While idle it polls less and less often, down to "
+    "once a minute: these are its first minutes. Its handlers tell their progress every 30 s."
+)
 
 #: The values of one kind of runner, a list of repeats a row.
 Figures = Dict[str, List[float]]
@@ -175,6 +180,8 @@ def _print(figures: Dict[str, Figures], options: argparse.Namespace) -> None:
     for key, row in ROWS.items():
         print(_line(row, *(each.get(key, []) for each in figures.values())))
     print(f"\nMedians of {options.repeats} runs (least to most) where a row says so; {_machine()}.")
+    if has_both:
+        print(_ABOUT_THE_PREDECESSOR)
 
 
 def _line(row: Row, ours: List[float], *theirs: List[float]) -> str:

@@ -190,13 +190,21 @@ class Lab:
 
 def wait_for(look: Callable[[], Run], condition: Callable[[Run], bool]) -> Run:
     """Look until a condition holds."""
+    runs: List[Run] = []
+
+    def holds() -> bool:
+        runs[:] = [look()]
+        return condition(runs[0])
+
+    _wait_until(holds, "a runner")
+    return runs[0]
+
+
+def _wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + _PATIENCE_SEC
-    while True:
-        run = look()
-        if condition(run):
-            return run
+    while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"a runner hangs: {run}")
+            raise SystemExit(f"{what} hangs")
         time.sleep(_LOOK_SEC)
 
 
@@ -206,11 +214,7 @@ def lab(folder: Path) -> Iterator[Lab]:
     output = folder / "worker.out"
     command = [sys.executable, "-m", "devaria", "worker", "--data", "data", "--port", "0"]
     with _process(command, folder, _plain_environment(), output):
-        deadline = time.monotonic() + _PATIENCE_SEC
-        while "Serving on" not in output.read_text(encoding="utf-8"):
-            if time.monotonic() > deadline:
-                raise SystemExit("the worker does not start")
-            time.sleep(_LOOK_SEC)
+        _wait_until(lambda: "Serving on" in output.read_text(encoding="utf-8"), "the worker")
         yield Lab(folder, dict(re.findall(r"export (\w+)=(\S+)", output.read_text())))
 
 
