@@ -186,12 +186,12 @@ def _print(figures: Dict[str, Figures], options: argparse.Namespace) -> None:
 
 def _line(row: Row, ours: List[float], *theirs: List[float]) -> str:
     reached = ""
-    if row.bound is not None:
+    if row.bound is not None and ours:
         reached = "yes" if statistics.median(ours) <= row.bound else "no"
     cells = [row.name, _cell(row, ours), row.target, reached]
     for values in theirs:
         ratio = statistics.median(values) / statistics.median(ours) if values and any(ours) else 0
-        cells += [_cell(row, values), f"{ratio:.2g}" if ratio else "-"]
+        cells += [_cell(row, values), f"{ratio:.{0 if ratio >= 10 else 1}f}" if ratio else "-"]
     return f"| {' | '.join(cells)} |"
 
 
@@ -201,8 +201,8 @@ def _cell(row: Row, values: List[float]) -> str:
     middle = row.form.format(statistics.median(values))
     if len(values) == 1:
         return middle
-    least, most = (row.form.split("}")[0] + "}" for _ in range(2))
-    return f"{middle} ({least.format(min(values))} to {most.format(max(values))})"
+    number = row.form.split(" ")[0]
+    return f"{middle} ({number.format(min(values))} to {number.format(max(values))})"
 
 
 def _machine() -> str:

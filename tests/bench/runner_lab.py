@@ -10,7 +10,7 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import psutil
 
@@ -134,9 +134,8 @@ class Lab:
     def __init__(self, folder: Path, exports: Dict[str, str]) -> None:
         self._folder = folder
         self._exports = exports
-        self._store = JobStore(
-            Database(folder / "data" / "jobs.sqlite3"), lambda: int(1000 * time.time())
-        )
+        database = Database(folder / "data" / "jobs.sqlite3")
+        self._store = JobStore(database, lambda: int(1000 * time.time()))
         self._number = 0
 
     def submit(self, count: int) -> None:
@@ -170,13 +169,7 @@ class Lab:
             with _process(kind.command, place, env, place / "output") as process:
                 run = Run(started_at, process.pid)
 
-                def look() -> Run:
-                    seen = _seen(url)
-                    run.connections = seen["connections"]
-                    run.requests = [Request(*each) for each in seen["requests"]]
-                    return run
-
-                yield look
+                yield lambda: _looked_at(run, url)
 
     def drain(self, kind: Kind, jobs: int, delay_ms: float = 0.0) -> Run:
         """Queue jobs, and let a runner of a kind run them all."""
@@ -251,6 +244,9 @@ def _plain_environment() -> Dict[str, str]:
     return {**kept, "PYTHONPATH": paths}
 
 
-def _seen(url: str) -> Dict[str, Any]:
+def _looked_at(run: Run, url: str) -> Run:
     with urllib.request.urlopen(f"{url}/seen") as answer:
-        return dict(json.load(answer))
+        seen = json.load(answer)
+    run.connections = seen["connections"]
+    run.requests = [Request(*each) for each in seen["requests"]]
+    return run
