@@ -162,9 +162,8 @@ class Lab:
         place = self._folder / f"runner-{self._number}"
         place.mkdir()
         with _proxy(self._exports["DEVARIA_WORKER_URL"], delay_ms) as url:
-            env = _plain_environment()
-            env[kind.url_variable] = url
-            env[kind.key_variable] = self._exports["DEVARIA_RUNNER_API_KEY"]
+            key = self._exports["DEVARIA_RUNNER_API_KEY"]
+            env = {**_plain_environment(), kind.url_variable: url, kind.key_variable: key}
             started_at = time.monotonic()
             with _process(kind.command, place, env, place / "output") as process:
                 run = Run(started_at, process.pid)
@@ -237,11 +236,10 @@ def _process(
 
 
 def _plain_environment() -> Dict[str, str]:
-    own = ("DEVARIA_", "RUNPACK_", "NOTIFY_RELAY_", "FIGPACK_")
+    # With bytecode written, as of an installed package; with no settings of either runner.
+    own = ("DEVARIA_", "RUNPACK_", "NOTIFY_RELAY_", "FIGPACK_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    paths = os.pathsep.join([str(_HERE.parents[1]), str(_HERE)])
-    return {**kept, "PYTHONPATH": paths}
+    return {**kept, "PYTHONPATH": f"{_HERE.parents[1]}{os.pathsep}{_HERE}"}
 
 
 def _looked_at(run: Run, url: str) -> Run:
