@@ -11,6 +11,7 @@ from devaria.config import RunnerSettings
 from devaria.dispatch import Dispatcher
 from devaria.errors import WorkerError
 from devaria.journal import Journal, JournalEntry
+from devaria.next_process import NextProcess
 from devaria.recovery import Recovery
 from devaria.registration import register
 
@@ -97,6 +98,7 @@ class Claimer:
         caller: Makes the requests.
         journal: Where a job stands before it is claimed.
         dispatcher: Runs and reports jobs.
+        next_process: Starts the process of a job while it is claimed.
         recovery: Finds out whose a job is when the answer to a claim is lost.
     """
 
@@ -106,6 +108,7 @@ class Claimer:
         caller: Caller,
         journal: Journal,
         dispatcher: Dispatcher,
+        next_process: NextProcess,
         recovery: Recovery,
     ) -> None:
         #: What to register anew with, should the worker forget this runner.
@@ -116,6 +119,7 @@ class Claimer:
         self._caller = caller
         self._journal = journal
         self._dispatcher = dispatcher
+        self._next_process = next_process
         self._recovery = recovery
         self._order = ClaimOrder()
 
@@ -141,7 +145,7 @@ class Claimer:
             elif not self.cannot_take:
                 self._order.lost()
         if not took_any:  # else it asks for a new list at once
-            self._dispatcher.drop_spare()
+            self._next_process.drop()
         return took_any
 
     def _take(self, job: Job, *, expects_more: bool) -> bool:
@@ -152,7 +156,7 @@ class Claimer:
         try:
             # Before the claim: from the moment that it is sent, the job may be ours.
             self._journal.write(entry)
-            self._dispatcher.start_ahead()
+            self._next_process.start()
         except OSError as error:
             self._journal.remove(entry.job_id)
             self._say_once_cannot_take(error)
@@ -167,7 +171,7 @@ class Claimer:
     def _claim(self, entry: JournalEntry) -> bool:
         """Claim a job; False where it is not to be had."""
         try:
-            return self._recovery.claim(entry)
+            return self._recovery.claim(entry, is_first=True)
         except WorkerError as error:  # a refusal, which the next poll will meet too
             _log.debug("%s", error)
             self._register_anew_if_unknown()

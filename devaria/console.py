@@ -8,32 +8,9 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from devaria.directory import BINARY
-
-HEAD_BYTES = 64_000
-TAIL_BYTES = 900_000
+from devaria.shortening import HEAD_BYTES, TAIL_BYTES, joined
 
 _MAX_BEGUN_LINE_BYTES = 8_000
-
-
-def shortened(text: str, max_bytes: int, head_bytes: int = HEAD_BYTES) -> str:
-    """Cut out of the middle of a text what is too much of it.
-
-    Args:
-        text: Any text.
-        max_bytes: The most UTF-8 bytes that the returned text may have; at least 100.
-        head_bytes: How much of them to keep of the beginning, half of them at most; the rest is
-            of the end, where a failure tells its reason.
-
-    Returns:
-        The text, or its head and tail with a line between that says how much was left out.
-    """
-    # Half a surrogate pair counts 3 bytes, as the U+FFFD does that the worker makes of it.
-    data = text.encode("utf-8", "surrogatepass")
-    if len(data) <= max_bytes:
-        return text
-    head = data[: min(head_bytes, max_bytes // 2)]
-    tail_bytes = max_bytes - len(head) - len(_left_out(len(data)))
-    return _joined(head, data[len(data) - tail_bytes :], len(data) - len(head) - tail_bytes)
 
 
 class Console:
@@ -108,7 +85,7 @@ class Console:
         """
         with self._lock:
             self._trim()
-            return _joined(bytes(self._head), bytes(self._tail), self._left_out_bytes)
+            return joined(bytes(self._head), bytes(self._tail), self._left_out_bytes)
 
     def _trim(self) -> None:
         too_many = len(self._tail) - TAIL_BYTES
@@ -123,7 +100,7 @@ class Console:
             self._file.seek(0)
             self._file.truncate()
             self._begun_line = b""
-            text = _joined(bytes(self._head), bytes(self._tail), self._left_out_bytes)
+            text = joined(bytes(self._head), bytes(self._tail), self._left_out_bytes)
             self._keep(text.encode("utf-8"))
 
     def _keep(self, data: bytes) -> None:
@@ -136,14 +113,3 @@ class Console:
             end = len(self._begun_line)
         lines, self._begun_line = self._begun_line[:end], self._begun_line[end:]
         self._file.write(self._clean(lines.decode("utf-8", "replace")).encode("utf-8"))
-
-
-def _joined(head: bytes, tail: bytes, left_out_bytes: int) -> str:
-    if not left_out_bytes:
-        return (head + tail).decode("utf-8", "replace")
-    middle = _left_out(left_out_bytes).decode("ascii")
-    return head.decode("utf-8", "ignore") + middle + tail.decode("utf-8", "ignore")
-
-
-def _left_out(count: int) -> bytes:
-    return f"\n[... {count:,} bytes left out ...]\n".encode("ascii")

@@ -11,20 +11,19 @@ from devaria.caller import AbandonedError, Caller
 from devaria.client import WorkerClient
 from devaria.config import RunnerSettings
 from devaria.heartbeat import Heartbeat
-from devaria.job_process import JobLimits, JobProcess, ProgressCallback
+from devaria.job_limits import JobLimits
+from devaria.job_process import JobProcess, ProgressCallback
 from devaria.jobs import JobHandler
 from devaria.jobs.loading import HandlerUnavailableError
 from devaria.journal import Journal, JournalEntry
 from devaria.log import redacted
+from devaria.next_process import START_RETRY_SEC, NextProcess
 from devaria.outcome import JobOutcome
 from devaria.report import Reporter
 from devaria.status import StatusFile
 from devaria.stop import StopRequest
 from devaria.wakeup import Wakeup
 from devaria.wire import JsonObject
-
-#: How long to wait where a claimed job's process cannot be started, in seconds.
-_START_RETRY_SEC = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +36,7 @@ class Dispatcher:
         handlers: The handler classes by job type.
         caller: Makes the requests; its client carries the runner id that the job is claimed under.
         journal: Where every step is written down.
+        next_process: Starts the jobs' processes.
         status: Where monitoring looks.
         wakeup: What the main thread waits on.
         stop: What the operator has asked for.
@@ -48,6 +48,7 @@ class Dispatcher:
         handlers: Mapping[str, Type[JobHandler]],
         caller: Caller,
         journal: Journal,
+        next_process: NextProcess,
         status: StatusFile,
         wakeup: Wakeup,
         stop: StopRequest,
@@ -57,28 +58,12 @@ class Dispatcher:
         self._handlers = handlers
         self._caller = caller
         self._journal = journal
+        self._next_process = next_process
         self._status = status
         self._wakeup = wakeup
         self._stop = stop
         self._reporter = Reporter(caller)
-        self._spare: Optional[JobProcess] = None
         self._heartbeat_client: Optional[WorkerClient] = None
-
-    def start_ahead(self) -> None:
-        """Start the process for the next job now, so that its start-up costs no time.
-
-        Raises:
-            OSError: It cannot be started.
-        """
-        if self._spare is None or not self._spare.is_waiting:
-            self.drop_spare()
-            self._spare = JobProcess(self._wakeup, self._settings.environ, self._settings.handlers)
-
-    def drop_spare(self) -> None:
-        """End the process that was started ahead, where there is one."""
-        if self._spare is not None:
-            self._spare.close()
-            self._spare = None
 
     def run(
         self, entry: JournalEntry, input_params: JsonObject, *, expects_more: bool = False
@@ -95,7 +80,7 @@ class Dispatcher:
                 while its report is owed; it stays in the journal.
         """
         self._status.note_job(entry.job_id, entry.job_type)
-        process = self._process_for_job()
+        process = self._next_process.take()
         # The console is that of the process in hand, which may be another one in a moment.
         heartbeat = self._start_heartbeat(entry, lambda: process.console.text())
         try:
@@ -105,7 +90,7 @@ class Dispatcher:
                     break
                 except HandlerUnavailableError as error:
                     self._wait_for_handler(entry, error)
-                    process = self._process_for_job()
+                    process = self._next_process.take()
             if heartbeat.lost:
                 self._forget_lost(entry)
             else:
@@ -123,11 +108,13 @@ class Dispatcher:
     ) -> JobOutcome:
         self._keep(entry.started(process.scratch))
         process.console.keep_in(self._journal.console_path(entry.job_id), self._redacted)
-        if expects_more:
-            with contextlib.suppress(OSError):  # it will be said when that job needs it
-                self.start_ahead()
+        job = Job(entry.job_id, entry.job_type, input_params)
+        process.hand_over(job, self._on_progress(heartbeat))
         try:
-            return self._clean(self._execute(entry, input_params, process, heartbeat))
+            if expects_more:  # beside this one, and only after it has its job
+                with contextlib.suppress(OSError):  # it will be said when that job needs it
+                    self._next_process.start()
+            return self._clean(self._wait(entry, process, heartbeat))
         finally:
             process.console.close()
 
@@ -135,8 +122,8 @@ class Dispatcher:
         # This machine's fault, which somebody is about to mend: no failure of the job, and no run.
         _log.error("Job %s: cannot load its handler, trying on: %s", entry.job_id, error)
         self._keep(entry)
-        self.drop_spare()
-        self._caller.pause(_START_RETRY_SEC)
+        self._next_process.drop()
+        self._caller.pause(START_RETRY_SEC)
 
     def report(self, entry: JournalEntry) -> None:
         """Report a job that has ended already.
@@ -158,34 +145,10 @@ class Dispatcher:
 
     # --- the steps -------------------------------------------------------------------------
 
-    def _process_for_job(self) -> JobProcess:
-        """Take the process that was started ahead; wait until there is one."""
-        while True:
-            try:
-                self.start_ahead()
-            except OSError as error:
-                _log.error("cannot start a job process, trying on: %s", error)
-                self._caller.pause(_START_RETRY_SEC)
-            process, self._spare = self._spare, None
-            if process is not None:
-                return process
-
-    def _execute(
-        self,
-        entry: JournalEntry,
-        input_params: JsonObject,
-        process: JobProcess,
-        heartbeat: Heartbeat,
-    ) -> JobOutcome:
+    def _wait(self, entry: JournalEntry, process: JobProcess, heartbeat: Heartbeat) -> JobOutcome:
         _log.info("Job %s (%s) started", entry.job_id, entry.job_type)
         started = time.monotonic()
-        job = Job(entry.job_id, entry.job_type, input_params)
-        outcome = process.run(
-            job,
-            self._limits(entry.job_type),
-            self._on_progress(heartbeat),
-            self._why_stop(heartbeat),
-        )
+        outcome = process.wait(self._limits(entry.job_type), self._why_stop(heartbeat))
         elapsed = time.monotonic() - started
         if outcome.error_message is None:
             _log.info("Job %s succeeded after %.1f s", entry.job_id, elapsed)

@@ -7,9 +7,9 @@ from typing import Callable, Optional
 
 from devaria.backoff import Backoff
 from devaria.client import WorkerClient
-from devaria.console import shortened
 from devaria.errors import NotFound, NotOurs, TransientError, WorkerError
 from devaria.outcome import MAX_CONSOLE_BYTES
+from devaria.shortening import shortened
 
 INTERVAL_SEC = 30.0
 #: News are sent at once where the last beat is older than this: at most 30 beats a minute, of the

@@ -4,7 +4,9 @@ It reads one JSON line from its standard input, the job, and writes JSON lines t
 standard output, the events: progress, then one outcome. What the job prints, on either stream,
 goes to its standard error, which the runner collects as the console.
 
-It imports little, because the runner starts it while the claim is on its way.
+It imports little, since it starts once a job; and that before it has its job, since the runner
+starts it ahead. Only what an operator's or a package's handler does when it is imported is part of
+the job.
 """
 
 import sys
@@ -14,6 +16,7 @@ import sys
 sys.path.append(sys.path.pop(0))
 
 import contextlib
+import gc
 import io
 import json
 import math
@@ -21,12 +24,12 @@ import numbers
 import os
 import signal
 import threading
-import traceback
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, Optional, Tuple
 
-from devaria.console import HEAD_BYTES, TAIL_BYTES, shortened
-from devaria.outcome import failure_text, ready_result
+from devaria.jobs.loading import HandlerUnavailableError, handler_for
+from devaria.result import failure_text, ready_result
+from devaria.shortening import HEAD_BYTES, TAIL_BYTES, shortened
 
 #: Progress goes to the runner at most this often, in seconds; the newest one always arrives.
 _PROGRESS_GAP_SEC = 0.25
@@ -121,6 +124,8 @@ def main() -> None:
     """Run the one job that the runner hands over."""
     events, job_pipe = _take_over_streams()
     _be_the_first_to_go()
+    # What is imported stays to the end; to look through it for garbage then would take 3 ms.
+    gc.freeze()
     line = job_pipe.readline()
     if not line:  # the runner needed no job process after all
         return
@@ -168,9 +173,6 @@ def _end_with_the_runner(job_pipe: BinaryIO) -> None:
 
 def _run(job: Dict[str, Any], events: _Events, progress: _Progress) -> Dict[str, Any]:
     """Run the handler; whatever it does, there is an event that tells what came of it."""
-    # Only now: what a handler's module does when it is imported is part of the job.
-    from devaria.jobs.loading import HandlerUnavailableError, handler_for
-
     try:
         handler = handler_for(job["job_type"], job["handlers"])
     except HandlerUnavailableError as error:
@@ -208,6 +210,8 @@ def _bounded(console: Optional[str]) -> Optional[str]:
 
 
 def _traceback(error: BaseException) -> str:
+    import traceback  # here, since most jobs do without
+
     stack = error.__traceback__
     for _ in range(_OWN_FRAMES):
         stack = stack.tb_next if stack is not None and stack.tb_next is not None else stack

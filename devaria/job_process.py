@@ -1,35 +1,27 @@
 """The job process as the runner sees it: one handler in one child process, contained.
 
-Whatever the handler does, `JobProcess.run` returns an outcome: its result, its exception, or how
+Whatever the handler does, `JobProcess.wait` returns an outcome: its result, its exception, or how
 its process ended. What happens inside the child stands in `devaria.job_child`.
 """
 
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, Callable, Dict, Mapping, Optional, Sequence
 
 from devaria.answers import Job
 from devaria.config import WORKER_KEY_VARIABLES
 from devaria.console import Console
 from devaria.job_ending import death_of, failure_of, outcome_of
+from devaria.job_limits import JobLimits, LimitWatch
 from devaria.jobs.loading import HandlerUnavailableError
 from devaria.outcome import JobOutcome
-from devaria.process_group import (
-    dismiss,
-    end_group,
-    own_group,
-    sentinel_for,
-    tree_bytes,
-)
+from devaria.process_group import Sentinel, end_group, own_group
+from devaria.scratch import make_scratch, remove_scratch
 from devaria.wakeup import Wakeup
 
 #: How often time and memory limits are looked at, in seconds.
@@ -37,31 +29,17 @@ _WATCH_SEC = 1.0
 _FIRST_WATCH_SEC = 0.1
 #: The same, in seconds, once it has closed its pipe.
 _LAST_MOMENT_SEC = 0.01
-#: How long a job process may take to end after its outcome, in seconds.
+#: How long a job process may take to end after its outcome, in seconds; and for how much of that
+#: the end of its pipe, which comes at once, is taken for its sign.
 _EXIT_SEC = 10.0
+_PIPE_END_SEC = 0.05
 #: How long the last words of a process that has ended may take to arrive, in seconds.
 _DRAIN_SEC = 1.0
 #: A line of the event pipe is at most this long: one result or one console, with its escapes.
 _MAX_EVENT_BYTES = 16_000_000
 
-_SCRATCH_PREFIX = "devaria-job-"
-_MEGABYTE = 1_000_000
-
 #: Called with the job's newest progress_current, progress_total, and own console or None.
 ProgressCallback = Callable[[Optional[float], Optional[float], Optional[str]], None]
-
-
-@dataclass(frozen=True)
-class JobLimits:
-    """What one job may use.
-
-    Args:
-        timeout_sec: Running time, in seconds.
-        memory_bytes: Resident memory of the job process and all that it starts, in bytes.
-    """
-
-    timeout_sec: float
-    memory_bytes: float
 
 
 class JobProcess:
@@ -73,25 +51,31 @@ class JobProcess:
         wakeup: Is notified at every event of the child.
         environ: The runner's environment; the child's is this without the worker's keys.
         handlers: Handlers beside the built-in ones, as `devaria.jobs.loading` takes them.
+        sentinel: Watches over the child; None for one of its own.
 
     Raises:
         OSError: The process cannot be started, or there is no place for its scratch files.
     """
 
     def __init__(
-        self, wakeup: Wakeup, environ: Mapping[str, str], handlers: Sequence[str] = ()
+        self,
+        wakeup: Wakeup,
+        environ: Mapping[str, str],
+        handlers: Sequence[str] = (),
+        sentinel: Optional[Sentinel] = None,
     ) -> None:
         self.console = Console()
         self._wakeup = wakeup
         self._handlers = list(handlers)
+        self._sentinel = sentinel or Sentinel()
         self._on_progress: Optional[ProgressCallback] = None
         self._outcome_event: Optional[Dict[str, Any]] = None
         self._own_console: Optional[str] = None
         self._has_started = False
         self._finished = False
+        self._started_at = 0.0
         self._pipe_ended_at: Optional[float] = None
-        self._memory_peak = 0
-        self.scratch = tempfile.mkdtemp(prefix=_SCRATCH_PREFIX)
+        self.scratch = make_scratch()
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "devaria.job_child"],
@@ -101,18 +85,16 @@ class JobProcess:
                 env=_child_environ(environ, self.scratch),
                 **own_group(),
             )
-            self._sentinel = self._watched_over()
+            self._be_watched_over()
         except OSError:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            remove_scratch(self.scratch)
             raise
-        self._readers = [
-            self._reader("job-console", self._process.stderr, self._read_console),
-            self._reader("job-events", self._process.stdout, self._read_events),
-        ]
+        self._console_reader = _reader("job-console", self._process.stderr, self._read_console)
+        self._event_reader = _reader("job-events", self._process.stdout, self._read_events)
 
-    def _watched_over(self) -> "Optional[subprocess.Popen[bytes]]":
+    def _be_watched_over(self) -> None:
         try:
-            return sentinel_for(self._process)
+            self._sentinel.watch(self._process)
         except OSError:
             end_group(self._process, 0.0)
             raise
@@ -122,19 +104,34 @@ class JobProcess:
         """Whether the child is still there, for a job to be handed to it."""
         return self._process.poll() is None
 
-    def run(
-        self,
-        job: Job,
-        limits: JobLimits,
-        on_progress: ProgressCallback,
-        why_stop: Callable[[], Optional[str]],
-    ) -> JobOutcome:
-        """Run one job to its end. Blocks; the child is gone when this returns.
+    def hand_over(self, job: Job, on_progress: ProgressCallback) -> None:
+        """Give the child its job, which it runs at once.
 
         Args:
             job: The job.
-            limits: What it may use; one that goes beyond is ended, with an error that says so.
             on_progress: Called from another thread with the handler's news.
+        """
+        self._on_progress = on_progress
+        self._started_at = time.monotonic()
+        line = json.dumps(
+            {
+                "job_type": job.job_type,
+                "input_params": job.input_params,
+                "handlers": self._handlers,
+                "run_dir": self.scratch,
+            }
+        )
+        assert self._process.stdin is not None  # noqa: S101 - it was asked for
+        # A child that is gone is seen by its exit status.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(line.encode("ascii") + b"\n")
+            self._process.stdin.flush()
+
+    def wait(self, limits: JobLimits, why_stop: Callable[[], Optional[str]]) -> JobOutcome:
+        """Wait for the job's end. The child is gone when this returns.
+
+        Args:
+            limits: What it may use; one that goes beyond is ended, with an error that says so.
             why_stop: Looked at after every wake-up: a reason to end the job now, or None.
 
         Returns:
@@ -144,13 +141,13 @@ class JobProcess:
             HandlerUnavailableError: The child could not load the handler, or died before it had;
                 the job did not run.
         """
-        started = time.monotonic()
-        self._on_progress = on_progress
-        self._hand_over(job)
+        watch = LimitWatch(self._process.pid, limits)
         stopped_for = None
         while stopped_for is None and not self._has_ended():
-            self._wakeup.wait(self._watch_sec(time.monotonic() - started))
-            stopped_for = why_stop() or self._beyond(limits, time.monotonic() - started)
+            self._wakeup.wait(self._watch_sec())
+            stopped_for = why_stop()
+            if stopped_for is None and not self._has_ended():
+                stopped_for = watch.beyond(self._elapsed_sec())
         self.close(grace_sec=None if stopped_for is None else _EXIT_SEC)
         event, printed = self._outcome_event, self.console.text()
         if event is not None and event["event"] == "unavailable":
@@ -160,7 +157,7 @@ class JobProcess:
         reason = stopped_for or death_of(self._process.returncode)
         if not self._has_started and stopped_for is None:
             raise HandlerUnavailableError(reason)
-        return failure_of(reason, self._own_console, printed, self._memory_peak)
+        return failure_of(reason, self._own_console, printed, watch.memory_peak)
 
     def close(self, grace_sec: Optional[float] = 0.0) -> None:
         """End the child and remove its scratch files.
@@ -170,28 +167,21 @@ class JobProcess:
                 its outcome: it is then given the time to end by itself.
         """
         if grace_sec is None:
+            self._event_reader.join(_PIPE_END_SEC)  # while the other wait may sleep too long
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_EXIT_SEC)
         end_group(self._process, grace_sec or 0.0)
-        dismiss(self._sentinel)
+        self._sentinel.forget(self._process)
         with contextlib.suppress(OSError):
             assert self._process.stdin is not None  # noqa: S101 - it was asked for
             self._process.stdin.close()
-        for reader in self._readers:
+        for reader in (self._console_reader, self._event_reader):
             reader.join(_DRAIN_SEC)
         # A descendant that left the group may keep the pipes open: its prints are nobody's now.
         self._finished = True
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        remove_scratch(self.scratch)
 
     # --- the child's two pipes -------------------------------------------------------------
-
-    def _reader(
-        self, name: str, pipe: Optional[IO[bytes]], read: Callable[[IO[bytes]], None]
-    ) -> threading.Thread:
-        assert pipe is not None  # noqa: S101 - all three pipes were asked for
-        thread = threading.Thread(target=read, args=(pipe,), name=name, daemon=True)
-        thread.start()
-        return thread
 
     def _read_console(self, pipe: IO[bytes]) -> None:
         with pipe:
@@ -227,58 +217,31 @@ class JobProcess:
             self._own_console = own_console if own_console is not None else self._own_console
             self._on_progress(event.get("current"), event.get("total"), own_console)
 
-    def _hand_over(self, job: Job) -> None:
-        line = json.dumps(
-            {
-                "job_type": job.job_type,
-                "input_params": job.input_params,
-                "handlers": self._handlers,
-                "run_dir": self.scratch,
-            }
-        )
-        assert self._process.stdin is not None  # noqa: S101 - it was asked for
-        # A child that is gone is seen by its exit status.
-        with contextlib.suppress(OSError):
-            self._process.stdin.write(line.encode("ascii") + b"\n")
-            self._process.stdin.flush()
-
     # --- how it goes, and how it ended -----------------------------------------------------
 
     def _has_ended(self) -> bool:
         return self._outcome_event is not None or self._process.poll() is not None
 
-    def _watch_sec(self, elapsed_sec: float) -> float:
+    def _elapsed_sec(self) -> float:
+        return time.monotonic() - self._started_at
+
+    def _watch_sec(self) -> float:
         """Tell when to look again: soon in a job's first moments, then once a second."""
         ended_at = self._pipe_ended_at
         # The pipe ends a moment before the exit status is there. Job code may also have closed
         # it, and go on; so not for long.
         if ended_at is not None and time.monotonic() - ended_at < _WATCH_SEC:
             return _LAST_MOMENT_SEC
-        return min(max(elapsed_sec, _FIRST_WATCH_SEC), _WATCH_SEC)
-
-    def _beyond(self, limits: JobLimits, elapsed_sec: float) -> Optional[str]:
-        if self._has_ended():
-            return None
-        if elapsed_sec > limits.timeout_sec:
-            return f"it ran longer than its time limit of {limits.timeout_sec:,.0f} s"
-        used = tree_bytes(self._process.pid)
-        self._memory_peak = max(self._memory_peak, used)
-        if used > limits.memory_bytes:
-            return (
-                f"it used {used / _MEGABYTE:,.0f} MB of memory; "
-                f"its limit is {limits.memory_bytes / _MEGABYTE:,.0f} MB"
-            )
-        return None
+        return min(max(self._elapsed_sec(), _FIRST_WATCH_SEC), _WATCH_SEC)
 
 
-def remove_scratch(scratch: Optional[str]) -> None:
-    """Remove the folder of a job's temporary files that an earlier runner left behind.
-
-    Args:
-        scratch: The folder, as the journal has it; anything that is no such folder is left alone.
-    """
-    if scratch is not None and Path(scratch).name.startswith(_SCRATCH_PREFIX):
-        shutil.rmtree(scratch, ignore_errors=True)
+def _reader(
+    name: str, pipe: Optional[IO[bytes]], read: Callable[[IO[bytes]], None]
+) -> threading.Thread:
+    assert pipe is not None  # noqa: S101 - all three pipes were asked for
+    thread = threading.Thread(target=read, args=(pipe,), name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def _child_environ(environ: Mapping[str, str], scratch: str) -> Dict[str, str]:

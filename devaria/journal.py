@@ -98,7 +98,9 @@ class Journal:
             each.mkdir(mode=0o700, exist_ok=True)
         data = json.dumps(asdict(entry)).encode("ascii")
         write_atomically(folder / _ENTRY_FILE, data)
-        _sync_folder(folder)
+        # That a job runs may be forgotten in a power cut, as long as the job itself is not.
+        if entry.state != RUNNING:
+            _sync_folder(folder)
         if entry.state == CLAIMING:  # the folder is new
             _sync_folder(self._root)
 

@@ -8,13 +8,16 @@ Source of the number and string forms: ECMA-262, Number::toString and QuoteJSONS
 import json
 import math
 import re
-from decimal import Decimal
-from typing import Any, Dict, List, NoReturn, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, NoReturn, Optional, Tuple, Union
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# These two are compiled when they are needed first: every job process starts here.
 # A string, so that it is skipped as a whole, or a number in a form that only Python writes.
-_STRING_OR_SMALL_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?[\d.]+e-0\d')
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_STRING_OR_SMALL_NUMBER = r'"(?:[^"\\]|\\.)*"|-?[\d.]+e-0\d'
+_STRING_OR_BRACKET = r'"(?:[^"\\]|\\.)*"|[\[\]{}]'
 # Half of Python's recursion limit: what was read once can be written again, within other JSON and
 # from another depth of calls. JavaScript has no such limit; nothing sensible comes near it.
 MAX_DEPTH = 500
@@ -63,7 +66,7 @@ def dumps(value: Any, *, sort_keys: bool = False) -> str:
         value = _sorted(value)
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     if "e-0" in text:
-        text = _STRING_OR_SMALL_NUMBER.sub(_small_number, text)
+        text = re.sub(_STRING_OR_SMALL_NUMBER, _small_number, text)
     return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
@@ -121,7 +124,7 @@ def _check_depth(text: str) -> None:
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
+    for match in re.finditer(_STRING_OR_BRACKET, text):
         depth += (match.group() in "[{") - (match.group() in "]}")
         if depth > MAX_DEPTH:
             raise ValueError(f"JSON is nested deeper than {MAX_DEPTH} levels")
@@ -136,7 +139,7 @@ def _number(text: str) -> Optional[Union[int, float]]:
     if value.is_integer() and abs(value) < 1e21:
         # The shortest digits that name the double, then zeros: not int(value), which would
         # write digits that JavaScript does not.
-        return int(Decimal(repr(value)))
+        return int(_decimal(repr(value)))
     return value
 
 
@@ -149,5 +152,11 @@ def _small_number(match: "re.Match[str]") -> str:
     if token.startswith('"'):
         return token
     if token[-1] in "56":  # Python changes to exponents at 1e-5, JavaScript at 1e-7
-        return format(Decimal(token), "f")
+        return format(_decimal(token), "f")
     return token.replace("e-0", "e-")
+
+
+def _decimal(text: str) -> "Decimal":
+    from decimal import Decimal  # here, since few values need it, and every job process starts here
+
+    return Decimal(text)

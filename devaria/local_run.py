@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence
 
 from devaria.answers import Job
-from devaria.job_process import JobLimits, JobProcess
+from devaria.job_limits import JobLimits
+from devaria.job_process import JobProcess
 from devaria.jobs.loading import handler_for
-from devaria.outcome import JobOutcome, ready_result
+from devaria.outcome import JobOutcome
+from devaria.result import ready_result
 from devaria.stop import StopRequest
 from devaria.wakeup import Wakeup
 
@@ -54,7 +56,8 @@ def run_in_job_process(
     def why_stop() -> Optional[str]:
         return f"it was stopped ({stop.signal_name})" if stop.wants_end else None
 
-    return process.run(job, limits, on_progress, why_stop)
+    process.hand_over(job, on_progress)
+    return process.wait(limits, why_stop)
 
 
 def run_in_process(

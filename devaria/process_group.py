@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 import psutil
 
@@ -24,40 +24,70 @@ def own_group() -> Dict[str, Any]:
     return {"start_new_session": True}
 
 
-def sentinel_for(process: "subprocess.Popen[bytes]") -> "Optional[subprocess.Popen[bytes]]":
-    """Start what ends a child's group when this process dies, however it dies.
+class Sentinel:
+    """Ends the groups of children when this process dies, however it dies; for one thread.
 
-    The child watches for that itself, but cannot while C code holds its GIL; and were it to die
-    first, what it has started would go on. A shell that waits for the end of a pipe costs a
-    millisecond and is on every POSIX system.
-
-    Args:
-        process: A child that was started with `own_group`.
-
-    Returns:
-        The sentinel, to be ended with `dismiss`; None on Windows, which has no such groups.
-
-    Raises:
-        OSError: It cannot be started.
+    A child watches for that itself, but cannot while C code holds its GIL; and were it to die
+    first, what it has started would go on. So a shell, which is on every POSIX system, is told
+    which groups there are, and waits for the end of its pipe. It is there while there are any.
+    Windows has no such groups.
     """
-    if sys.platform == "win32":
-        return None
-    script = f"read _; kill -KILL -{process.pid}"
-    return subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, env={}, **own_group())
 
+    _SCRIPT = "while read -r line; do groups=$line; done; for g in $groups; do kill -KILL -$g; done"
 
-def dismiss(sentinel: "Optional[subprocess.Popen[bytes]]") -> None:
-    """End a sentinel; its group is then not its concern any more.
+    def __init__(self) -> None:
+        self._groups: Set[int] = set()
+        self._shell: Optional[subprocess.Popen[bytes]] = None
 
-    Args:
-        sentinel: What `sentinel_for` returned.
-    """
-    if sentinel is None:
-        return
-    sentinel.kill()
-    sentinel.wait()
-    if sentinel.stdin is not None:
-        sentinel.stdin.close()
+    def watch(self, process: "subprocess.Popen[bytes]") -> None:
+        """Watch over a child that was started with `own_group`.
+
+        Args:
+            process: The child.
+
+        Raises:
+            OSError: It cannot be done.
+        """
+        self._groups.add(process.pid)
+        try:
+            if sys.platform != "win32":
+                self._tell()
+        except OSError:
+            self._groups.discard(process.pid)
+            raise
+
+    def forget(self, process: "subprocess.Popen[bytes]") -> None:
+        """Watch no more over a child, whose group has ended.
+
+        Args:
+            process: The child; it need not be watched over.
+        """
+        self._groups.discard(process.pid)
+        if self._shell is None:
+            return
+        if not self._groups:
+            self._end_shell(self._shell)
+            return
+        with contextlib.suppress(OSError):  # the next `watch` will see to it
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._shell is not None and self._shell.poll() is not None:
+            self._end_shell(self._shell)  # somebody killed it
+        if self._shell is None:
+            command = ["/bin/sh", "-c", self._SCRIPT]
+            self._shell = subprocess.Popen(
+                command, stdin=subprocess.PIPE, bufsize=0, env={}, **own_group()
+            )
+        assert self._shell.stdin is not None  # noqa: S101 - it was asked for
+        self._shell.stdin.write(f"{' '.join(map(str, self._groups))}\n".encode("ascii"))
+
+    def _end_shell(self, shell: "subprocess.Popen[bytes]") -> None:
+        shell.kill()
+        shell.wait()
+        if shell.stdin is not None:
+            shell.stdin.close()
+        self._shell = None
 
 
 def end_group(process: "subprocess.Popen[bytes]", grace_sec: float = GRACE_SEC) -> None:

@@ -10,10 +10,10 @@ from devaria.client import WorkerClient
 from devaria.dispatch import Dispatcher
 from devaria.errors import ClaimLost, NotFound, NotOurs, ServerError, WorkerError, WorkerGivenUp
 from devaria.heartbeat import still_ours
-from devaria.job_process import remove_scratch
 from devaria.jobs.loading import FoundHandler
 from devaria.journal import CLAIMING, DONE, RUNNING, Journal, JournalEntry
 from devaria.outcome import JobOutcome
+from devaria.scratch import remove_scratch
 from devaria.stop import StopRequest
 
 #: How often a job is started in all, when the runner or the machine dies under it.
@@ -77,7 +77,7 @@ class Recovery:
                 remove_scratch(entry.scratch)
                 self._settle(entry)
 
-    def claim(self, entry: JournalEntry) -> bool:
+    def claim(self, entry: JournalEntry, *, is_first: bool = False) -> bool:
         """Claim a job, or find that an earlier claim of it has acted.
 
         A claim without an answer is sent again. It may still be on its way, and act after any
@@ -85,6 +85,7 @@ class Recovery:
 
         Args:
             entry: The job, and the runner id to claim it under.
+            is_first: Whether no claim of this job can have been sent before.
 
         Returns:
             Whether the job is this runner's.
@@ -95,12 +96,15 @@ class Recovery:
             WorkerError: It refuses the claim.
         """
         failures = itertools.count(1)
+        may_be_ours = not is_first
 
         def claim(client: WorkerClient) -> bool:
+            nonlocal may_be_ours
+            has_claimed, may_be_ours = may_be_ours, True
             try:
                 client.claim(entry.job_id)
             except ClaimLost:  # also the answer where it is this runner's already
-                return still_ours(client, entry.job_id)
+                return has_claimed and still_ours(client, entry.job_id)
             except ServerError as error:
                 if client.verify() is None:  # an unknown id is a 500 to a claim
                     raise NotFound(f"the worker does not know {client.runner_id}") from error

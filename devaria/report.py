@@ -7,7 +7,6 @@ from typing import Iterator, Tuple, Type
 from devaria.answers import JobState
 from devaria.caller import Caller
 from devaria.client import WorkerClient
-from devaria.console import shortened
 from devaria.errors import (
     ClaimLost,
     NotFound,
@@ -22,6 +21,7 @@ from devaria.heartbeat import still_ours
 from devaria.journal import JournalEntry
 from devaria.js_json import compact_json
 from devaria.outcome import JobOutcome, fitted
+from devaria.shortening import shortened
 
 #: So many answers of 500 to one and the same report, while the worker takes the job's heartbeats,
 #: mean that it cannot take this body. Before what is true is given up, it must be many: with the

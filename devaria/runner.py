@@ -20,6 +20,7 @@ from devaria.dispatch import Dispatcher
 from devaria.errors import EXIT_OK, BadSetting
 from devaria.jobs.loading import FoundHandler
 from devaria.journal import Journal
+from devaria.next_process import NextProcess
 from devaria.recovery import Recovery
 from devaria.registration import identify
 from devaria.status import RunnerStatus, StatusFile
@@ -64,14 +65,27 @@ class JobRunner:
         self._caller = Caller(client, wakeup, stop, self._status.note_contact)
         handlers = {name: each.handler for name, each in found.items() if each.handler is not None}
         self._journal = Journal(settings.directory)
+        self._next_process = NextProcess(settings, self._caller, wakeup)
         self._dispatcher = Dispatcher(
-            settings, handlers, self._caller, self._journal, self._status, wakeup, stop
+            settings,
+            handlers,
+            self._caller,
+            self._journal,
+            self._next_process,
+            self._status,
+            wakeup,
+            stop,
         )
         self._recovery = Recovery(
             settings.worker_url, found, self._caller, self._journal, self._dispatcher, stop
         )
         self._claimer = Claimer(
-            settings, self._caller, self._journal, self._dispatcher, self._recovery
+            settings,
+            self._caller,
+            self._journal,
+            self._dispatcher,
+            self._next_process,
+            self._recovery,
         )
         self._started = time.monotonic()
         self._job_types: List[str] = []
@@ -97,7 +111,7 @@ class JobRunner:
         except AbandonedError:
             pass
         finally:
-            self._dispatcher.drop_spare()
+            self._next_process.drop()
             self._caller.client.close()
             self._status.close()
         jobs_done = self._dispatcher.jobs_done

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Type
 
 from devaria.jobs import JobHandler
-from devaria.outcome import failure_text, ready_result
+from devaria.result import failure_text, ready_result
 
 if TYPE_CHECKING:
     from devaria.worker.server import LocalWorker

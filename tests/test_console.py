@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devaria.console import HEAD_BYTES, TAIL_BYTES, Console, shortened
+from devaria.console import Console
+from devaria.shortening import HEAD_BYTES, TAIL_BYTES, shortened
 
 LEFT_OUT = re.compile(r"\n\[\.\.\. ([\d,]+) bytes left out \.\.\.\]\n")
 

@@ -14,7 +14,8 @@ from misbehaving_handlers import NO_RESULTS
 
 from devaria import job_process as job_process_module
 from devaria.client import Job
-from devaria.job_process import JobLimits, JobProcess
+from devaria.job_limits import JobLimits
+from devaria.job_process import JobProcess
 from devaria.jobs.loading import HandlerUnavailableError
 from devaria.wakeup import Wakeup
 
@@ -40,7 +41,8 @@ class Runner:
         if self.process is None:
             self.start(handler)
         job = Job("j-1", "test", params)
-        outcome = self.process.run(job, limits, lambda *news: self.progress.append(news), why_stop)
+        self.process.hand_over(job, lambda *news: self.progress.append(news))
+        outcome = self.process.wait(limits, why_stop)
         assert self.process._process.returncode is not None
         assert not Path(self.process.scratch).exists()
         return outcome
@@ -61,7 +63,7 @@ def runner():
     if made.process is not None:
         made.process.close()
         made.process.console.close()
-        for reader in made.process._readers:
+        for reader in (made.process._console_reader, made.process._event_reader):
             reader.join(core_fixtures.PATIENCE_SEC)
             assert not reader.is_alive()
 
@@ -438,13 +440,14 @@ PARENT = """
 import os, sys
 from devaria.client import Job
 from devaria.jobs.loading import HandlerUnavailableError
-from devaria.job_process import JobLimits, JobProcess
+from devaria.job_limits import JobLimits
+from devaria.job_process import JobProcess
 from devaria.wakeup import Wakeup
 
 process = JobProcess(Wakeup(), os.environ, ["test=misbehaving_handlers:Holds"])
 job = Job("j-1", "test", {"how": sys.argv[1]})
-process.run(job, JobLimits(600, 1e12), lambda pid, *_: print("child", int(pid), flush=True),
-            lambda: None)
+process.hand_over(job, lambda pid, *_: print("child", int(pid), flush=True))
+process.wait(JobLimits(600, 1e12), lambda: None)
 """
 
 

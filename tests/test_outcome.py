@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from devaria.js_json import compact_json, utf16_length
-from devaria.outcome import MAX_OUTPUT_UNITS, JobOutcome, NotJsonError, fitted, json_ready, too_big
+from devaria.outcome import JobOutcome, fitted
+from devaria.result import MAX_OUTPUT_UNITS, NotJsonError, json_ready, too_big
 
 #: The worker's limits, in UTF-16 code units, and of a whole row in bytes of UTF-8.
 CONSOLE_LIMIT = 1_048_576

@@ -157,7 +157,7 @@ def _run_here(job: "Job", extra: Tuple[str, ...]) -> int:
 
 def _run_in_child(job: "Job", extra: Tuple[str, ...]) -> int:
     from devaria.config import DEFAULT_JOB_TIMEOUT_SEC
-    from devaria.job_process import JobLimits
+    from devaria.job_limits import JobLimits
     from devaria.local_run import run_in_job_process
     from devaria.service import memory_bound_bytes
 

@@ -1,14 +1,13 @@
 """figpack_nwb_raster_plot: a remote NWB file's units table becomes a raster plot on the web.
 
 The file is a stranger's, so a process without keys reads it, while this one imports what figures
-are made of. The runner itself must start without any of that: it is imported when a job runs.
+are made of. The runner and the processes of other jobs start without any of that: it is
+imported when a job runs.
 """
 
 import gc
 import os
 import re
-import shutil
-import tempfile
 import time
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
 from devaria.jobs.base import HeartbeatCallback, JobHandler
-from devaria.nwb.limits import ReadLimits
 from devaria.nwb.progress import Progress
 
 if TYPE_CHECKING:
+    from devaria.nwb.limits import ReadLimits
     from devaria.nwb.units_table import UnitsTable
 
 TITLE = "Raster Plot from NWB Units Table"
@@ -58,6 +57,9 @@ class FigpackNwbRasterPlotHandler(JobHandler):
             NwbError: The file cannot be fetched, is damaged, or has no spikes.
             RuntimeError: ``FIGPACK_API_KEY`` is not set, or the upload failed.
         """
+        import shutil
+        import tempfile
+
         if not os.environ.get(_KEY_VARIABLE):
             raise RuntimeError(_KEY_MISSING)  # before minutes go into a figure without a home
         progress = Progress(
@@ -163,7 +165,9 @@ def _import_figpack() -> None:
         gc.enable()
 
 
-def _limits() -> ReadLimits:
+def _limits() -> "ReadLimits":
+    from devaria.nwb.limits import ReadLimits
+
     try:
         return ReadLimits.from_environment(os.environ)
     except ValueError as error:  # which would blame the job's parameters

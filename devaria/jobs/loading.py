@@ -3,10 +3,9 @@
 import importlib
 import re
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Type
 
 from devaria.jobs import JOB_HANDLERS, JobHandler
 
@@ -18,8 +17,7 @@ class HandlerUnavailableError(Exception):
     """The handler of a job type cannot be had here; the text says why."""
 
 
-@dataclass(frozen=True)
-class FoundHandler:
+class FoundHandler(NamedTuple):
     """A job type that was found, with its handler or with what keeps it from being loaded.
 
     Args:

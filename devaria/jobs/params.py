@@ -1,8 +1,7 @@
 """Declared parameters: what a job type takes, said once, for checking and for help texts."""
 
 import math
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Type, Union
 
 #: Stands for "has no default".
 REQUIRED: Any = type("_Required", (), {"__repr__": lambda _self: "REQUIRED"})()
@@ -17,8 +16,7 @@ _TYPE_NAMES: Dict[type, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Param:
+class Param(NamedTuple):
     """One parameter that a job type takes.
 
     Args:

@@ -125,9 +125,6 @@ class Simulation:
                     yield from self._work()
                 else:
                     order.lost()
-                    yield self._one_way_sec()
-                    self._count("whose job it is")
-                    yield self._one_way_sec()
                 job = order.next()
             fruitless_lists = 0 if took_any else fruitless_lists + 1
             is_race = bool(jobs) and fruitless_lists < runner._MAX_FRUITLESS_LISTS

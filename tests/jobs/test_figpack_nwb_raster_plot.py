@@ -18,7 +18,8 @@ from range_server import SECRET, RangeServer
 from run_handler import Outcome, run_handler
 
 from devaria.client import Job
-from devaria.job_process import JobLimits, JobProcess
+from devaria.job_limits import JobLimits
+from devaria.job_process import JobProcess
 from devaria.jobs import figpack_nwb_raster_plot as module
 from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
 from devaria.nwb.errors import NwbError
@@ -256,10 +257,10 @@ def test_killed_job_leaves_nothing(
             "FIGPACK_API_KEY": "a-key",
             "DEVARIA_ALLOW_HOSTS": "127.0.0.1",
         }
-        outcome = JobProcess(Wakeup(), environ).run(
-            Job("1", "figpack_nwb_raster_plot", params),
+        process = JobProcess(Wakeup(), environ)
+        process.hand_over(Job("1", "figpack_nwb_raster_plot", params), lambda *_news: None)
+        outcome = process.wait(
             JobLimits(timeout_sec=60, memory_bytes=1e10),
-            lambda *_news: None,
             lambda: "it is enough" if "put" in api.asked else None,
         )
     assert "it is enough" in (outcome.error_message or "")

@@ -1,0 +1,25 @@
+"""A handler for `tests/bench/runner.py`: its progress is the moment at which it tells it."""
+
+import time
+from typing import Any, Dict
+
+from devaria.jobs import JobHandler
+
+#: When it tells, in seconds after its start: alone, in a flurry, and right after another one.
+CALLS_AT_SEC = (0.3, 0.35, 1.0, 3.0, 3.05, 3.1, 3.4, 6.0, 6.01, 9.0)
+
+
+class Moments(JobHandler):
+    """Tells its progress at certain moments, which it names by `time.monotonic`."""
+
+    def execute(self, input_params: Dict[str, Any], heartbeat_callback: Any) -> Dict[str, Any]:
+        """Run one job; its result names the moments."""
+        del input_params
+        start = time.monotonic()
+        called_at = []
+        for call_at_sec in CALLS_AT_SEC:
+            time.sleep(max(0.0, start + call_at_sec - time.monotonic()))
+            called_at.append(time.monotonic())
+            heartbeat_callback(called_at[-1], None)
+        time.sleep(3)
+        return {"called_at": called_at}
