@@ -40,7 +40,7 @@ def loads(body: bytes) -> Any:
             levels.
     """
     text = body.decode("utf-8-sig", "replace")
-    _check_depth(text)
+    check_depth(text)
     return json.loads(
         text,
         parse_int=_number,
@@ -120,7 +120,15 @@ def _in_utf16_order(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     return dict(sorted(pairs, key=lambda pair: pair[0].encode("utf-16-be", "surrogatepass")))
 
 
-def _check_depth(text: str) -> None:
+def check_depth(text: str) -> None:
+    """Refuse a JSON text that is nested so deeply that its parser might not come back.
+
+    Args:
+        text: What is about to be parsed.
+
+    Raises:
+        ValueError: It is nested deeper than 500 levels.
+    """
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0

@@ -11,6 +11,7 @@ from devaria.answers import JobState
 from devaria.backoff import Backoff
 from devaria.client import WorkerClient
 from devaria.errors import JobInputError, TransientError
+from devaria.js_json import check_depth
 
 #: Seconds between two looks at a job: quick for quick jobs, then within the worker's 60 a minute.
 _LOOK_EVERY_SEC = (0.25, 0.25, 0.5, 1.0)
@@ -91,7 +92,7 @@ def _parsed_object(text: str) -> Dict[str, Any]:
             raise JobInputError(f"cannot read the parameters in {where}: {reason}") from None
     try:
         params = _parsed_json(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise JobInputError(f"{where} is not JSON: {error}") from None
     if not isinstance(params, dict):
         raise JobInputError(f'{where} must hold a JSON object, such as \'{{"name": "Alice"}}\'')
@@ -101,11 +102,12 @@ def _parsed_object(text: str) -> Dict[str, Any]:
 def _json_or_text(value: str) -> Any:
     try:
         return _parsed_json(value)
-    except (ValueError, RecursionError):
+    except ValueError:
         return value
 
 
 def _parsed_json(text: str) -> Any:
+    check_depth(text)
     return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
 
 
