@@ -22,7 +22,7 @@ BLOCKS: List[str] = re.findall(r"```bash\n(.*?)```", README.read_text(encoding="
 IN_CI = {
     'pip install ".[all]" && devaria demo',
     'pip install -e ".[dev]" && pytest',
-    'pip install -e ".[dev]" && pytest\nruff check && ruff format --check && mypy',
+    'pip install -e ".[dev]" && pytest\nruff check && ruff format --check && mypy\npython -m build',
 }
 #: Run below; what a test leaves out of a block stands there.
 BELOW = [

@@ -310,6 +310,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection of a runner."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes: the second would wait 40 ms
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its own name
