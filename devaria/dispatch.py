@@ -106,7 +106,7 @@ class Dispatcher:
         heartbeat: Heartbeat,
         expects_more: bool,
     ) -> JobOutcome:
-        self._keep(entry.started(process.scratch))
+        self._keep(entry.started())
         process.console.keep_in(self._journal.console_path(entry.job_id), self._redacted)
         job = Job(entry.job_id, entry.job_type, input_params)
         process.hand_over(job, self._on_progress(heartbeat))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import IO, Any, Callable, Dict, Mapping, Optional, Sequence
 
 from devaria.answers import Job
@@ -52,6 +53,7 @@ class JobProcess:
         environ: The runner's environment; the child's is this without the worker's keys.
         handlers: Handlers beside the built-in ones, as `devaria.jobs.loading` takes them.
         sentinel: Watches over the child; None for one of its own.
+        directory: The runner's, by which its scratch files are known should it be killed.
 
     Raises:
         OSError: The process cannot be started, or there is no place for its scratch files.
@@ -63,6 +65,7 @@ class JobProcess:
         environ: Mapping[str, str],
         handlers: Sequence[str] = (),
         sentinel: Optional[Sentinel] = None,
+        directory: Optional[Path] = None,
     ) -> None:
         self.console = Console()
         self._wakeup = wakeup
@@ -75,7 +78,7 @@ class JobProcess:
         self._finished = False
         self._started_at = 0.0
         self._pipe_ended_at: Optional[float] = None
-        self.scratch = make_scratch()
+        self.scratch = make_scratch(directory)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "devaria.job_child"],

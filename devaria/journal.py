@@ -49,7 +49,6 @@ class JournalEntry:
         state: `CLAIMING`, `RUNNING` or `DONE`.
         runs: How often the job was started.
         outcome: How it ended, in state `DONE`.
-        scratch: The folder of its last run's temporary files, to be removed if the runner dies.
     """
 
     job_id: str
@@ -59,15 +58,10 @@ class JournalEntry:
     state: str = CLAIMING
     runs: int = 0
     outcome: Optional[JobOutcome] = None
-    scratch: Optional[str] = None
 
-    def started(self, scratch: Optional[str] = None) -> "JournalEntry":
-        """The entry of the same job, at the start of its next run.
-
-        Args:
-            scratch: The folder for its temporary files.
-        """
-        return replace(self, state=RUNNING, runs=self.runs + 1, outcome=None, scratch=scratch)
+    def started(self) -> "JournalEntry":
+        """The entry of the same job, at the start of its next run."""
+        return replace(self, state=RUNNING, runs=self.runs + 1, outcome=None)
 
     def ended(self, outcome: JobOutcome) -> "JournalEntry":
         """The entry of the same job, with its outcome."""

@@ -40,7 +40,11 @@ class NextProcess:
         if self._process is None or not self._process.is_waiting:
             self.drop()
             self._process = JobProcess(
-                self._wakeup, self._settings.environ, self._settings.handlers, self._sentinel
+                self._wakeup,
+                self._settings.environ,
+                self._settings.handlers,
+                self._sentinel,
+                self._settings.directory,
             )
 
     def drop(self) -> None:

@@ -13,7 +13,6 @@ from devaria.heartbeat import still_ours
 from devaria.jobs.loading import FoundHandler
 from devaria.journal import CLAIMING, DONE, RUNNING, Journal, JournalEntry
 from devaria.outcome import JobOutcome
-from devaria.scratch import remove_scratch
 from devaria.stop import StopRequest
 
 #: How often a job is started in all, when the runner or the machine dies under it.
@@ -74,7 +73,6 @@ class Recovery:
             if self._stop.wants_end:
                 return
             with self._caller.acting_as(entry.runner_id):
-                remove_scratch(entry.scratch)
                 self._settle(entry)
 
     def claim(self, entry: JournalEntry, *, is_first: bool = False) -> bool:

@@ -23,6 +23,7 @@ from devaria.journal import Journal
 from devaria.next_process import NextProcess
 from devaria.recovery import Recovery
 from devaria.registration import identify
+from devaria.scratch import remove_left_scratch
 from devaria.status import RunnerStatus, StatusFile
 from devaria.stop import StopRequest
 from devaria.wakeup import Wakeup
@@ -102,6 +103,7 @@ class JobRunner:
         """
         _log.info("devaria %s, worker %s", __version__, self._settings.worker_url)
         self._job_types = self._ready_types()
+        remove_left_scratch(self._settings.directory)
         try:
             config = identify(self._caller, self._settings.directory, self._job_types)
             self._claimer.job_types = self._job_types

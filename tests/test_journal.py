@@ -127,7 +127,7 @@ def test_no_parameters_are_written(tmp_path):
 
     fields = json.loads((folder_of(tmp_path) / "entry.json").read_bytes())
     assert set(fields) == {
-        "job_id", "job_type", "worker_url", "runner_id", "state", "runs", "outcome", "scratch",
+        "job_id", "job_type", "worker_url", "runner_id", "state", "runs", "outcome",
     }  # fmt: skip
 
 

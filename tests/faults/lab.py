@@ -152,7 +152,7 @@ class Lab:
         self.environ = {name: os.environ[name] for name in names if name in os.environ}
         path = [str(HERE), os.environ.get("PYTHONPATH", "")]
         self.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
-        # A killed runner cannot remove its jobs' scratch files; they go with the test's.
+        # What a killed runner leaves goes with the test's files.
         self.environ["TMPDIR"] = str(self.tmp_path)
         self.environ["DEVARIA_RUNNER_API_KEY"] = self.worker.keys.runner
         return self

@@ -52,17 +52,20 @@ def test_killed(lab, point):
 def test_killed_in_a_job(lab):
     """A job whose runner is killed ends with it within five seconds, and runs again.
 
-    Its temporary files are removed then, which the killed runner could not do.
+    Its temporary files are removed then, which the killed runner could not do; so is the folder of
+    the next job's process, which had been started ahead.
     """
-    job = lab.submit_waiting()
+    job, following = lab.submit_waiting(), lab.submit_waiting()
     runner = lab.runner()
     job.wait_for_start()
+    until(lambda: len(list(lab.tmp_path.glob("devaria-job-*"))) == 2, "a process started ahead")
     runner.kill()
     until(lambda: not is_running(job.pids[0]), "the end of the job process", 5)
     second = lab.runner()
     job.wait_for_start(2)
-    job.let_go()
-    assert lab.ended(job.job_id).status == "completed"
+    for each in (job, following):
+        each.let_go()
+        assert lab.ended(each.job_id).status == "completed"
     second.wait_for("was left behind; running it")
     second.end()
     assert list(lab.tmp_path.glob("devaria-job-*")) == []
