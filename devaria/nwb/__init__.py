@@ -10,6 +10,7 @@ it needs h5py, numpy and figpack, which are optional.
     http_range    byte ranges of one file over HTTP, every answer verified
     urls, retry, http_faults  what that needs: which URLs may be fetched, what is tried again
     units_path    the form of a path to a units table
+    file_end      its last bytes, asked for beside the first
     whole_file    a file whose server has no byte ranges
     file_kind     what a file is that is not HDF5
     prefetch      ranges fetched ahead of the reader, in parallel, in bounded memory

@@ -9,16 +9,17 @@ import re
 import threading
 import time
 from itertools import chain
-from typing import Callable, Iterable, Iterator, List, Optional, Tuple, TypeVar
+from typing import Callable, Iterable, Optional, Tuple, TypeVar
 
 import requests
 from requests.adapters import BaseAdapter
 
 from devaria.nwb.address_guard import AddressGuard, GuardedAdapter
 from devaria.nwb.errors import NwbError
+from devaria.nwb.file_end import FileEnd
 from devaria.nwb.file_kind import foreign_fault, foreign_kind
 from devaria.nwb.http_faults import meaning_of
-from devaria.nwb.http_session import HttpSession
+from devaria.nwb.http_session import HttpSession, content_range, taken
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.retry import Patience, Retry, TransientError
 from devaria.nwb.whole_file import WholeFile
@@ -29,8 +30,6 @@ FIRST_BYTES = 256 * 1024
 #: Requests that may be under way at once. From 8 to 16 a fast line is full.
 CONNECTIONS = 16
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-
 _T = TypeVar("_T")
 
 
@@ -40,6 +39,7 @@ class HttpRanges:
     Args:
         url: Where the file is; http or https.
         limits: How much is fetched at most.
+        end_bytes: Bytes of the file's end that are asked for beside its start; 0 for none.
         patience: Time-outs.
         allow_hosts: Names and addresses that may be connected to although they are not on the
             public internet.
@@ -64,6 +64,7 @@ class HttpRanges:
         url: str,
         *,
         limits: Optional[ReadLimits] = None,
+        end_bytes: int = 0,
         patience: Optional[Patience] = None,
         allow_hosts: Iterable[str] = (),
         say: Callable[[str], object] = lambda _line: None,
@@ -88,6 +89,7 @@ class HttpRanges:
         self._counting = threading.Lock()
         self._etag: Optional[str] = None
         self._whole: Optional[WholeFile] = None
+        self._end = FileEnd(self._session, end_bytes) if end_bytes else None
         try:
             self.head, self.size = self._patiently(self._read_first)
         except BaseException:
@@ -120,6 +122,17 @@ class HttpRanges:
         self._count(stop - start)
         return self._patiently(lambda: self._read_once(start, stop))
 
+    def peek_end(self, position: int) -> Optional[Tuple[int, bytes]]:
+        """Look at the end of the file, if that was asked for.
+
+        Args:
+            position: Offset of a byte.
+
+        Returns:
+            The offset and the bytes of a stretch that has it; None if there is none.
+        """
+        return self._end.peek(position, self.size, self._etag) if self._end else None
+
     def _patiently(self, operation: Callable[[], _T]) -> _T:
         try:
             return self._retry.run(operation)
@@ -136,14 +149,14 @@ class HttpRanges:
             )
 
     def _read_first(self) -> Tuple[bytes, int]:
-        with self._session.get(self._session.url, 0, FIRST_BYTES) as response:
+        with self._session.get(self._session.url, f"0-{FIRST_BYTES - 1}") as response:
             if response.status_code == 200:
                 return self._read_whole(response)
             if response.status_code == 416:
                 raise self._error("is an empty file")
             if response.status_code != 206:
                 raise self._refusal(response.status_code)
-            told = _content_range(response)
+            told = content_range(response)
             if told is None:
                 raise self._error("is on a server that does not tell the file's size")
             begin, end, size = told
@@ -155,7 +168,7 @@ class HttpRanges:
     def _read_whole(self, response: requests.Response) -> Tuple[bytes, int]:
         self._refuse_encoding(response)
         pieces = self._session.pieces(response)
-        head = _take(pieces, FIRST_BYTES)
+        head = taken(pieces, FIRST_BYTES)
         fault = foreign_fault(head, self._session.url)
         if fault is not None:
             raise self._error(fault)
@@ -174,18 +187,18 @@ class HttpRanges:
         return head[:FIRST_BYTES], whole.size
 
     def _read_once(self, start: int, stop: int) -> bytes:
-        session = self._session
-        response = session.get(session.current_url, start, stop)
+        session, span = self._session, f"{start}-{stop - 1}"
+        response = session.get(session.current_url, span)
         if response.status_code in (401, 403, 404, 410) and session.current_url != session.url:
             # What a redirect leads to is often signed and expires: ask the first URL again.
             response.close()
-            response = session.get(session.url, start, stop)
+            response = session.get(session.url, span)
         with response:
             if response.status_code == 200:
                 raise TransientError("the server answered a range with something else")
             if response.status_code != 206:
                 raise self._refusal(response.status_code)
-            told = _content_range(response)
+            told = content_range(response)
             if told is not None:
                 self._refuse_change(response, told[2])
             if told != (start, stop, self.size):
@@ -203,7 +216,7 @@ class HttpRanges:
 
     def _body(self, response: requests.Response, length: int) -> bytes:
         self._refuse_encoding(response)
-        body = _take(self._session.pieces(response), length + 1)
+        body = taken(self._session.pieces(response), length + 1)
         if len(body) != length:
             raise TransientError("the answer has not the promised length")
         return body
@@ -217,22 +230,3 @@ class HttpRanges:
 
     def _error(self, fault: str) -> NwbError:
         return NwbError(f"{self._session.shown_url} {fault}")
-
-
-def _content_range(response: requests.Response) -> Optional[Tuple[int, int, int]]:
-    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if match is None:
-        return None
-    first, last, size = (int(number) for number in match.groups())
-    return first, last + 1, size
-
-
-def _take(pieces: Iterator[bytes], num_bytes: int) -> bytes:
-    """Join pieces until there are so many bytes, or no more."""
-    taken: List[bytes] = []
-    for piece in pieces:
-        taken.append(piece)
-        num_bytes -= len(piece)
-        if num_bytes <= 0:
-            break
-    return b"".join(taken)

@@ -1,7 +1,8 @@
 """Requests for ranges of one file, over one keep-alive session that follows redirects itself."""
 
+import re
 import time
-from typing import Callable, Iterator, Optional
+from typing import Callable, Iterator, List, Optional, Tuple
 from urllib.parse import urljoin
 
 import requests
@@ -16,6 +17,8 @@ from devaria.nwb.urls import checked_url, shown_url
 MAX_REDIRECTS = 5
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 _PIECE_BYTES = 256 * 1024
 
@@ -64,13 +67,13 @@ class HttpSession:
         """Close the connections."""
         self._session.close()
 
-    def get(self, url: str, start: int, stop: int) -> requests.Response:
+    def get(self, url: str, span: str) -> requests.Response:
         """Ask for one range, and follow redirects.
 
         Args:
             url: The first URL, or where it led to.
-            start: Offset of the first byte.
-            stop: Offset after the last byte.
+            span: Offsets of the first and the last byte, as ``0-99``; or ``-100`` for the last
+                hundred (RFC 9110, 14.1.2).
 
         Returns:
             An answer of any status that is neither a redirect nor one to be tried again; its body
@@ -80,7 +83,7 @@ class HttpSession:
             TransientError: No answer, or one that asks for another try.
             NwbError: The URL, or what it redirects to, can never work.
         """
-        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        headers = {"Range": f"bytes={span}"}
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(url, headers)
             location = response.headers.get("Location")
@@ -147,3 +150,39 @@ class HttpSession:
         if count >= seconds * self._patience.min_bytes_per_sec:
             return None
         return TransientError(f"the server sends {count / seconds:,.0f} bytes a second")
+
+
+def content_range(response: requests.Response) -> Optional[Tuple[int, int, int]]:
+    """Tell which range of the file an answer says it is.
+
+    Args:
+        response: An answer.
+
+    Returns:
+        Offsets of the first byte and after the last, and the file's length; None if it does not
+        tell all three.
+    """
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None:
+        return None
+    first, last, size = (int(number) for number in match.groups())
+    return first, last + 1, size
+
+
+def taken(pieces: Iterator[bytes], num_bytes: int) -> bytes:
+    """Join pieces until there are so many bytes, or no more.
+
+    Args:
+        pieces: Of a body.
+        num_bytes: How many bytes are enough.
+
+    Returns:
+        The bytes; a piece's more than enough at most.
+    """
+    parts: List[bytes] = []
+    for piece in pieces:
+        parts.append(piece)
+        num_bytes -= len(piece)
+        if num_bytes <= 0:
+            break
+    return b"".join(parts)

@@ -35,6 +35,9 @@ _MAX_TEXT_CHARACTERS = 4_000
 #: prctl(2): have a signal sent to this process when its parent dies.
 _PR_SET_PDEATHSIG = 1
 
+#: Bytes of the file's end that are asked for early.
+_END_BYTES = 512 * 1024
+
 #: What is imported after the confinement, wherever it is installed.
 _PACKAGES = ("devaria", "certifi", "h5py", "idna", "numpy", "requests", "urllib3")
 
@@ -137,6 +140,7 @@ def read(request: Dict[str, Any], folder: Path, send: Send) -> None:
             HttpRanges,
             request["url"],
             limits=limits,
+            end_bytes=_END_BYTES,
             allow_hosts=request["allow_hosts"],
             say=lambda text: send({"event": "said", "text": text}),
         )

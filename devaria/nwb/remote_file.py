@@ -72,7 +72,9 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
             ranges.read,
             ranges.size,
             ranges.head,
-            peek=lambda position: lookahead.peek(position) or prefetcher.peek(position),
+            peek=lambda position: (
+                lookahead.peek(position) or prefetcher.peek(position) or ranges.peek_end(position)
+            ),
             saw=lookahead.saw,
         )
         try:

@@ -21,7 +21,7 @@ LINE_BYTES_PER_SEC = 400e6
 PIECE_BYTES = 128 * 1024
 
 _REQUEST = re.compile(rb"(GET|HEAD) (\S+) HTTP/1\.[01]\r\n")
-_RANGE = re.compile(rb"(?i)\r\nrange: *bytes=(\d+)-(\d*)")
+_RANGE = re.compile(rb"(?i)\r\nrange: *bytes=(\d*)-(\d*)")
 
 
 class Line:
@@ -110,8 +110,11 @@ class Line:
 def _ranged(content: memoryview, wanted: "re.Match[bytes] | None") -> Tuple[str, str, memoryview]:
     if wanted is None:
         return "200 OK", "", content
-    start = int(wanted[1])
-    stop = min(int(wanted[2]) + 1 if wanted[2] else len(content), len(content))
+    if wanted[1]:
+        start = int(wanted[1])
+        stop = min(int(wanted[2]) + 1 if wanted[2] else len(content), len(content))
+    else:
+        start, stop = max(0, len(content) - int(wanted[2])), len(content)
     content_range = f"Content-Range: bytes {start}-{stop - 1}/{len(content)}\r\n"
     return "206 Partial Content", content_range, content[start:stop]
 

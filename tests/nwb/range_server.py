@@ -36,6 +36,7 @@ class RangeServer:
     a number (that status), "html", "whole" (ignores Range), "short" (breaks off), "drop",
     "hang" (until the end), "hang in mid-body", "drip" (a byte every 50 ms), "drip head", "shifted"
     (another range), "new etag", "gzip"; "whole, short" and "whole, unknown length".
+    ``end_fault`` is that of all requests for the last bytes, and of no other.
     With ``tls`` it speaks that. A path ``/to/NAME`` redirects to ``/NAME`` with a signature;
     ``/loop`` redirects to itself.
     """
@@ -44,6 +45,7 @@ class RangeServer:
         self.files = files
         self.faults: List[object] = []
         self.always: object = None
+        self.end_fault: object = None
         self.redirect_to: Optional[str] = None
         self.asked: List[str] = []
         self.hosts: List[str] = []
@@ -106,8 +108,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith("/to/"):
             self._redirect(self.owner.redirect_to or f"{path[3:]}?{SECRET}")
         else:
-            fault = self.owner.faults.pop(0) if self.owner.faults else self.owner.always
-            self._serve(self.owner.files.get(path), fault)
+            self._serve(self.owner.files.get(path), self._fault())
+
+    def _fault(self) -> object:
+        if self.headers.get("Range", "").startswith("bytes=-"):
+            return self.owner.end_fault
+        return self.owner.faults.pop(0) if self.owner.faults else self.owner.always
 
     def _redirect(self, location: str) -> None:
         self.send_response(302)
@@ -132,9 +138,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_range(content, fault)
 
     def _send_range(self, content: bytes, fault: object) -> None:
-        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"])
+        match = re.fullmatch(r"bytes=(\d*)-(\d+)", self.headers["Range"])
         assert match is not None
-        start, stop = int(match[1]), min(int(match[2]) + 1, len(content))
+        if match[1]:
+            start, stop = int(match[1]), min(int(match[2]) + 1, len(content))
+        else:
+            start, stop = max(0, len(content) - int(match[2])), len(content)
         if start >= len(content):
             self._send(416, b"")
             return

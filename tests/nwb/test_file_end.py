@@ -1,0 +1,90 @@
+"""The end of a file is asked for beside its start; it may fail in any way without a trace."""
+
+import io
+import time
+from contextlib import closing
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from nwb_files import add_units
+from range_server import LOOPBACK, RangeServer
+
+from devaria.nwb.block_file import BLOCK_BYTES
+from devaria.nwb.errors import NwbError
+from devaria.nwb.http_range import HttpRanges
+from devaria.nwb.remote_file import open_remote_file
+from devaria.nwb.retry import Patience
+from devaria.nwb.units_reader import read_units_table
+
+CONTENT = bytes(np.random.default_rng(0).integers(0, 256, 1_000_000, np.uint8))
+END_BYTES = 300_000
+
+FAULTS = [404, 416, 429, 503, "drop", "short", "shifted", "gzip", "whole", "html", "new etag"]
+
+
+def opened(server: RangeServer, **options: Any) -> HttpRanges:
+    """Open ``/file`` with its end; no wait is of use, since no fault is tried again."""
+    options = {"end_bytes": END_BYTES, "allow_hosts": LOOPBACK, "wait": pytest.fail, **options}
+    return HttpRanges(server.url("/file"), **options)
+
+
+def test_end_is_there() -> None:
+    """Its bytes are those of the file, and only where they are."""
+    with RangeServer({"/file": CONTENT}) as server, closing(opened(server)) as ranges:
+        assert ranges.peek_end(len(CONTENT) - 1) == (700_000, CONTENT[700_000:])
+        assert ranges.peek_end(700_000) == (700_000, CONTENT[700_000:])
+        assert ranges.peek_end(699_999) is None
+        assert len(server.asked) == 2
+
+
+def test_file_that_is_shorter() -> None:
+    """All of it is its end."""
+    with RangeServer({"/file": b"abc"}) as server, closing(opened(server)) as ranges:
+        assert ranges.peek_end(0) == (0, b"abc")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_end_that_fails(fault: object) -> None:
+    """It is not there then, and nothing else is the worse for it."""
+    with RangeServer({"/file": CONTENT}) as server:
+        server.end_fault = fault
+        with closing(opened(server)) as ranges:
+            assert ranges.peek_end(len(CONTENT) - 1) is None
+            assert ranges.read(0, len(CONTENT)) == CONTENT
+
+
+@pytest.mark.parametrize("fault", ["hang", "hang in mid-body", "drip"])
+def test_end_that_never_comes(fault: str) -> None:
+    """It is waited for no longer than for any other answer."""
+    hasty = Patience(read_timeout_sec=0.3)
+    with RangeServer({"/file": CONTENT}) as server:
+        server.end_fault = fault
+        with closing(opened(server, patience=hasty)) as ranges:
+            began = time.monotonic()
+            assert ranges.peek_end(len(CONTENT) - 1) is None
+            assert time.monotonic() - began < 10
+
+
+def test_start_that_fails_is_the_error() -> None:
+    """What the end's answer was does not matter then."""
+    with RangeServer({}) as server, pytest.raises(NwbError, match="HTTP 404"):
+        opened(server)
+
+
+@pytest.mark.parametrize(("end_bytes", "num_blocks"), [(0, 1), (END_BYTES, 0)])
+def test_metadata_at_the_end_costs_no_request(end_bytes: int, num_blocks: int) -> None:
+    """What HDF5 reads there came with the first answers, where else it needs blocks of its own."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["before"] = np.zeros(2_000_000, np.uint8)
+        add_units(file, [[1.0, 2.0], [3.0]])
+    with RangeServer({"/file": buffer.getvalue()}) as server:
+        ranges = opened(server, end_bytes=end_bytes)
+        with open_remote_file(ranges) as (file, file_bytes):
+            table = read_units_table(file, "/units", file_bytes=file_bytes)
+    assert table.spike_times_sec.tolist() == [1.0, 2.0, 3.0]
+    starts = [line.split("bytes=")[1].split("-")[0] for line in server.asked]
+    blocks = [int(start) for start in starts if start and int(start) % BLOCK_BYTES == 0]
+    assert len(blocks) == 1 + num_blocks
