@@ -58,6 +58,13 @@ def imported() -> Set[str]:
     }
 
 
+def family(licence: str) -> str:
+    """Which licence it is, whatever its version and spelling."""
+    found = re.search("BSD|MIT|Apache|MPL|ZPL|Zope", licence)
+    assert found is not None, licence
+    return found.group().replace("Zope", "ZPL")
+
+
 def test_the_table_has_what_is_declared() -> None:
     """No dependency is missing from the README's table, and it names none that is no more."""
     for extra in ("", "figpack", "worker"):
@@ -72,7 +79,7 @@ def test_what_is_imported_is_declared() -> None:
 
 @pytest.mark.parametrize("package", TABLE)
 def test_the_licence_is_the_one_of_the_metadata(package: str) -> None:
-    """A new version under another licence is noticed."""
+    """A new version under another licence is noticed, but not one that spells it otherwise."""
     about = metadata(package)
     classifiers = [
         value.rpartition(" :: ")[2]
@@ -80,7 +87,7 @@ def test_the_licence_is_the_one_of_the_metadata(package: str) -> None:
         if value.startswith("License ::")
     ]
     licence = about.get("License-Expression") or about.get("License") or classifiers[0]
-    assert TABLE[package]["licence"] == licence
+    assert family(TABLE[package]["licence"]) == family(licence)
 
 
 def test_the_tools_of_development_are_named() -> None:
