@@ -171,7 +171,7 @@ class Claimer:
     def _claim(self, entry: JournalEntry) -> bool:
         """Claim a job; False where it is not to be had."""
         try:
-            return self._recovery.claim(entry, is_first=True)
+            return self._recovery.claim(entry)
         except WorkerError as error:  # a refusal, which the next poll will meet too
             _log.debug("%s", error)
             self._register_anew_if_unknown()

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import IO, Any, Callable, Dict, Mapping, Optional, Sequence
 
 from devaria.answers import Job
@@ -53,7 +52,7 @@ class JobProcess:
         environ: The runner's environment; the child's is this without the worker's keys.
         handlers: Handlers beside the built-in ones, as `devaria.jobs.loading` takes them.
         sentinel: Watches over the child; None for one of its own.
-        directory: The runner's, by which its scratch files are known should it be killed.
+        runner_id: By which its scratch files are known, should the runner be killed.
 
     Raises:
         OSError: The process cannot be started, or there is no place for its scratch files.
@@ -65,7 +64,7 @@ class JobProcess:
         environ: Mapping[str, str],
         handlers: Sequence[str] = (),
         sentinel: Optional[Sentinel] = None,
-        directory: Optional[Path] = None,
+        runner_id: Optional[str] = None,
     ) -> None:
         self.console = Console()
         self._wakeup = wakeup
@@ -78,7 +77,7 @@ class JobProcess:
         self._finished = False
         self._started_at = 0.0
         self._pipe_ended_at: Optional[float] = None
-        self.scratch = make_scratch(directory)
+        self.scratch = make_scratch(runner_id)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "devaria.job_child"],
@@ -100,6 +99,9 @@ class JobProcess:
             self._sentinel.watch(self._process)
         except OSError:
             end_group(self._process, 0.0)
+            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+                assert pipe is not None  # noqa: S101 - all three were asked for
+                pipe.close()
             raise
 
     @property

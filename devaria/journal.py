@@ -92,9 +92,7 @@ class Journal:
             each.mkdir(mode=0o700, exist_ok=True)
         data = json.dumps(asdict(entry)).encode("ascii")
         write_atomically(folder / _ENTRY_FILE, data)
-        # That a job runs may be forgotten in a power cut, as long as the job itself is not.
-        if entry.state != RUNNING:
-            _sync_folder(folder)
+        _sync_folder(folder)
         if entry.state == CLAIMING:  # the folder is new
             _sync_folder(self._root)
 
@@ -188,7 +186,9 @@ def _parsed(data: bytes) -> Optional[JournalEntry]:
     try:
         fields = json.loads(data)
         outcome = fields["outcome"]
-        entry = JournalEntry(**{**fields, "outcome": JobOutcome(**outcome) if outcome else None})
+        # Another version may have written more.
+        known = {name: fields[name] for name in JournalEntry.__dataclass_fields__ if name in fields}
+        entry = JournalEntry(**{**known, "outcome": JobOutcome(**outcome) if outcome else None})
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return entry if _is_sound(entry) else None

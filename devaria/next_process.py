@@ -44,7 +44,7 @@ class NextProcess:
                 self._settings.environ,
                 self._settings.handlers,
                 self._sentinel,
-                self._settings.directory,
+                self._caller.client.runner_id,
             )
 
     def drop(self) -> None:

@@ -72,15 +72,22 @@ class Sentinel:
             self._tell()
 
     def _tell(self) -> None:
-        if self._shell is not None and self._shell.poll() is not None:
-            self._end_shell(self._shell)  # somebody killed it
-        if self._shell is None:
-            command = ["/bin/sh", "-c", self._SCRIPT]
-            self._shell = subprocess.Popen(
-                command, stdin=subprocess.PIPE, bufsize=0, env={}, **own_group()
-            )
-        assert self._shell.stdin is not None  # noqa: S101 - it was asked for
-        self._shell.stdin.write(f"{' '.join(map(str, self._groups))}\n".encode("ascii"))
+        line = f"{' '.join(map(str, self._groups))}\n".encode("ascii")
+        if self._shell is not None:
+            try:
+                _write(self._shell, line)
+            except BrokenPipeError:  # somebody killed it
+                self._end_shell(self._shell)
+            else:
+                return
+        self._shell = subprocess.Popen(
+            ["/bin/sh", "-c", self._SCRIPT],
+            stdin=subprocess.PIPE,
+            bufsize=0,
+            env={},
+            **own_group(),
+        )
+        _write(self._shell, line)
 
     def _end_shell(self, shell: "subprocess.Popen[bytes]") -> None:
         shell.kill()
@@ -88,6 +95,11 @@ class Sentinel:
         if shell.stdin is not None:
             shell.stdin.close()
         self._shell = None
+
+
+def _write(shell: "subprocess.Popen[bytes]", line: bytes) -> None:
+    assert shell.stdin is not None  # noqa: S101 - it was asked for
+    shell.stdin.write(line)
 
 
 def end_group(process: "subprocess.Popen[bytes]", grace_sec: float = GRACE_SEC) -> None:

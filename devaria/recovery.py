@@ -54,6 +54,8 @@ class Recovery:
         self._journal = journal
         self._dispatcher = dispatcher
         self._stop = stop
+        #: Jobs of which a claim may still be on its way.
+        self._unsure: Set[str] = set()
 
     def run(self) -> None:
         """Settle all that is owed.
@@ -66,6 +68,7 @@ class Recovery:
         for path in set_aside:
             _log.warning("a journal entry was corrupt; it is set aside as %s", path)
         known = {entry.job_id for entry in entries}
+        self._unsure.update(known)
         orphans = self._orphans(known)
         for entry in orphans:
             _log.warning("Job %s is this runner's, but not in its journal", entry.job_id)
@@ -75,7 +78,7 @@ class Recovery:
             with self._caller.acting_as(entry.runner_id):
                 self._settle(entry)
 
-    def claim(self, entry: JournalEntry, *, is_first: bool = False) -> bool:
+    def claim(self, entry: JournalEntry) -> bool:
         """Claim a job, or find that an earlier claim of it has acted.
 
         A claim without an answer is sent again. It may still be on its way, and act after any
@@ -83,7 +86,6 @@ class Recovery:
 
         Args:
             entry: The job, and the runner id to claim it under.
-            is_first: Whether no claim of this job can have been sent before.
 
         Returns:
             Whether the job is this runner's.
@@ -94,22 +96,23 @@ class Recovery:
             WorkerError: It refuses the claim.
         """
         failures = itertools.count(1)
-        may_be_ours = not is_first
 
         def claim(client: WorkerClient) -> bool:
-            nonlocal may_be_ours
-            has_claimed, may_be_ours = may_be_ours, True
+            may_be_ours = entry.job_id in self._unsure
+            self._unsure.add(entry.job_id)
+            is_ours = True
             try:
                 client.claim(entry.job_id)
             except ClaimLost:  # also the answer where it is this runner's already
-                return has_claimed and still_ours(client, entry.job_id)
+                is_ours = may_be_ours and still_ours(client, entry.job_id)
             except ServerError as error:
                 if client.verify() is None:  # an unknown id is a 500 to a claim
                     raise NotFound(f"the worker does not know {client.runner_id}") from error
                 if next(failures) < _MAX_FAILED_CLAIMS:
                     raise
                 return still_ours(client, entry.job_id)
-            return True
+            self._unsure.discard(entry.job_id)
+            return is_ours
 
         return self._caller.until_answered(claim)
 

@@ -103,9 +103,9 @@ class JobRunner:
         """
         _log.info("devaria %s, worker %s", __version__, self._settings.worker_url)
         self._job_types = self._ready_types()
-        remove_left_scratch(self._settings.directory)
         try:
             config = identify(self._caller, self._settings.directory, self._job_types)
+            remove_left_scratch(config.runner_id)
             self._claimer.job_types = self._job_types
             self._status.update(runner_id=config.runner_id, runner_name=config.runner_name)
             self._recovery.run()

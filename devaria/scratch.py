@@ -9,11 +9,11 @@ from typing import Optional
 _PREFIX = "devaria-job-"
 
 
-def make_scratch(directory: Optional[Path] = None) -> str:
+def make_scratch(runner_id: Optional[str] = None) -> str:
     """Make a folder.
 
     Args:
-        directory: That of the runner whose job it is for, if it is a runner's.
+        runner_id: The runner whose job it is for, if it is a runner's.
 
     Returns:
         Its path.
@@ -21,7 +21,7 @@ def make_scratch(directory: Optional[Path] = None) -> str:
     Raises:
         OSError: It cannot be made.
     """
-    return tempfile.mkdtemp(prefix=_PREFIX if directory is None else _prefix_of(directory))
+    return tempfile.mkdtemp(prefix=_PREFIX if runner_id is None else _prefix_of(runner_id))
 
 
 def remove_scratch(scratch: str) -> None:
@@ -33,17 +33,16 @@ def remove_scratch(scratch: str) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def remove_left_scratch(directory: Path) -> None:
-    """Remove the folders that an earlier runner left behind when it was killed.
+def remove_left_scratch(runner_id: str) -> None:
+    """Remove the folders that a runner left behind when it was killed.
 
     Args:
-        directory: The runner's directory, which only one runner uses at a time.
+        runner_id: The runner, which does not run now.
     """
-    for scratch in Path(tempfile.gettempdir()).glob(f"{_prefix_of(directory)}*"):
+    for scratch in Path(tempfile.gettempdir()).glob(f"{_prefix_of(runner_id)}*"):
         remove_scratch(str(scratch))
 
 
-def _prefix_of(directory: Path) -> str:
-    # Containers may share the temporary files, and call different directories the same.
-    name = f"{directory.resolve()} {directory.stat().st_ino}"
-    return f"{_PREFIX}{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}-"
+def _prefix_of(runner_id: str) -> str:
+    # The worker gave the id, so nothing is known of its form.
+    return f"{_PREFIX}{hashlib.sha256(runner_id.encode('utf-8')).hexdigest()[:12]}-"

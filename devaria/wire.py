@@ -183,7 +183,7 @@ def _json_object(response: requests.Response) -> Optional[JsonObject]:
 
 
 def _without_depths(text: str) -> str:
-    """Put null for every value that lies deeper than `_MAX_DEPTH`."""
+    """Put null for every value that lies deeper than `_MAX_DEPTH`, where the brackets close."""
     kept: List[str] = []
     depth = start = 0
     for match in _BRACKET_OR_STRING.finditer(text):
@@ -196,6 +196,8 @@ def _without_depths(text: str) -> str:
                 kept.append("null")
                 start = match.end()
             depth -= 1
+    if depth > _MAX_DEPTH:
+        raise ValueError("brackets that do not close")
     return "".join(kept) + text[start:]
 
 

@@ -86,6 +86,7 @@ def test_a_shell_that_was_killed_is_replaced(child):
 
     sentinel.watch(child)
 
-    assert [each.pid for each in shells() if each not in before] != [shell.pid]
+    (successor,) = (each for each in shells() if each not in before)
+    assert successor.pid != shell.pid
     assert child.poll() is None
     sentinel.forget(child)

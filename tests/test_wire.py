@@ -347,6 +347,14 @@ def test_a_reset_time_that_is_no_time_is_as_good_as_none(server, line, reset):
 # --- deep nesting ----------------------------------------------------------------------------
 
 
+def test_an_answer_whose_brackets_do_not_close_is_none(server, line):
+    """However many they are, it is what any other broken answer is."""
+    server.on(ROUTE, Answer(body=b'{"jobs":' + b"[" * 100_000))
+
+    with pytest.raises(errors.StrangeAnswer):
+        get(line)
+
+
 @pytest.mark.parametrize("depth", [1_000, 50_000])
 def test_an_answer_that_is_nested_too_deeply_is_read_down_to_a_depth(server, line, depth):
     """A stranger's deep parameters must not cost the rest of the answer, nor the runner."""

@@ -5,7 +5,6 @@ are made of. The runner and the processes of other jobs start without any of tha
 imported when a job runs.
 """
 
-import gc
 import os
 import re
 import time
@@ -154,15 +153,14 @@ class FigpackNwbRasterPlotHandler(JobHandler):
 
 def _import_figpack() -> None:
     """Import what builds and uploads figures, in two thirds of the time that it would take."""
+    from devaria.nwb.collection import no_collection
+
     # Else numpy starts threads for linear algebra, which nobody uses here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A thousand modules make garbage collections, and no garbage.
-    gc.disable()
-    try:
+    with no_collection():
         import_module("devaria.nwb.publish")
         import_module("devaria.nwb.raster")
-    finally:
-        gc.enable()
 
 
 def _limits() -> "ReadLimits":

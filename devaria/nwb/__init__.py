@@ -8,9 +8,9 @@ it needs h5py, numpy and figpack, which are optional.
     address_guard connections to public addresses only
     http_session  requests for ranges of one file, redirects followed, bodies read as they come
     http_range    byte ranges of one file over HTTP, every answer verified
+    file_end      the file's last bytes, asked for beside the first
     urls, retry, http_faults  what that needs: which URLs may be fetched, what is tried again
     units_path    the form of a path to a units table
-    file_end      its last bytes, asked for beside the first
     whole_file    a file whose server has no byte ranges
     file_kind     what a file is that is not HDF5
     prefetch      ranges fetched ahead of the reader, in parallel, in bounded memory
@@ -22,6 +22,7 @@ it needs h5py, numpy and figpack, which are optional.
     chunk_decode, pipeline  chunks inflated in threads, or by HDF5 itself
     column_stream a column read at the line's speed
     spike_times   its values as float32, by whichever way is the fastest
+    collection    Python's garbage collector, off for a while
     units_table   the spike trains of one units table
     units_reader  reading them: its columns, its ids
     reading       the process that reads the table, apart from the one that has keys

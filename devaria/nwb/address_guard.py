@@ -29,7 +29,7 @@ from devaria.nwb.errors import NwbError, printable
 from devaria.nwb.retry import TransientError
 
 #: How long a name is asked for again that does not exist, in seconds.
-_UNKNOWN_NAME_SEC = 20.0
+_UNKNOWN_NAME_SEC = 60.0
 
 _Address = Union[IPv4Address, IPv6Address]
 

@@ -14,6 +14,9 @@ from devaria.nwb.errors import NwbError
 from devaria.nwb.http_session import HttpSession, content_range, taken
 from devaria.nwb.retry import TransientError
 
+#: How long it is waited for, in seconds; then its bytes are asked for again.
+_PATIENCE_SEC = 2.0
+
 
 class _End(NamedTuple):
     start: int
@@ -51,7 +54,7 @@ class FileEnd:
         """
         if position < size - self._num_bytes:
             return None
-        self._thread.join()
+        self._thread.join(_PATIENCE_SEC)
         end = self._found
         if end is None or position < end.start or (end.size, end.etag) != (size, etag):
             return None

@@ -88,6 +88,7 @@ class HttpRanges:
         self._fetched = 0
         self._counting = threading.Lock()
         self._etag: Optional[str] = None
+        self._current_url = url  # where the last range came from
         self._whole: Optional[WholeFile] = None
         self._end = FileEnd(self._session, end_bytes) if end_bytes else None
         try:
@@ -149,7 +150,7 @@ class HttpRanges:
             )
 
     def _read_first(self) -> Tuple[bytes, int]:
-        with self._session.get(self._session.url, f"0-{FIRST_BYTES - 1}") as response:
+        with self._session.get(self.url, f"0-{FIRST_BYTES - 1}") as response:
             if response.status_code == 200:
                 return self._read_whole(response)
             if response.status_code == 416:
@@ -162,14 +163,14 @@ class HttpRanges:
             begin, end, size = told
             if (begin, end) != (0, min(FIRST_BYTES, size)):
                 raise TransientError("the server sent another range than was asked for")
-            self._etag = response.headers.get("ETag")
+            self._current_url, self._etag = response.url, response.headers.get("ETag")
             return self._body(response, end), size
 
     def _read_whole(self, response: requests.Response) -> Tuple[bytes, int]:
         self._refuse_encoding(response)
         pieces = self._session.pieces(response)
         head = taken(pieces, FIRST_BYTES)
-        fault = foreign_fault(head, self._session.url)
+        fault = foreign_fault(head, self.url)
         if fault is not None:
             raise self._error(fault)
         length = response.headers.get("Content-Length", "")
@@ -187,12 +188,12 @@ class HttpRanges:
         return head[:FIRST_BYTES], whole.size
 
     def _read_once(self, start: int, stop: int) -> bytes:
-        session, span = self._session, f"{start}-{stop - 1}"
-        response = session.get(session.current_url, span)
-        if response.status_code in (401, 403, 404, 410) and session.current_url != session.url:
+        url, span = self._current_url, f"{start}-{stop - 1}"
+        response = self._session.get(url, span)
+        if response.status_code in (401, 403, 404, 410) and url != self.url:
             # What a redirect leads to is often signed and expires: ask the first URL again.
             response.close()
-            response = session.get(session.url, span)
+            response = self._session.get(self.url, span)
         with response:
             if response.status_code == 200:
                 raise TransientError("the server answered a range with something else")
@@ -203,6 +204,7 @@ class HttpRanges:
                 self._refuse_change(response, told[2])
             if told != (start, stop, self.size):
                 raise TransientError("the server sent another range than was asked for")
+            self._current_url = response.url
             return self._body(response, stop - start)
 
     def _refuse_change(self, response: requests.Response, size: int) -> None:
@@ -222,7 +224,7 @@ class HttpRanges:
         return body
 
     def _refusal(self, status: int) -> NwbError:
-        kind = foreign_kind(b"", self._session.url)
+        kind = foreign_kind(b"", self.url)
         if kind is not None:
             return self._error(f"is {kind}, not an NWB file")
         shown = self._session.shown_url

@@ -18,13 +18,9 @@ MAX_REDIRECTS = 5
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 
 _PIECE_BYTES = 256 * 1024
-
-#: What is read at once where urllib3 cannot give what has come so far (1.26): a slow server is
-#: found out by the time that this takes.
-_SMALL_PIECE_BYTES = 4 * 1024
 
 
 class HttpSession:
@@ -40,7 +36,6 @@ class HttpSession:
     Attributes:
         url: The URL as it was given.
         shown_url: The URL as it may be printed.
-        current_url: Where the last answer that was no redirect came from.
     """
 
     def __init__(
@@ -52,7 +47,6 @@ class HttpSession:
     ) -> None:
         self.url = checked_url(url)
         self.shown_url = shown_url(url)
-        self.current_url = url
         self._patience = patience
         self._clock = clock
         self._session = requests.Session()
@@ -88,7 +82,6 @@ class HttpSession:
             response = self._send(url, headers)
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or location is None:
-                self.current_url = url
                 return response
             response.close()
             url = self._hop(url, location)
@@ -108,12 +101,10 @@ class HttpSession:
         """
         # What raises here holds the whole URL, signature and all: it must not even be chained.
         fault: Optional[Exception] = None
-        read = getattr(response.raw, "read1", None)
-        size = _PIECE_BYTES if read else _SMALL_PIECE_BYTES
         started, count = self._clock(), 0
         while fault is None:
             try:
-                piece = (read or response.raw.read)(size, decode_content=False)
+                piece = response.raw.read1(_PIECE_BYTES, decode_content=False)
             except REQUEST_ERRORS as error:
                 fault = fault_behind(error, self.shown_url)
                 break

@@ -13,7 +13,7 @@ _HEADER_BYTES, _KEY_BYTES, _ADDRESS_BYTES = 24, 24, 8
 
 #: HDF5's own nodes are of 2 kB, with 64 children. What claims more is not to be trusted.
 _MAX_NODE_BYTES = 64 * 1024
-_MAX_NODES = 10_000
+_MAX_BYTES = 32 * 1024 * 1024
 
 
 class IndexLookahead:
@@ -32,6 +32,7 @@ class IndexLookahead:
         self._is_on = False
         self._inner: List[bytes] = []
         self._nodes: Dict[int, bytes] = {}
+        self._num_bytes = 0
 
     def start(self) -> None:
         """Fetch the children of the inner nodes that were read, and of those yet to come."""
@@ -71,8 +72,10 @@ class IndexLookahead:
         return None if node is None else (position, node)
 
     def _fetch_children(self, node: bytes) -> None:
-        starts = [start for start in _children(node) if 0 < start < self._size]
-        if len(self._nodes) + len(starts) > _MAX_NODES:
+        children = {start for start in _children(node) if 0 < start < self._size}
+        starts = sorted(children.difference(self._nodes))
+        self._num_bytes += len(starts) * len(node)
+        if self._num_bytes > _MAX_BYTES:
             return
         stops = [min(start + len(node), self._size) for start in starts]
         with ThreadPoolExecutor(self._threads, "index") as pool:

@@ -38,8 +38,12 @@ _PR_SET_PDEATHSIG = 1
 #: Bytes of the file's end that are asked for early.
 _END_BYTES = 512 * 1024
 
-#: What is imported after the confinement, wherever it is installed.
-_PACKAGES = ("devaria", "certifi", "h5py", "idna", "numpy", "requests", "urllib3")
+#: What requests guesses encodings with: one of them.
+_TEXT_GUESSERS = ("chardet", "charset_normalizer")
+
+#: What is imported after the confinement. Each may be installed somewhere else, with libraries and
+#: packages of its own beside it.
+_PACKAGES = ("certifi", "h5py", "idna", "numpy", "requests", "urllib3", *_TEXT_GUESSERS)
 
 Send = Callable[[Dict[str, Any]], None]
 
@@ -95,8 +99,10 @@ def _needed_from_now_on() -> List[Path]:
     """Name the folders of code and certificates."""
     prefixes = [Path(prefix) for prefix in {sys.prefix, sys.base_prefix}]
     homes = [prefix / name for prefix in prefixes for name in ("lib", "lib64", "ssl")]
+    libraries = [Path(name) for name in os.environ.get("LD_LIBRARY_PATH", "").split(":") if name]
     specs = [find_spec(name) for name in _PACKAGES]
-    return [*homes, *(Path(spec.origin).parent for spec in specs if spec and spec.origin)]
+    packages = [Path(spec.origin).parents[1] for spec in specs if spec and spec.origin]
+    return [*homes, *libraries, *packages, Path(__file__).parents[1]]
 
 
 def _outcome(request: Dict[str, Any], folder: Path, send: Send) -> Dict[str, Any]:
@@ -135,18 +141,20 @@ def read(request: Dict[str, Any], folder: Path, send: Send) -> None:
     from devaria.nwb.http_range import HttpRanges
 
     limits = ReadLimits(**request["limits"])
-    with ThreadPoolExecutor(1) as pool:
-        ranges = pool.submit(
-            HttpRanges,
-            request["url"],
-            limits=limits,
-            end_bytes=_END_BYTES,
-            allow_hosts=request["allow_hosts"],
-            say=lambda text: send({"event": "said", "text": text}),
-        )
-        from devaria.nwb.remote_file import open_remote_file
-        from devaria.nwb.table_files import save_table
-        from devaria.nwb.units_reader import read_units_table
+    opening = ThreadPoolExecutor(1)
+    ranges = opening.submit(
+        HttpRanges,
+        request["url"],
+        limits=limits,
+        end_bytes=_END_BYTES,
+        allow_hosts=request["allow_hosts"],
+        say=lambda text: send({"event": "said", "text": text}),
+    )
+    opening.shutdown(wait=False)
+    from devaria.nwb.remote_file import open_remote_file
+    from devaria.nwb.table_files import save_table
+    from devaria.nwb.units_reader import read_units_table
+
     with open_remote_file(ranges.result()) as (file, file_bytes):
         table = read_units_table(
             file,

@@ -1,6 +1,5 @@
 """Opening a remote HDF5 file, and saying what is wrong where it cannot be read."""
 
-import gc
 import re
 from contextlib import ExitStack, closing, contextmanager
 from typing import Iterator, Tuple
@@ -8,6 +7,7 @@ from typing import Iterator, Tuple
 import h5py
 
 from devaria.nwb.block_file import BlockFile
+from devaria.nwb.collection import no_collection
 from devaria.nwb.errors import InvalidInputError, NwbError, printable
 from devaria.nwb.file_kind import foreign_fault
 from devaria.nwb.http_range import CONNECTIONS, HttpRanges
@@ -62,7 +62,9 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
     """
     with ExitStack() as stack:
         stack.enter_context(closing(ranges))
-        stack.enter_context(_no_collection())
+        # A collection in another thread may meet an h5py object, whose end must wait for h5py's
+        # lock; this thread holds that while it waits for bytes, which the other may have to bring.
+        stack.enter_context(no_collection())
         fault = foreign_fault(ranges.head, ranges.url)
         if fault is not None:
             raise NwbError(f"{shown_url(ranges.url)} {fault}")
@@ -88,22 +90,6 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
             if blocks.failure is not None:
                 raise blocks.failure from None
             raise NwbError(f"{shown_url(ranges.url)} {_damage(error)}") from error
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector off while HDF5 waits for the network.
-
-    A collection in another thread may meet an h5py object, whose end must wait for h5py's lock;
-    this thread holds that lock while it waits for bytes, which the other may have to bring.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _damage(error: Exception) -> str:

@@ -17,7 +17,8 @@ class TransientError(Exception):
     Args:
         text: What is wrong, in words that may be printed.
         retry_after_sec: How long the server wants to be left alone, if it said so.
-        hope_sec: For how long it is worth trying again, if it is less than for other faults.
+        hope_sec: For how long it is worth trying again while nothing else is wrong, if it is less
+            than for other faults.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Retry:
         """
         started = self._clock()
         backoff = 0.5
+        doubtful_since = math.inf
         while True:
             try:
                 result = operation()
@@ -102,8 +104,13 @@ class Retry:
             else:
                 self.note_progress()
                 return result
-            silence = self._clock() - max(started, self._last_progress)
-            left = min(self._patience.no_progress_sec, fault.hope_sec) - silence
+            now = self._clock()
+            silence = now - max(started, self._last_progress)
+            is_doubtful = math.isfinite(fault.hope_sec)
+            doubtful_since = min(doubtful_since, now) if is_doubtful else math.inf
+            left = self._patience.no_progress_sec - silence
+            if is_doubtful:
+                left = min(left, doubtful_since + fault.hope_sec - now)
             if left <= 0:
                 raise TransientError(f"{fault}; given up after {silence:,.0f} s without progress")
             if self._wait(min(left, self._pause(fault, backoff))) is True:

@@ -12,21 +12,20 @@ def checked_units_path(path: object) -> str:
         path: What a submitter gave.
 
     Returns:
-        The path, unchanged.
+        The path, from the root of the file: with a slash in front.
 
     Raises:
-        InvalidInputError: It is no string, does not start with a slash, or holds ``..`` or
-            control characters.
+        InvalidInputError: It is no string, names nothing, or holds ``..`` or control characters.
     """
     if not isinstance(path, str):
         raise InvalidInputError("units_path must be a string such as /units")
-    if not path.startswith("/") or not path_names(path):
+    if not path_names(path):
         raise InvalidInputError(
             f"units_path must be the path of a group, such as /units, not '{printable(path)}'"
         )
     if not path.isprintable() or len(path) > 1024 or ".." in path_names(path):
         raise InvalidInputError("units_path must not hold '..' or control characters")
-    return path
+    return path if path.startswith("/") else f"/{path}"
 
 
 def path_names(path: str) -> List[str]:

@@ -14,6 +14,8 @@ work and not the sleep. The two take turns.
 
 import argparse
 import os
+import platform
+import re
 import statistics
 import tempfile
 import time
@@ -147,7 +149,11 @@ def _progress(the_lab: Lab, figures: Figures) -> None:
     the_lab.submit_moments()
     with the_lab.running(DEVARIA) as look:
         run = wait_for(look, lambda run: len(run.reports) == 1)
-    beats = [(each.sent_at, each.progress) for each in run.requests if each.progress is not None]
+    beats = [
+        (each.answered_at, each.progress)
+        for each in run.requests
+        if each.progress is not None and each.answered_at is not None and each.status == 200
+    ]
     for called_at in the_lab.moments():
         arrived_at = min(at for at, progress in beats if progress >= called_at)
         _note(figures, "progress", arrived_at - called_at)
@@ -206,7 +212,13 @@ def _cell(row: Row, values: List[float]) -> str:
 
 
 def _machine() -> str:
-    return f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end"
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    model = found[1] if found else platform.machine()
+    return (
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({model}), "
+        f"Linux {platform.release()}, Python {platform.python_version()}, "
+        f"load {os.getloadavg()[0]:.1f} at the end"
+    )
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def test_markdown_in_parameters_stays_text() -> None:
         ({"nwb_url": "/etc/passwd", "units_path": "/units"}, "nwb_url must be an http or https"),
         ({"nwb_url": "file:///etc/passwd", "units_path": "/units"}, "nwb_url must be an http or"),
         ({"nwb_url": "http://h/x"}, "units_path must be a string"),
-        ({"nwb_url": "http://h/x", "units_path": "units"}, "units_path must be the path"),
+        ({"nwb_url": "http://h/x", "units_path": "/"}, "units_path must be the path"),
         ({"nwb_url": "http://h/x", "units_path": "/a/../b"}, "units_path must not hold"),
     ],
 )

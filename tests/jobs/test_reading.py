@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,10 @@ from typing import Any, Dict, List
 import numpy as np
 import psutil
 import pytest
+import requests
+from nwb_files import units_bytes
 from probing_child import environments_with_keys
+from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb.confinement import landlock_version
 from devaria.nwb.errors import NwbError
@@ -84,6 +88,23 @@ def test_code_in_the_parser_cannot_get_at_keys(
         "links": False,
         "own folder": True,
     }
+
+
+def test_packages_may_be_installed_anywhere(tmp_path: Path) -> None:
+    """What the confined child imports it may read, also in a folder that is not Python's own."""
+    elsewhere, table = tmp_path / "elsewhere", tmp_path / "table"
+    table.mkdir()
+    site = Path(requests.__file__).parents[1]
+    for name in ("certifi", "charset_normalizer", "h5py", "idna", "numpy", "requests", "urllib3"):
+        for path in site.glob(f"{name}*"):  # the package, and libraries beside it
+            if path.is_dir():
+                shutil.copytree(path, elsewhere / path.name)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(elsewhere), *sys.path])}
+    with RangeServer({"/file.nwb": units_bytes([[1.0, 2.0]])}) as server:
+        request = ReadRequest(server.url("/file.nwb"), "/units", ReadLimits(), LOOPBACK)
+        with Reading(request, table, environ) as reading:
+            found = reading.table(lambda *_news: None, lambda _line: None)
+    assert found.spike_times_sec.tolist() == [1.0, 2.0]
 
 
 def test_loop_ends_when_the_time_is_up(tmp_path: Path, environ: Dict[str, str]) -> None:

@@ -47,6 +47,7 @@ class RangeServer:
         self.always: object = None
         self.end_fault: object = None
         self.redirect_to: Optional[str] = None
+        self.end_redirect_to: Optional[str] = None
         self.asked: List[str] = []
         self.hosts: List[str] = []
         self.connections = 0
@@ -106,14 +107,18 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/loop":
             self._redirect("/loop")
         elif path.startswith("/to/"):
-            self._redirect(self.owner.redirect_to or f"{path[3:]}?{SECRET}")
+            target = self.owner.end_redirect_to if self._is_for_end() else self.owner.redirect_to
+            self._redirect(target or f"{path[3:]}?{SECRET}")
         else:
             self._serve(self.owner.files.get(path), self._fault())
 
     def _fault(self) -> object:
-        if self.headers.get("Range", "").startswith("bytes=-"):
+        if self._is_for_end():
             return self.owner.end_fault
         return self.owner.faults.pop(0) if self.owner.faults else self.owner.always
+
+    def _is_for_end(self) -> bool:
+        return self.headers.get("Range", "").startswith("bytes=-")
 
     def _redirect(self, location: str) -> None:
         self.send_response(302)

@@ -24,10 +24,10 @@ END_BYTES = 300_000
 FAULTS = [404, 416, 429, 503, "drop", "short", "shifted", "gzip", "whole", "html", "new etag"]
 
 
-def opened(server: RangeServer, **options: Any) -> HttpRanges:
-    """Open ``/file`` with its end; no wait is of use, since no fault is tried again."""
+def opened(server: RangeServer, path: str = "/file", **options: Any) -> HttpRanges:
+    """Open a file with its end; no wait is of use, since no fault is tried again."""
     options = {"end_bytes": END_BYTES, "allow_hosts": LOOPBACK, "wait": pytest.fail, **options}
-    return HttpRanges(server.url("/file"), **options)
+    return HttpRanges(server.url(path), **options)
 
 
 def test_end_is_there() -> None:
@@ -65,6 +65,17 @@ def test_end_that_never_comes(fault: str) -> None:
             began = time.monotonic()
             assert ranges.peek_end(len(CONTENT) - 1) is None
             assert time.monotonic() - began < 10
+
+
+def test_end_that_lies_elsewhere_leads_nobody_there() -> None:
+    """Ranges are asked for where the start came from, wherever the end was looked for."""
+    with RangeServer({"/file": CONTENT}) as server:
+        server.end_redirect_to = "/gone"
+        with closing(opened(server, path="/to/file")) as ranges:
+            assert ranges.peek_end(len(CONTENT) - 1) is None
+            server.asked.clear()
+            assert ranges.read(0, len(CONTENT)) == CONTENT
+        assert [line.split("?")[0] for line in server.asked] == ["/file"]
 
 
 def test_start_that_fails_is_the_error() -> None:

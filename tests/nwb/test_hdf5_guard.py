@@ -163,12 +163,17 @@ def test_search_for_units_tables_is_bounded(file: h5py.File) -> None:
     assert find_units_tables(file) == []
 
 
+def test_path_starts_at_the_root() -> None:
+    """With a slash in front or without."""
+    assert checked_units_path("units") == checked_units_path("/units") == "/units"
+
+
 @pytest.mark.parametrize(
     "path",
-    [None, 1, "", "/", "units", "//", "/a/../units", "/..", "/u\n", "/\x1b", "/" + "x" * 2000],
+    [None, 1, "", "/", "//", "/a/../units", "/..", "/u\n", "/\x1b", "/" + "x" * 2000],
 )
 def test_other_paths_are_invalid_input(path: object) -> None:
-    """A units path is absolute, names something, and holds neither dots nor control codes."""
+    """A units path names something, and holds neither dots nor control codes."""
     with pytest.raises(InvalidInputError, match="units_path must") as caught:
         checked_units_path(path)
     assert str(caught.value).isprintable()
