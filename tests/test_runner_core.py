@@ -212,6 +212,23 @@ def test_a_lost_race_moves_on_to_the_next_job_of_the_list(server, tmp_path):
     assert asked[asked.index(CLAIM) : asked.index(COMPLETE)] == [CLAIM, CLAIM]
 
 
+def test_a_claim_that_acts_late_is_found_out(server, tmp_path):
+    """Its answers were failures, and the job looked pending; by the next claim it is ours."""
+    script_a_worker(server, [job("j-1")], [job("j-1")])
+    failed = as_json({"error": "Failed to claim job"}, 500)
+    taken = as_json({"success": False, "message": "Job already claimed or not found"}, 409)
+    server.on("POST /api/runner/jobs/j-1/claim", failed, failed, failed, taken)
+    detail = {**job("j-1"), "claimed_by": None, "status": "pending"}
+    ours = {**detail, "claimed_by": RUNNER_ID, "status": "claimed"}
+    server.on("GET /api/admin/jobs/j-1", as_json(detail), as_json(ours))
+
+    with RunnerProcess(server.url, tmp_path) as runner:
+        server.wait_for(COMPLETE)
+        assert runner.interrupted() == 0
+
+    assert len(server.seen(CLAIM)) == 4
+
+
 def test_a_list_of_fifty_is_gone_through_without_asking_again(server, tmp_path):
     """In its order; that keeps a runner within the worker's rate limit."""
     jobs = [job(f"j-{number:02}") for number in range(50)]
