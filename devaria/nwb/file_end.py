@@ -14,7 +14,7 @@ from devaria.nwb.errors import NwbError
 from devaria.nwb.http_session import HttpSession, content_range, taken
 from devaria.nwb.retry import TransientError
 
-#: How long it is waited for, in seconds; then its bytes are asked for again.
+#: How long it is waited for in all, in seconds; then its bytes are asked for again.
 _PATIENCE_SEC = 2.0
 
 
@@ -36,6 +36,7 @@ class FileEnd:
     def __init__(self, session: HttpSession, num_bytes: int) -> None:
         self._session = session
         self._num_bytes = num_bytes
+        self._patience_sec = _PATIENCE_SEC
         self._found: Optional[_End] = None
         # A daemon: it may hang in the request when all is over.
         self._thread = threading.Thread(target=self._fetch, name="end", daemon=True)
@@ -54,7 +55,8 @@ class FileEnd:
         """
         if position < size - self._num_bytes:
             return None
-        self._thread.join(_PATIENCE_SEC)
+        self._thread.join(self._patience_sec)
+        self._patience_sec = 0.0
         end = self._found
         if end is None or position < end.start or (end.size, end.etag) != (size, etag):
             return None

@@ -36,6 +36,7 @@ BELOW = [
     "_DEVARIA_COMPLETE",
     "sbatch --array",  # in test_slurm.py
     "tests/bench/raster.py",  # minutes of measuring: by hand
+    "tests/bench/runner.py",  # likewise
     "devaria worker\n",
     "devaria runner --burst",
 ]
