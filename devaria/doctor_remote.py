@@ -2,9 +2,7 @@
 
 import json
 import time
-from datetime import timezone
-from email.utils import parsedate_to_datetime
-from typing import Iterator, Optional, Tuple
+from typing import Iterator, Tuple
 
 import requests
 
@@ -12,7 +10,7 @@ from devaria.client import WorkerClient
 from devaria.config import RunnerConfig, checked_worker_url
 from devaria.doctor_check import FAILURE, OK, WARNING, Check, Patient
 from devaria.errors import DevariaError, Unauthorized
-from devaria.wire import CONNECT_TIMEOUT_SEC, reason_of
+from devaria.wire import CONNECT_TIMEOUT_SEC, epoch_sec, reason_of
 
 _MAX_CLOCK_ERROR_SEC = 60.0
 _FIGPACK_URL = "https://figpack-api.figpack.org"
@@ -63,7 +61,7 @@ def _looks_at_worker(patient: Patient) -> Iterator[Check]:
 
 
 def _clock(date_header: str) -> Check:
-    there = _epoch_sec(date_header)
+    there = epoch_sec(date_header)
     if there is None:
         return Check("clock", OK, "the worker does not tell its time")
     off_sec = time.time() - there
@@ -71,14 +69,6 @@ def _clock(date_header: str) -> Check:
         return Check("clock", OK, f"within {abs(off_sec):.0f} s of the worker's")
     advice = "set the machine's clock (NTP); the log's times are wrong till then"
     return Check("clock", WARNING, f"{off_sec:+.0f} s from the worker's", advice)
-
-
-def _epoch_sec(date_header: str) -> Optional[float]:
-    try:
-        moment = parsedate_to_datetime(date_header)
-        return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
 
 
 def _at_worker(patient: Patient, url: str) -> Iterator[Check]:

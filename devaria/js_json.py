@@ -17,7 +17,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 # These two are compiled when they are needed first: every job process starts here.
 # A string, so that it is skipped as a whole, or a number in a form that only Python writes.
 _STRING_OR_SMALL_NUMBER = r'"(?:[^"\\]|\\.)*"|-?[\d.]+e-0\d'
-_STRING_OR_BRACKET = r'"(?:[^"\\]|\\.)*"|[\[\]{}]'
+STRING_OR_BRACKET = r'[\[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*"'
 # Half of Python's recursion limit: what was read once can be written again, within other JSON and
 # from another depth of calls. JavaScript has no such limit; nothing sensible comes near it.
 MAX_DEPTH = 500
@@ -132,7 +132,7 @@ def check_depth(text: str) -> None:
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0
-    for match in re.finditer(_STRING_OR_BRACKET, text):
+    for match in re.finditer(STRING_OR_BRACKET, text):
         depth += (match.group() in "[{") - (match.group() in "]}")
         if depth > MAX_DEPTH:
             raise ValueError(f"JSON is nested deeper than {MAX_DEPTH} levels")

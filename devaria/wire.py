@@ -26,6 +26,7 @@ from devaria.errors import (
     Unauthorized,
     WorkerError,
 )
+from devaria.js_json import STRING_OR_BRACKET
 
 CONNECT_TIMEOUT_SEC = 10.0
 READ_TIMEOUT_SEC = 30.0
@@ -39,7 +40,6 @@ _MAX_EPOCH_MS = 1e14
 #: and Python's parser gives up, on the whole answer, near 1,000. It is not tried out: Python 3.8
 #: may abort where its recursion ends.
 _MAX_DEPTH = 400
-_BRACKET_OR_STRING = re.compile(r'[\[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*"')
 
 JsonObject = Dict[str, Any]
 
@@ -186,7 +186,7 @@ def _without_depths(text: str) -> str:
     """Put null for every value that lies deeper than `_MAX_DEPTH`, where the brackets close."""
     kept: List[str] = []
     depth = start = 0
-    for match in _BRACKET_OR_STRING.finditer(text):
+    for match in re.finditer(STRING_OR_BRACKET, text):
         if match.group() in ("[", "{"):
             depth += 1
             if depth == _MAX_DEPTH + 1:
@@ -245,17 +245,25 @@ def _retry_after_sec(response: requests.Response, answer: Mapping[str, Any]) -> 
     header = response.headers.get("Retry-After", "").strip()
     if header.isascii() and header.isdigit():
         return float(header)
-    moment = _epoch_sec(header)
+    moment = epoch_sec(header)
     return None if moment is None else moment - now
 
 
 def _server_time(response: requests.Response) -> float:
     # Its own clock, where it tells: ours may be hours off, and then so would be the wait.
-    moment = _epoch_sec(response.headers.get("Date", ""))
+    moment = epoch_sec(response.headers.get("Date", ""))
     return time.time() if moment is None else moment
 
 
-def _epoch_sec(http_date: str) -> Optional[float]:
+def epoch_sec(http_date: str) -> Optional[float]:
+    """Read the date of an HTTP header.
+
+    Args:
+        http_date: The header's text.
+
+    Returns:
+        Seconds since 1970; None where it is no date.
+    """
     try:
         moment = parsedate_to_datetime(http_date)
         # HTTP dates are in GMT, also where one says so in a way that Python does not take for it.

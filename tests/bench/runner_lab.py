@@ -14,6 +14,9 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import psutil
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+from processes import running
+
 from devaria.worker.database import Database
 from devaria.worker.jobs import JobStore
 
@@ -165,7 +168,7 @@ class Lab:
             key = self._exports["DEVARIA_RUNNER_API_KEY"]
             env = {**_plain_environment(), kind.url_variable: url, kind.key_variable: key}
             started_at = time.monotonic()
-            with _process(kind.command, place, env, place / "output") as process:
+            with running(kind.command, place, env, place / "output") as process:
                 run = Run(started_at, process.pid)
 
                 yield lambda: _looked_at(run, url)
@@ -205,7 +208,7 @@ def lab(folder: Path) -> Iterator[Lab]:
     """Start a local worker in a folder."""
     output = folder / "worker.out"
     command = [sys.executable, "-m", "devaria", "worker", "--data", "data", "--port", "0"]
-    with _process(command, folder, _plain_environment(), output):
+    with running(command, folder, _plain_environment(), output):
         _wait_until(lambda: "Serving on" in output.read_text(encoding="utf-8"), "the worker")
         yield Lab(folder, dict(re.findall(r"export (\w+)=(\S+)", output.read_text())))
 
@@ -218,21 +221,6 @@ def _proxy(worker_url: str, delay_ms: float) -> Iterator[str]:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
         process.kill()
-
-
-@contextlib.contextmanager
-def _process(
-    command: List[str], folder: Path, env: Dict[str, str], output: Path
-) -> Iterator["subprocess.Popen[bytes]"]:
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env=env, cwd=folder
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def _plain_environment() -> Dict[str, str]:

@@ -22,8 +22,15 @@ def environment(**settings: str) -> Dict[str, str]:
 
 def shell(script: str, folder: Path, env: Dict[str, str]) -> "subprocess.CompletedProcess[str]":
     """Run lines as they would be typed; the first that fails ends them."""
+    return finished(["bash", "-e", "-c", script], folder, env)
+
+
+def finished(
+    command: List[str], folder: Path, env: Dict[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end, its output in pipes."""
     return subprocess.run(
-        ["bash", "-e", "-c", script],
+        command,
         cwd=folder,
         env=env,
         capture_output=True,

@@ -15,7 +15,7 @@ import click
 import psutil
 import pytest
 import terminal
-from processes import BOUND_SEC, environment, running, text_of, wait_until
+from processes import BOUND_SEC, environment, finished, running, text_of, wait_until
 from scripted_server import ScriptedServer, as_json, ok
 
 from devaria.cli import main
@@ -47,15 +47,7 @@ HELLO = {"name": "Alice", "processing_time": 0}
 
 def devaria(arguments: List[str], folder: Path, env: Dict[str, str]):
     """Run a devaria command to its end, its output in a pipe."""
-    return subprocess.run(
-        [sys.executable, "-m", "devaria", *arguments],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=BOUND_SEC,
-        check=False,
-    )
+    return finished([sys.executable, "-m", "devaria", *arguments], folder, env)
 
 
 def on_terminal(arguments: List[str], folder: Path, env: Dict[str, str], columns: int = 100) -> str:
