@@ -13,7 +13,7 @@ from devaria.errors import BadSetting, DirectoryLocked
 #: Keeps Windows from changing line ends.
 BINARY = getattr(os, "O_BINARY", 0)
 
-_LOCK_FILE = ".devaria_runner.lock"
+LOCK_FILE = ".devaria_runner.lock"
 #: Beside the lock, since taking a lock may empty the file it lies on.
 _HOLDER_FILE = ".devaria_runner.pid"
 _LOCK_PATIENCE_SEC = 0.5
@@ -62,7 +62,7 @@ def directory_lock(directory: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout  # here, since only runners need it
 
     # Not at once: `devaria status` holds it for a moment, to learn whether it is free.
-    lock = FileLock(str(directory / _LOCK_FILE), timeout=_LOCK_PATIENCE_SEC)
+    lock = FileLock(str(directory / LOCK_FILE), timeout=_LOCK_PATIENCE_SEC)
     try:
         lock.acquire()
     except Timeout:
@@ -72,7 +72,7 @@ def directory_lock(directory: Path) -> Iterator[None]:
         ) from None
     except (OSError, NotImplementedError) as error:
         raise BadSetting(
-            f"cannot lock {directory / _LOCK_FILE}: {error}; choose a writable directory "
+            f"cannot lock {directory / LOCK_FILE}: {error}; choose a writable directory "
             "on a file system with locks, with --dir"
         ) from None
     try:
@@ -132,9 +132,9 @@ def is_locked(directory: Path) -> bool:
     """
     from filelock import FileLock, Timeout  # as above
 
-    if not (directory / _LOCK_FILE).exists():
+    if not (directory / LOCK_FILE).exists():
         return False
-    lock = FileLock(str(directory / _LOCK_FILE), timeout=0)
+    lock = FileLock(str(directory / LOCK_FILE), timeout=0)
     try:
         lock.acquire()
     except Timeout:

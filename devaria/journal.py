@@ -29,7 +29,7 @@ RUNNING = "running"
 #: The job has an outcome, which is not acknowledged yet.
 DONE = "done"
 
-_ENTRY_FILE = "entry.json"
+ENTRY_FILE = "entry.json"
 _CONSOLE_FILE = "console.txt"
 _SAFE_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
@@ -91,7 +91,7 @@ class Journal:
         for each in (self._root, folder):
             each.mkdir(mode=0o700, exist_ok=True)
         data = json.dumps(asdict(entry)).encode("ascii")
-        write_atomically(folder / _ENTRY_FILE, data)
+        write_atomically(folder / ENTRY_FILE, data)
         _sync_folder(folder)
         if entry.state == CLAIMING:  # the folder is new
             _sync_folder(self._root)
@@ -105,7 +105,7 @@ class Journal:
         folder = self._folder(job_id)
         # The entry first: a folder without one means nothing, however much of it is left.
         with contextlib.suppress(OSError):
-            (folder / _ENTRY_FILE).unlink()
+            (folder / ENTRY_FILE).unlink()
         shutil.rmtree(folder, ignore_errors=True)
 
     def console_path(self, job_id: str) -> Path:
@@ -151,7 +151,7 @@ class Journal:
         good: List[JournalEntry] = []
         corrupt: List[Path] = []
         for folder in sorted(self._root.glob("*/")):
-            path = folder / _ENTRY_FILE
+            path = folder / ENTRY_FILE
             if not path.exists():
                 _sweep(folder)
                 continue
@@ -171,7 +171,7 @@ class Journal:
 
 def _sweep(folder: Path) -> None:
     """Remove what is left of a job whose entry is not written yet, or removed already."""
-    if not any(folder.glob(f"{_ENTRY_FILE}.corrupt-*")):
+    if not any(folder.glob(f"{ENTRY_FILE}.corrupt-*")):
         shutil.rmtree(folder, ignore_errors=True)
 
 

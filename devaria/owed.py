@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import List
 
-from devaria.journal import CLAIMING, DONE, JOURNAL_FOLDER, RUNNING
+from devaria.journal import CLAIMING, DONE, ENTRY_FILE, JOURNAL_FOLDER, RUNNING
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def owed_jobs(directory: Path) -> List[OwedJob]:
         The jobs; entries that cannot be understood are left out.
     """
     owed = []
-    for path in sorted((directory / JOURNAL_FOLDER).glob("*/entry.json")):
+    for path in sorted((directory / JOURNAL_FOLDER).glob(f"*/{ENTRY_FILE}")):
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             entry = json.loads(path.read_bytes())
             owed.append(OwedJob(**{each.name: str(entry[each.name]) for each in fields(OwedJob)}))

@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from devaria.directory import write_atomically
+from devaria.directory import LOCK_FILE, write_atomically
 
 STATUS_FILE = ".devaria_status.json"
-_LOCK_FILE = ".devaria_runner.lock"
 
 #: The file is replaced at most this often, in seconds; what changes meanwhile is in the next one.
 MIN_GAP_SEC = 5.0
@@ -96,7 +95,7 @@ def unreadable_file(directory: Path) -> Optional[Path]:
     """
     wanted = {directory: os.X_OK, directory / STATUS_FILE: os.R_OK}
     # A lock can be asked after only by who may hold it.
-    wanted[directory / _LOCK_FILE] = os.R_OK | os.W_OK
+    wanted[directory / LOCK_FILE] = os.R_OK | os.W_OK
     for path, access in wanted.items():
         try:
             path.stat()
