@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Type
 
+from devaria.execution.result import failure_text, ready_result
 from devaria.jobs import JobHandler
-from devaria.result import failure_text, ready_result
 
 if TYPE_CHECKING:
     from devaria.worker.server import LocalWorker

@@ -1,15 +1,17 @@
 """What holds for every test: which ones this environment can run, and a scrubbed environment."""
 
 import os
+import socket
 from importlib.util import find_spec
 from typing import List
 
 import pytest
+from scripted_server import ScriptedServer
 
 #: Tests that need more than the core packages, by what they need.
 _NEEDS = {
     "flask": ["contract", "worker", "e2e", "faults"],
-    "figpack": ["e2e", "jobs", "nwb"],
+    "figpack": ["e2e", "figures", "jobs/test_figpack_*", "nwb"],
 }
 _MISSING = [package for package in _NEEDS if find_spec(package) is None]
 
@@ -33,3 +35,18 @@ def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def server():
+    """A scripted server without a script."""
+    with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture
+def closed_port():
+    """A port of loopback that nothing listens on."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        yield holder.getsockname()[1]

@@ -5,9 +5,9 @@ from typing import Any
 import click
 
 from devaria import __version__
-from devaria.cli import developing, inspecting, operating, serving, submitting
+from devaria.cli import demo, handlers, health, jobs, runner, submit, worker
 from devaria.cli.options import examples
-from devaria.errors import EXIT_INTERRUPTED, DevariaError
+from devaria.common.errors import EXIT_INTERRUPTED, DevariaError
 
 
 class _Commands(click.Group):
@@ -17,7 +17,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except DevariaError as error:
-            from devaria.log import printable  # a worker's text may be in it
+            from devaria.common.text import printable  # a worker's text may be in it
 
             click.echo(f"Error: {printable(str(error))}", err=True)
             ctx.exit(error.exit_code)
@@ -37,17 +37,17 @@ def main() -> None:
 
 
 for _command in (
-    serving.demo,
-    serving.runner,
-    serving.worker,
-    submitting.submit,
-    submitting.rerun,
-    inspecting.jobs,
-    inspecting.job,
-    inspecting.runners,
-    developing.run,
-    developing.handlers,
-    operating.doctor,
-    operating.status,
+    demo.demo,
+    runner.runner,
+    worker.worker,
+    submit.submit,
+    submit.rerun,
+    jobs.jobs,
+    jobs.job,
+    jobs.runners,
+    handlers.run,
+    handlers.handlers,
+    health.doctor,
+    health.status,
 ):
     main.add_command(_command)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 import click
 
-from devaria.config import DEFAULT_WORKER_URL
-from devaria.errors import EXIT_FAILED, EXIT_OK, BadSetting, MissingKey
+from devaria.common.config import DEFAULT_WORKER_URL
+from devaria.common.errors import EXIT_FAILED, EXIT_OK, BadSetting, MissingKey
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
-    from devaria.answers import JobState
-    from devaria.client import WorkerClient
+    from devaria.client.client import WorkerClient
+    from devaria.client.models import JobState
 
 worker_url_option = click.option(
     "--worker-url",
@@ -113,8 +113,8 @@ def shown_to_its_end(client: "WorkerClient", job_id: str) -> int:
     Returns:
         The exit code: 0 where it completed.
     """
-    from devaria.log import printable
-    from devaria.submission import wait_for
+    from devaria.client.follow import wait_for
+    from devaria.common.text import printable
 
     with progress_bar("waiting") as bar:
         job = wait_for(client, job_id, lambda seen: _show_state(bar, seen))
@@ -145,7 +145,7 @@ def move_bar(bar: "ProgressBar[int]", current: Optional[float], total: Optional[
 
 
 def _show_state(bar: "ProgressBar[int]", job: "JobState") -> None:
-    from devaria.log import printable
+    from devaria.common.text import printable
 
     bar.label = f"{printable(job.status):11}"
     if job.status == "completed":

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
+from devaria.figures.progress import Progress
 from devaria.jobs.base import HeartbeatCallback, JobHandler
-from devaria.nwb.progress import Progress
 
 if TYPE_CHECKING:
     from devaria.nwb.limits import ReadLimits
@@ -101,9 +101,8 @@ class FigpackNwbRasterPlotHandler(JobHandler):
         return missing if os.environ.get(_KEY_VARIABLE) else [*missing, _KEY_MISSING]
 
     def _read(self, input_params: Dict[str, Any], folder: Path, progress: Progress) -> "UnitsTable":
-        from devaria.nwb.reading import Reading, ReadRequest
-        from devaria.nwb.units_path import checked_units_path
-        from devaria.nwb.urls import checked_url, shown_url
+        from devaria.nwb.params import checked_units_path, checked_url, shown_url
+        from devaria.nwb.sandbox.parent import Reading, ReadRequest
 
         self.log("Importing libraries")
         url = checked_url(input_params.get("nwb_url"))
@@ -133,8 +132,8 @@ class FigpackNwbRasterPlotHandler(JobHandler):
         progress: Progress,
         end_sec: float,
     ) -> str:
-        from devaria.nwb.publish import UploadLimits, publish
-        from devaria.nwb.raster import UnitsRasterPlot
+        from devaria.figures.raster import UnitsRasterPlot
+        from devaria.figures.upload import UploadLimits, publish
 
         def built(done: int, total: int) -> None:
             progress.built(done, total)
@@ -159,8 +158,8 @@ def _import_figpack() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A thousand modules make garbage collections, and no garbage.
     with no_collection():
-        import_module("devaria.nwb.publish")
-        import_module("devaria.nwb.raster")
+        import_module("devaria.figures.upload")
+        import_module("devaria.figures.raster")
 
 
 def _limits() -> "ReadLimits":
@@ -173,7 +172,7 @@ def _limits() -> "ReadLimits":
 
 
 def _description(input_params: Dict[str, Any]) -> str:
-    from devaria.nwb.urls import shown_url
+    from devaria.nwb.params import shown_url
 
     url = _as_code(shown_url(input_params["nwb_url"]))
     return f"NWB file: {url}\n\nUnits table: {_as_code(input_params['units_path'])}"

@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from devaria.nwb.chunk_decode import thread_decoder
-from devaria.nwb.column_stream import ChunkStream, PieceStream, ReadProgress
-from devaria.nwb.hdf5_guard import refuse_expansion
+from devaria.nwb.hdf5.chunks import thread_decoder
+from devaria.nwb.hdf5.column import ChunkStream, PieceStream, ReadProgress
+from devaria.nwb.hdf5.link_guard import refuse_expansion
+from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.remote_file import RemoteFile
 
 #: Bytes read at once; h5py holds its lock meanwhile, so other threads wait for milliseconds.
 _SLAB_BYTES = 4 * 1024 * 1024

@@ -10,12 +10,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from devaria.nwb.column_stream import ReadProgress
-from devaria.nwb.errors import InvalidInputError, NwbError, printable
-from devaria.nwb.hdf5_guard import NotInFileError, find_units_tables, follow, safe_dataset
-from devaria.nwb.heap_guard import refuse_broken_texts
+from devaria.common.text import one_line
+from devaria.nwb.errors import InvalidInputError, NwbError
+from devaria.nwb.hdf5.column import ReadProgress
+from devaria.nwb.hdf5.heap_guard import refuse_broken_texts
+from devaria.nwb.hdf5.link_guard import NotInFileError, find_units_tables, follow, safe_dataset
+from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.remote_file import RemoteFile
 from devaria.nwb.spike_times import SpikeTimes, SpikeTimesColumn
 from devaria.nwb.units_table import UnitsTable
 
@@ -64,14 +65,14 @@ def read_units_table(
     stops = _read_stops(index, times.shape[0], limits)
     rows = np.flatnonzero(np.diff(stops, prepend=0))
     if len(rows) == 0:
-        raise NwbError(f"the units table {printable(units_path)} has no spikes")
+        raise NwbError(f"the units table {one_line(units_path)} has no spikes")
     if len(rows) > limits.max_units:
         raise NwbError(f"{len(rows):,} units have spikes: more than the {limits.max_units:,} drawn")
     unit_ids = _read_ids(file, ids, rows, len(stops))
     spikes = column.read(int(stops[-1]), limits, progress or (lambda _done, _total: None))
     values, kept_stops = _without_odd(spikes, stops[rows])
     if len(values) == 0:
-        raise NwbError(f"the units table {printable(units_path)} has no finite spike times")
+        raise NwbError(f"the units table {one_line(units_path)} has no finite spike times")
     _refuse_odd_times(spikes.first, spikes.last, limits)
     has_some = np.diff(kept_stops, prepend=0) > 0
     return UnitsTable(
@@ -103,7 +104,7 @@ def _not_a_table(file: h5py.File, units_path: str, fault: str) -> Exception:
     if is_nwb_1 and not tables:
         return NwbError("this is an NWB 1.x file; only NWB 2 files have units tables to draw")
     there = ", ".join(tables) if tables else "none"
-    shown = printable(units_path)
+    shown = one_line(units_path)
     return InvalidInputError(f"units_path {shown} {fault}; units tables in the file: {there}")
 
 

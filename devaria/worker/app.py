@@ -8,16 +8,20 @@ from typing import Mapping, Optional, Tuple
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from devaria.worker import dashboard, figure_routes, routes_admin, routes_jobs, routes_runner
-from devaria.worker.database import Database
-from devaria.worker.figures import FigureStore, UrlSigner
-from devaria.worker.job_forms import ParamForm
-from devaria.worker.jobs import JobStore
+from devaria.worker.api import admin as routes_admin
+from devaria.worker.api import figures as figure_routes
+from devaria.worker.api import jobs as routes_jobs
+from devaria.worker.api import runner as routes_runner
+from devaria.worker.api.rate_limit import RateLimiter
+from devaria.worker.api.web import EXTENSION, Refusal, Services, answer
+from devaria.worker.dashboard import pages as dashboard
+from devaria.worker.dashboard.job_forms import ParamForm
+from devaria.worker.dashboard.views import visible
 from devaria.worker.keys import WorkerKeys
-from devaria.worker.rate_limit import Clock, RateLimiter
-from devaria.worker.runners import RunnerStore
-from devaria.worker.views import visible
-from devaria.worker.web import EXTENSION, Refusal, Services, answer
+from devaria.worker.store.database import Clock, Database
+from devaria.worker.store.figures import FigureStore, UrlSigner
+from devaria.worker.store.jobs import JobStore
+from devaria.worker.store.runners import RunnerStore
 
 _log = logging.getLogger(__name__)
 

@@ -12,10 +12,9 @@ from typing import Any, Mapping, Optional, Type
 import waitress
 
 from devaria.worker.app import create_app
-from devaria.worker.database import Database
-from devaria.worker.job_forms import ParamForm
+from devaria.worker.dashboard.job_forms import ParamForm
 from devaria.worker.keys import WorkerKeys
-from devaria.worker.rate_limit import Clock
+from devaria.worker.store.database import Clock, Database
 
 _THREADS = 8
 _IDLE_SEC = 5  # the hosted worker closes idle connections after that time too

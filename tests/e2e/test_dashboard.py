@@ -9,10 +9,10 @@ import pytest
 import requests
 from browser import CHROMIUM, FLAGS
 
-from devaria.worker.job_forms import ParamForm
-from devaria.worker.jobs import JobStore
-from devaria.worker.runners import RunnerStore
+from devaria.worker.dashboard.job_forms import ParamForm
 from devaria.worker.server import LocalWorker
+from devaria.worker.store.jobs import JobStore
+from devaria.worker.store.runners import RunnerStore
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect

@@ -5,14 +5,10 @@ that spikes were drawn is ink on the canvas; the labels are looked for in the SV
 figure exports.
 """
 
-import sys
-from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 import pytest
 from browser import CHROMIUM, FLAGS
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nwb"))
 from nwb_files import REAL_DIR, REAL_FILES, WITHOUT_UNITS, needs_real_files, units_bytes
 from range_server import RangeServer
 from run_handler import Outcome, run_handler

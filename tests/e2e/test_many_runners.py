@@ -9,9 +9,9 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import pytest
 from processes import environment, running, text_of
 
-from devaria.answers import Job
-from devaria.claiming import ClaimOrder
-from devaria.client import WorkerClient
+from devaria.client.client import WorkerClient
+from devaria.client.models import Job
+from devaria.runner.claiming import ClaimOrder
 from devaria.testing import local_worker
 from devaria.worker.server import LocalWorker
 

@@ -19,8 +19,8 @@ from processes import BOUND_SEC, environment, finished, running, text_of, wait_u
 from scripted_server import ScriptedServer, as_json, ok
 
 from devaria.cli import main
-from devaria.client import WorkerClient
-from devaria.status import RunnerStatus
+from devaria.client.client import WorkerClient
+from devaria.runner.status import RunnerStatus
 from devaria.testing import local_worker
 
 HANDLERS = '''

@@ -15,6 +15,7 @@ from processes import BOUND_SEC, environment, running, shell, text_of, wait_unti
 from devaria.cli import main
 from devaria.nwb.synthetic import write_synthetic_nwb
 
+SUPPORT = Path(__file__).parents[1] / "support"
 README = Path(__file__).parents[2] / "README.md"
 BLOCKS: List[str] = re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
@@ -120,7 +121,7 @@ def test_raster_plot_as_in_the_readme(tmp_path: Path, env: Dict[str, str]) -> No
     (tmp_path / "files").mkdir()
     write_synthetic_nwb(tmp_path / "files" / "session.nwb", num_units=5, duration_sec=60)
     files = tmp_path / "files.out"
-    command = [sys.executable, str(Path(__file__).with_name("serve_files.py"))]
+    command = [sys.executable, str(SUPPORT / "serve_files.py")]
     with running(command, tmp_path / "files", environment(), files):
         wait_until(lambda: "\n" in text_of(files), "the file is served")
         url = f"{text_of(files).strip()}/session.nwb"

@@ -9,8 +9,8 @@ import pytest
 import slurm_cluster
 from processes import environment, text_of, wait_until
 
-from devaria.client import WorkerClient
-from devaria.log import LOG_FILE
+from devaria.client.client import WorkerClient
+from devaria.runner.log import LOG_FILE
 from devaria.testing import local_worker
 from devaria.worker.server import LocalWorker
 

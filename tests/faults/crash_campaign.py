@@ -36,9 +36,9 @@ _FAULTS = (
 #: Waits that are made for days, at a pace for minutes.
 CONSTANTS = {
     **QUICK_HEARTBEATS,
-    "devaria.wire.READ_TIMEOUT_SEC": 2.0,
-    "devaria.backoff:Backoff.__init__.base_sec": 0.05,
-    "devaria.backoff:Backoff.__init__.max_sec": 0.5,
+    "devaria.client.http.READ_TIMEOUT_SEC": 2.0,
+    "devaria.common.retry:Backoff.__init__.base_sec": 0.05,
+    "devaria.common.retry:Backoff.__init__.max_sec": 0.5,
 }
 
 _GIVEN_UP = "the job was started 2 times, and the runner or its machine died each time"

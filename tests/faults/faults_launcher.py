@@ -3,8 +3,8 @@
 Everything comes by environment variables:
 
 - `FAULTS_CONSTANTS`: a JSON object of `module.NAME` and value, such as
-  `{"devaria.heartbeat.INTERVAL_SEC": 0.5}`; default values that were taken from such a constant
-  change with it. `module:function.parameter` names a default value that has no constant.
+  `{"devaria.runner.heartbeat.INTERVAL_SEC": 0.5}`; default values that were taken from such a
+  constant change with it. `module:function.parameter` names a default value that has no constant.
 - `FAULTS_CRASH_AT`: `<point> <n>`: the process kills itself (SIGKILL) when it comes by that point
   for the nth time. `CRASH_POINTS` lists them.
 - `FAULTS_CLOCK_JUMP_SEC`: the wall clock leaps by so much at every look at it, to and fro.
@@ -84,8 +84,8 @@ def _functions(module):
 
 
 def _switch_on_crash(point, nth):
-    from devaria.client import WorkerClient
-    from devaria.journal import Journal
+    from devaria.client.client import WorkerClient
+    from devaria.runner.journal import Journal
 
     assert point in CRASH_POINTS
     left = [nth]

@@ -12,20 +12,20 @@ from pathlib import Path
 import misbehaviour
 from fault_proxy import FaultProxy
 
-from devaria.client import WorkerClient
-from devaria.errors import NotFound
+from devaria.client.client import WorkerClient
+from devaria.common.errors import NotFound
 from devaria.worker.server import LocalWorker
 
 HERE = Path(__file__).parent
 
 #: Heartbeats at a pace that a test can wait for.
 QUICK_HEARTBEATS = {
-    "devaria.heartbeat.INTERVAL_SEC": 0.3,
-    "devaria.heartbeat.MIN_GAP_SEC": 0.1,
+    "devaria.runner.heartbeat.INTERVAL_SEC": 0.3,
+    "devaria.runner.heartbeat.MIN_GAP_SEC": 0.1,
 }
 
 #: Waits after failures, likewise.
-QUICK_TRIES = {"devaria.backoff:Backoff.__init__.base_sec": 0.1}
+QUICK_TRIES = {"devaria.common.retry:Backoff.__init__.base_sec": 0.1}
 
 
 def until(condition, what, bound_sec=15.0, context=str):

@@ -22,11 +22,11 @@ from lab import QUICK_HEARTBEATS, QUICK_TRIES, is_running, until
 
 #: A report that is refused again and again is given up after a few tries, not after many.
 FEW_REPEATS = {
-    "devaria.report._REPEATS_FOR_LESS_CONSOLE": 1,
-    "devaria.report._REPEATS_FOR_LOSS": 2,
+    "devaria.runner.reporting._REPEATS_FOR_LESS_CONSOLE": 1,
+    "devaria.runner.reporting._REPEATS_FOR_LOSS": 2,
     **QUICK_TRIES,
 }
-QUICK_REQUESTS = {"devaria.wire.READ_TIMEOUT_SEC": 0.5, **QUICK_TRIES}
+QUICK_REQUESTS = {"devaria.client.http.READ_TIMEOUT_SEC": 0.5, **QUICK_TRIES}
 
 # --- the worker at the runner's start --------------------------------------------------------
 
@@ -47,7 +47,7 @@ def test_worker_down_at_start(lab):
 def test_worker_that_stays_down_at_start(lab):
     """A runner that finds no worker for too long gives up with its own exit code."""
     lab.proxy.refuse()
-    patience = {"devaria.registration.START_PATIENCE_SEC": 0.5}
+    patience = {"devaria.runner.registration.START_PATIENCE_SEC": 0.5}
     runner = lab.runner(constants={**QUICK_TRIES, **patience})
     assert runner.wait() == 5
     assert "gave up on the worker" in runner.output()
@@ -174,7 +174,7 @@ def test_strange_answer_while_polling(lab, fault):
 def test_401_while_running(lab):
     """A key that is refused while running is said once and tried again; what is owed is kept."""
     job = lab.submit_waiting()
-    runner = lab.runner(constants={"devaria.caller.UNAUTHORIZED_WAIT_SEC": 0.3})
+    runner = lab.runner(constants={"devaria.runner.retrying.UNAUTHORIZED_WAIT_SEC": 0.3})
     job.wait_for_start()
     rule = lab.proxy.on(ANY, unauthorized)
     job.let_go()
@@ -435,7 +435,7 @@ def test_one_heartbeat_hangs(lab):
     """A heartbeat that hangs is given up after its own time-out, and the next ones come."""
     job = lab.submit_waiting()
     rule = lab.proxy.on("heartbeat", hang, times=1)
-    constants = {**QUICK_HEARTBEATS, "devaria.client.HEARTBEAT_TIMEOUT_SEC": 0.5}
+    constants = {**QUICK_HEARTBEATS, "devaria.client.client.HEARTBEAT_TIMEOUT_SEC": 0.5}
     runner = lab.runner(constants=constants)
     until(lambda: len(lab.proxy.passed("heartbeat")) >= 4, "later heartbeats")
     assert rule.hits == 1
@@ -569,7 +569,7 @@ def test_chatty_handler(lab):
     """Ten thousands of callbacks cause few beats, and the last state is the one that arrives."""
     job_id = lab.submit("floods", what="callbacks")
     gap_sec = 0.5
-    constants = {**QUICK_HEARTBEATS, "devaria.heartbeat.MIN_GAP_SEC": gap_sec}
+    constants = {**QUICK_HEARTBEATS, "devaria.runner.heartbeat.MIN_GAP_SEC": gap_sec}
     runner = lab.runner(constants=constants)
     job = lab.ended(job_id)
     beats = [e.at for e in lab.proxy.passed("heartbeat")]

@@ -23,8 +23,8 @@ import psutil
 import pytest
 from lab import until
 
-from devaria.journal import JOURNAL_FOLDER
-from devaria.log import LOG_FILES_KEPT
+from devaria.runner.journal import JOURNAL_FOLDER
+from devaria.runner.log import LOG_FILES_KEPT
 
 JOBS = 2_000
 JOBS_BEFORE = 100
@@ -33,10 +33,10 @@ POLLS_LOOKED_AT = 5
 
 MAX_LOG_BYTES = 50_000
 CONSTANTS = {
-    "devaria.heartbeat.INTERVAL_SEC": 0.03,
-    "devaria.heartbeat.MIN_GAP_SEC": 0.03,
-    "devaria.status.MIN_GAP_SEC": 0.1,
-    "devaria.log.MAX_LOG_BYTES": MAX_LOG_BYTES,
+    "devaria.runner.heartbeat.INTERVAL_SEC": 0.03,
+    "devaria.runner.heartbeat.MIN_GAP_SEC": 0.03,
+    "devaria.runner.status.MIN_GAP_SEC": 0.1,
+    "devaria.runner.log.MAX_LOG_BYTES": MAX_LOG_BYTES,
 }
 POLL_INTERVAL_SEC = 0.5
 KEEP_ALIVE_SEC = 0.2

@@ -11,19 +11,17 @@ import psutil
 import pytest
 import requests
 from figure_api import FigureApi
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nwb"))
 from nwb_files import units_bytes
 from range_server import SECRET, RangeServer
 from run_handler import Outcome, run_handler
 
-from devaria.client import Job
-from devaria.job_limits import JobLimits
-from devaria.job_process import JobProcess
+from devaria.client.client import Job
+from devaria.execution.limits import JobLimits
+from devaria.execution.process import JobProcess
+from devaria.execution.signals import Wakeup
 from devaria.jobs import figpack_nwb_raster_plot as module
 from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
 from devaria.nwb.errors import NwbError
-from devaria.wakeup import Wakeup
 from devaria.worker.server import LocalWorker
 
 GOOD = units_bytes([[0.5, 1.25, 8.75], [], [2.0, float("nan")]], ids=[7, 8, 9])

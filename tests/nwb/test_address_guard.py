@@ -12,10 +12,10 @@ import pytest
 import requests.adapters
 from range_server import LOOPBACK, FakeTime, RangeServer
 
-from devaria.nwb import address_guard
-from devaria.nwb.address_guard import is_public
 from devaria.nwb.errors import InvalidInputError, NwbError
-from devaria.nwb.http_range import HttpRanges
+from devaria.nwb.http import address_guard
+from devaria.nwb.http.address_guard import is_public
+from devaria.nwb.http.ranges import HttpRanges
 
 #: A certificate of data.lab.example by itself, good until 2126, and its key.
 CERTIFICATE = """\

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devaria.nwb.block_file import BLOCK_BYTES, BlockFile
+from devaria.nwb.http.block_file import BLOCK_BYTES, BlockFile
 
 CONTENT = bytes(range(251)) * (5 * BLOCK_BYTES // 251 + 7)
 

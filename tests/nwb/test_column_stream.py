@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from nwb_files import add_units, units_bytes
 from range_server import LOOPBACK, FakeTime, RangeServer
 
-from devaria.nwb import column_stream, prefetch
 from devaria.nwb.errors import NwbError
-from devaria.nwb.http_range import HttpRanges
+from devaria.nwb.hdf5 import column as column_stream
+from devaria.nwb.hdf5.remote_file import open_remote_file
+from devaria.nwb.http import prefetch
+from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.remote_file import open_remote_file
 from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import UnitsTable
 

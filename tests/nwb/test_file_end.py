@@ -11,10 +11,10 @@ import pytest
 from nwb_files import add_units
 from range_server import LOOPBACK, RangeServer
 
-from devaria.nwb.block_file import BLOCK_BYTES
 from devaria.nwb.errors import NwbError
-from devaria.nwb.http_range import HttpRanges
-from devaria.nwb.remote_file import open_remote_file
+from devaria.nwb.hdf5.remote_file import open_remote_file
+from devaria.nwb.http.block_file import BLOCK_BYTES
+from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.units_reader import read_units_table
 
 CONTENT = bytes(np.random.default_rng(0).integers(0, 256, 1_000_000, np.uint8))

@@ -79,7 +79,7 @@ class Child:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("fuzz_child.py"))],
+            [sys.executable, str(Path(__file__).parents[1] / "support" / "fuzz_child.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ import pytest
 from nwb_files import add_units, memory_file
 
 from devaria.nwb.errors import InvalidInputError, NwbError
-from devaria.nwb.hdf5_guard import (
+from devaria.nwb.hdf5.link_guard import (
     NotInFileError,
     find_units_tables,
     follow,
@@ -17,7 +17,7 @@ from devaria.nwb.hdf5_guard import (
     safe_dataset,
 )
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.units_path import checked_units_path
+from devaria.nwb.params import checked_units_path
 
 TRAINS = [[0.5, 1.5], [1.0]]
 MANY_BYTES = 10**9

@@ -11,8 +11,8 @@ from nwb_files import add_units
 from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.http_range import HttpRanges
-from devaria.nwb.remote_file import open_remote_file
+from devaria.nwb.hdf5.remote_file import open_remote_file
+from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.units_reader import read_units_table
 
 IDS = [f"unit {number} é" for number in range(300)]

@@ -8,10 +8,11 @@ import pytest
 from range_server import LOOPBACK, SECRET, FakeTime, RangeServer
 from requests.adapters import HTTPAdapter
 
-from devaria.nwb.errors import InvalidInputError, NwbError, without_queries
-from devaria.nwb.http_range import FIRST_BYTES, HttpRanges
-from devaria.nwb.retry import Patience
-from devaria.nwb.urls import checked_url
+from devaria.common.text import without_queries
+from devaria.nwb.errors import InvalidInputError, NwbError
+from devaria.nwb.http.ranges import FIRST_BYTES, HttpRanges
+from devaria.nwb.http.retry import Patience
+from devaria.nwb.params import checked_url
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB: four first requests' worth
 

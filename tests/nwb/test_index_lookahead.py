@@ -9,9 +9,9 @@ import pytest
 from nwb_files import add_units
 from range_server import LOOPBACK, RangeServer
 
-from devaria.nwb.http_range import HttpRanges
-from devaria.nwb.index_lookahead import IndexLookahead
-from devaria.nwb.remote_file import open_remote_file
+from devaria.nwb.hdf5.btree_prefetch import IndexLookahead
+from devaria.nwb.hdf5.remote_file import open_remote_file
+from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.units_reader import read_units_table
 
 TIMES = np.arange(300_000) / 64

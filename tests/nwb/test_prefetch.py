@@ -6,8 +6,8 @@ from typing import Iterator, List, Tuple
 
 import pytest
 
-from devaria.nwb import prefetch
-from devaria.nwb.prefetch import Prefetcher
+from devaria.nwb.http import prefetch
+from devaria.nwb.http.prefetch import Prefetcher
 
 CONTENT = bytes(range(251)) * 400  # 100,400 bytes
 

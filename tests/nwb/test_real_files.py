@@ -10,10 +10,10 @@ from figpack_spike_sorting.views import RasterPlot
 from nwb_files import REAL_DIR, REAL_FILES, WITHOUT_UNITS, needs_real_files
 from range_server import LOOPBACK, RangeServer
 
+from devaria.figures.raster import UnitsRasterPlot
 from devaria.nwb.errors import InvalidInputError
-from devaria.nwb.http_range import HttpRanges
-from devaria.nwb.raster import UnitsRasterPlot
-from devaria.nwb.remote_file import open_remote_file
+from devaria.nwb.hdf5.remote_file import open_remote_file
+from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import UnitsTable
 

@@ -10,9 +10,9 @@ from nwb_files import add_units, units_bytes
 from range_server import LOOPBACK, SECRET, FakeTime, RangeServer
 
 from devaria.nwb.errors import InvalidInputError, NwbError
-from devaria.nwb.http_range import HttpRanges
-from devaria.nwb.remote_file import open_remote_file
-from devaria.nwb.retry import Patience
+from devaria.nwb.hdf5.remote_file import open_remote_file
+from devaria.nwb.http.ranges import HttpRanges
+from devaria.nwb.http.retry import Patience
 from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import UnitsTable
 

@@ -10,12 +10,12 @@ import pytest
 from nwb_files import units_bytes
 from range_server import LOOPBACK, SECRET, RangeServer
 
-from devaria.nwb import whole_file
 from devaria.nwb.errors import NwbError
-from devaria.nwb.http_range import HttpRanges
+from devaria.nwb.hdf5.remote_file import open_remote_file
+from devaria.nwb.http import download as whole_file
+from devaria.nwb.http.ranges import HttpRanges
+from devaria.nwb.http.retry import Patience
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.remote_file import open_remote_file
-from devaria.nwb.retry import Patience
 from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import UnitsTable
 

@@ -3,10 +3,10 @@
 import pytest
 import requests
 
-from devaria.worker.jobs import JobStore
 from devaria.worker.keys import WorkerKeys
-from devaria.worker.runners import RunnerStore
 from devaria.worker.server import LocalWorker
+from devaria.worker.store.jobs import JobStore
+from devaria.worker.store.runners import RunnerStore
 
 
 class Clock:

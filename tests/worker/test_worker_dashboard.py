@@ -6,7 +6,7 @@ import re
 import pytest
 import requests
 
-from devaria.worker.job_forms import ParamForm
+from devaria.worker.dashboard.job_forms import ParamForm
 from devaria.worker.keys import WorkerKeys
 from devaria.worker.server import LocalWorker
 

@@ -61,7 +61,7 @@ def test_everything_that_strangers_write_is_text(browser, stores, worker):
         running = [browser.get(path).text for path in paths]
         assert stores.jobs.finish(job_id, runner_id, EVIL, **outcome)
         for page in running + [browser.get(path).text for path in paths]:
-            assert "\\u001b[31m\\u0000\\u007f\\u202egnp.exe" in page
+            assert "\\x1b[31m\\x00\\x7f\\u202egnp.exe" in page
             assert "&lt;script&gt;alert(" in page
             assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e]", page)
             assert not re.search(r"<script>|<b>\\|href=.?javascript", page)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from devaria.worker.figures import FigureStore, UrlSigner, is_safe_path
+from devaria.worker.store.figures import FigureStore, UrlSigner, is_safe_path
 
 HOUR_MS = 3600 * 1000
 PAGE = b"<!doctype html><title>figure</title>"

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from devaria.worker.database import Database
-from devaria.worker.jobs import JobStore
-from devaria.worker.runners import RunnerStore
+from devaria.worker.store.database import Database
+from devaria.worker.store.jobs import JobStore
+from devaria.worker.store.runners import RunnerStore
 
 THREADS = 8
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devaria import js_json
-from devaria.worker.identity import job_hash
-from devaria.worker.limits import TooBigError, check_size
+from devaria.common import js_json
+from devaria.common.contract import TooBigError, check_size
+from devaria.worker.store.jobs import job_hash
 
 TEXTS = st.text(st.characters(codec=None, exclude_categories=()))
 VALUES = st.recursive(

@@ -1,6 +1,6 @@
 """The rate limiter, on a clock that is set."""
 
-from devaria.worker.rate_limit import RateLimiter
+from devaria.worker.api.rate_limit import RateLimiter
 
 
 def test_a_window_holds_its_limit_and_starts_with_the_first_request(clock):

@@ -245,7 +245,7 @@ def test_the_log_names_the_job_and_the_runner(api, clock, caplog):
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
     clock.now += AFTER_MS
-    with caplog.at_level(logging.WARNING, "devaria.worker.requeue"):
+    with caplog.at_level(logging.WARNING, "devaria.worker.store.database"):
         api.look(job_id)
         api.look(job_id)
     (message,) = caplog.messages

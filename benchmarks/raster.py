@@ -1,0 +1,237 @@
+"""Measures the raster job beside figpack's own route: reading, building + saving, and the whole.
+
+    python tests/bench/raster.py [--sizes 1e5,1e6,1e7] [--full] [--cache FOLDER]
+                                 [--stock-python PATH] [--repeat 5]
+
+For Linux. pynwb makes the files (gzip 4; h5py's own small chunks, and large ones), a server process
+gives them over a long line (``range_line``), and the two routes run by turns, each time in a
+process of its own. What is printed are medians, and the ratio of stock to ours: the ratios hold
+from machine to machine, the seconds do not.
+
+figpack's reading needs lindi, and that needs zarr 2: give a Python that has both, with figpack and
+figpack-spike-sorting, as --stock-python. Without lindi its reading is h5py on a plain HTTP file.
+Building is measured with this Python, and its zarr, on both sides.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Tuple
+
+from process_tree import watch
+
+from devaria.nwb.sandbox.parent import reading_environ
+
+HERE = Path(__file__).resolve().parent
+ROUTES = HERE / "raster_routes.py"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of one route took."""
+
+    process_sec: float
+    inner_sec: float
+    cpu_sec: float
+    peak_bytes: float
+    extra_bytes: float
+    requests: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table: what is measured, on which file, how often."""
+
+    part: str
+    label: str
+    num_spikes: int
+    parameters: Dict[str, Any]
+    repeat: int
+
+
+class Bench:
+    """Runs routes and prints lines of the table."""
+
+    def __init__(self, server: str, stock_python: str) -> None:
+        self.server = server
+        self._stock_python = stock_python
+        self.ways: Dict[str, int] = {}
+
+    def run(self, route: str, part: str, parameters: Dict[str, Any]) -> Run:
+        """Run a route once, in a process of its own."""
+        python = self._stock_python if route == "stock" and part != "build" else sys.executable
+        is_child = (route, part) == ("ours", "read")
+        self._counts()
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [python, str(ROUTES), route, part, json.dumps(parameters)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=reading_environ(os.environ, Path(tempfile.gettempdir())) if is_child else None,
+        )
+        peak, cpu_sec = watch(process.pid)
+        process_sec = time.perf_counter() - start
+        assert process.stdout is not None
+        with process.stdout as pipe:
+            told = json.loads(pipe.read().splitlines()[-1])
+        counts = self._counts()
+        self.ways[told["way"]] = 1
+        return Run(
+            process_sec=process_sec,
+            inner_sec=told["inner_sec"],
+            cpu_sec=cpu_sec,
+            peak_bytes=peak,
+            extra_bytes=peak - told["before_bytes"],
+            requests=counts["requests"],
+            bytes=counts["bytes"],
+        )
+
+    def compare(self, case: Case) -> Tuple[Run, Run]:
+        """Run both routes by turns, print what came of it, and give the medians."""
+        runs: Dict[str, List[Run]] = {"stock": [], "ours": []}
+        for _ in range(case.repeat):
+            for route, taken in runs.items():
+                taken.append(self.run(route, case.part, case.parameters))
+        stock, ours = (_median(taken) for taken in runs.values())
+        _print_line(case, stock, ours)
+        return stock, ours
+
+    def _counts(self) -> Dict[str, float]:
+        with urllib.request.urlopen(self.server + "/counts", timeout=10) as answer:
+            counts: Dict[str, float] = json.load(answer)
+            return counts
+
+
+def _median(runs: List[Run]) -> Run:
+    names = Run.__dataclass_fields__
+    return Run(**{name: statistics.median(getattr(run, name) for run in runs) for name in names})
+
+
+_HEAD = (
+    "part   spikes chunks     | wall s: stock   ours  ratio | process s           ratio "
+    "| CPU s: stock   ours | peak MB     | extra B/spike | requests | MB fetched"
+)
+
+
+def _print_line(case: Case, stock: Run, ours: Run) -> None:
+    per_spike = [run.extra_bytes / case.num_spikes for run in (stock, ours)]
+    print(
+        f"{case.part:6} {case.num_spikes:6.0e} {case.label:10} "
+        f"| {stock.inner_sec:13.2f} {ours.inner_sec:6.2f} {stock.inner_sec / ours.inner_sec:6.1f} "
+        f"| {stock.process_sec:6.2f} {ours.process_sec:6.2f} "
+        f"{stock.process_sec / ours.process_sec:10.1f} "
+        f"| {stock.cpu_sec:12.2f} {ours.cpu_sec:6.2f} "
+        f"| {stock.peak_bytes / 1e6:5.0f} {ours.peak_bytes / 1e6:5.0f} "
+        f"| {per_spike[0]:6.1f} {per_spike[1]:6.1f} "
+        f"| {stock.requests:3.0f} {ours.requests:4.0f} "
+        f"| {stock.bytes / 1e6:5.1f} {ours.bytes / 1e6:5.1f}",
+        flush=True,
+    )
+
+
+def _cases(size: int, cache: Path, server: str) -> Iterator[Tuple[str, str, str, Dict[str, str]]]:
+    """Give part, label, what it needs, and parameters of each line of the table."""
+    for layout in ("auto", "large", "tiny", "scattered") if size == 10**7 else ("auto",):
+        url = f"/{size}_{layout}.nwb"
+        yield "read", layout, layout, {"url": server + url}
+        if layout not in ("auto", "large"):
+            continue
+        if layout == "auto":
+            yield "build", "-", "table", {"table": f"{cache}/{size}_table"}
+            yield "whole", "redirected", layout, {"url": f"{server}/to{url}"}
+        yield "whole", layout, layout, {"url": server + url}
+
+
+def _make(cache: Path, size: int, what: str) -> None:
+    # In a process of its own: a child's peak memory counts that of its parent at the start.
+    making = [sys.executable, str(HERE / "nwb_sessions.py"), str(cache), str(size), what]
+    subprocess.run(making, check=True)
+
+
+@contextlib.contextmanager
+def _line(cache: Path) -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "range_line.py"), str(cache)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+Done = Dict[Tuple[str, str, int], Tuple[Run, Run]]
+
+
+def _sums(done: Done) -> None:
+    """Print the whole as the sum of its parts: without imports, and the child's start in ours."""
+    for (part, label, size), (stock, ours) in done.items():
+        built = done.get(("build", "-", size))
+        if part == "read" and built:
+            sums = [r.inner_sec + b.inner_sec for r, b in zip((stock, ours), built)]
+            print(
+                f"{size:.0e} {label}: reading + building + saving, without imports: "
+                f"{sums[0]:.2f} and {sums[1]:.2f} s, {sums[0] / sums[1]:.1f} to 1"
+            )
+
+
+def _growth(done: Done) -> None:
+    for part, label in (("read", "auto"), ("build", "-"), ("whole", "auto")):
+        small, large = done.get((part, label, 10**6)), done.get((part, label, 10**7))
+        if small and large:
+            time_growth = large[1].inner_sec / small[1].inner_sec / 10
+            memory_growth = large[1].extra_bytes / small[1].extra_bytes / 10
+            print(
+                f"{part}: a spike of 10^7 takes {time_growth:.2f} times the time of one of 10^6, "
+                f"and {memory_growth:.2f} times the memory"
+            )
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", default="1e5,1e6,1e7", help="numbers of spikes")
+    parser.add_argument("--full", action="store_true", help="1e8 spikes too (14 GB, minutes)")
+    parser.add_argument("--parts", default="read,build,whole", help="what to measure")
+    parser.add_argument("--cache", type=Path, help="where the files are kept; else they are not")
+    parser.add_argument("--stock-python", default=sys.executable, help="a Python with lindi")
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each route")
+    options = parser.parse_args()
+    sizes = [int(float(size)) for size in options.sizes.split(",")] + [10**8] * options.full
+    os.environ.setdefault("DEVARIA_ALLOW_HOSTS", "127.0.0.1")
+    with tempfile.TemporaryDirectory() as name:
+        cache = options.cache or Path(name)
+        cache.mkdir(parents=True, exist_ok=True)
+        with _line(cache) as server:
+            bench = Bench(server, options.stock_python)
+            print(_HEAD)
+            done: Done = {}
+            for size in sizes:
+                # What takes minutes is not done as often.
+                repeat = options.repeat if size < 50_000_000 else 1
+                for part, label, needed, parameters in _cases(size, cache, server):
+                    if part in options.parts.split(","):
+                        _make(cache, size, needed)
+                        case = Case(part, label, size, parameters, repeat)
+                        done[part, label, size] = bench.compare(case)
+            _sums(done)
+            _growth(done)
+            ways = " and ".join(sorted(way for way in bench.ways if way))
+            print(f"Stock read by {ways or 'nothing'}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""What the bench of the runner sets up: a local worker, delaying proxies, runners of two kinds."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+from processes import running
+
+from devaria.worker.store.database import Database
+from devaria.worker.store.jobs import JobStore
+
+_HERE = Path(__file__).parent
+_PATIENCE_SEC = 300.0
+_LOOK_SEC = 0.2
+
+POLL_PATH = "/api/runner/jobs/available"
+
+#: Runs the predecessor without the pause that its package makes after each job.
+_WITHOUT_PAUSE = (
+    "import runpack.runner; runpack.runner.MIN_POLL_INTERVAL = 0; "
+    "from runpack.cli import main; main()"
+)
+
+
+class Request(NamedTuple):
+    """A request as `delay_proxy.py` tells it; times in seconds, None where there is no answer."""
+
+    sent_at: float
+    method: str
+    path: str
+    progress: Optional[float]
+    status: Optional[int]
+    answered_at: Optional[float]
+
+    @property
+    def is_poll(self) -> bool:
+        """Whether it asks for pending jobs."""
+        return self.path.startswith(POLL_PATH)
+
+    @property
+    def is_done_report(self) -> bool:
+        """Whether it reported a result, and the runner has the answer."""
+        answered = self.answered_at is not None and self.answered_at <= time.monotonic()
+        return self.path.endswith("/complete") and self.status == 200 and answered
+
+
+@dataclass
+class Run:
+    """What passed between a runner and its worker, from the runner's start on."""
+
+    started_at: float
+    pid: int
+    cpu_sec: float = 0.0
+    connections: int = 0
+    requests: List[Request] = field(default_factory=list)
+
+    @property
+    def polls(self) -> List[Request]:
+        """The requests for pending jobs."""
+        return [each for each in self.requests if each.is_poll]
+
+    @property
+    def reports(self) -> List[Request]:
+        """The results that were acknowledged."""
+        return [each for each in self.requests if each.is_done_report]
+
+    @property
+    def first_poll_sec(self) -> float:
+        """From the start of the process to its first poll."""
+        return self.polls[0].sent_at - self.started_at
+
+    @property
+    def drained_sec(self) -> float:
+        """From the start of the process to the answer to the last report."""
+        return float(self.reports[-1].answered_at or 0) - self.started_at
+
+    @property
+    def per_job_ms(self) -> float:
+        """From the first poll to the answer to the last report, a job."""
+        return 1000 * (self.drained_sec - self.first_poll_sec) / len(self.reports)
+
+    @property
+    def draining(self) -> List[Request]:
+        """The requests from the first poll to the last report."""
+        return [
+            each
+            for each in self.requests
+            if self.polls[0].sent_at <= each.sent_at <= self.reports[-1].sent_at
+        ]
+
+
+class Kind(NamedTuple):
+    """A kind of runner: how it is started, and the variables by which it finds its worker."""
+
+    command: List[str]
+    url_variable: str
+    key_variable: str
+
+
+DEVARIA = Kind(
+    [sys.executable, "-m", "devaria", "runner", "--handlers", "moments=runner_moments:Moments"],
+    "DEVARIA_WORKER_URL",
+    "DEVARIA_RUNNER_API_KEY",
+)
+
+
+def predecessor(python: str, *, pauses: bool) -> Kind:
+    """The public predecessor.
+
+    Args:
+        python: A Python that has its package.
+        pauses: Whether to let it pause for 6 s after each job, as its package does.
+    """
+    how = ["-m", "runpack.cli"] if pauses else ["-c", _WITHOUT_PAUSE]
+    return Kind([python, *how, "runner"], "RUNPACK_WORKER_URL", "RUNPACK_RUNNER_API_KEY")
+
+
+class Lab:
+    """A running local worker with the contract's rate limits, and what is measured against it.
+
+    Args:
+        folder: Where everything is kept.
+        exports: The variables that the worker printed.
+    """
+
+    def __init__(self, folder: Path, exports: Dict[str, str]) -> None:
+        self._folder = folder
+        self._exports = exports
+        database = Database(folder / "data" / "jobs.sqlite3")
+        self._store = JobStore(database, lambda: int(1000 * time.time()))
+        self._number = 0
+
+    def submit(self, count: int) -> None:
+        """Queue hello_world jobs of no time; past the routes, which take 10 a minute."""
+        for _ in range(count):
+            self._number += 1
+            params = {"name": f"job {self._number}", "processing_time": 0}
+            self._store.submit("hello_world", params)
+
+    def submit_moments(self) -> None:
+        """Queue the job that tells the moments of its calls as its progress."""
+        self._store.submit("moments", {})
+
+    def moments(self) -> List[float]:
+        """Read those moments, when the job has ended."""
+        job = self._store.find("moments", {})
+        assert job is not None
+        return list(json.loads(job["output_data"])["called_at"])
+
+    @contextlib.contextmanager
+    def running(self, kind: Kind, delay_ms: float = 0.0) -> Iterator[Callable[[], Run]]:
+        """Keep a runner going in a directory of its own; gives what tells its run so far."""
+        self._number += 1
+        place = self._folder / f"runner-{self._number}"
+        place.mkdir()
+        with _proxy(self._exports["DEVARIA_WORKER_URL"], delay_ms) as url:
+            key = self._exports["DEVARIA_RUNNER_API_KEY"]
+            env = {**_plain_environment(), kind.url_variable: url, kind.key_variable: key}
+            started_at = time.monotonic()
+            with running(kind.command, place, env, place / "output") as process:
+                run = Run(started_at, process.pid)
+
+                yield lambda: _looked_at(run, url)
+
+    def drain(self, kind: Kind, jobs: int, delay_ms: float = 0.0) -> Run:
+        """Queue jobs, and let a runner of a kind run them all."""
+        self.submit(jobs)
+        with self.running(kind, delay_ms) as look:
+            run = wait_for(look, lambda run: len(run.reports) == jobs)
+            times = psutil.Process(run.pid).cpu_times()
+            run.cpu_sec = sum(times[:4])  # its own and its children's, in user and system mode
+            return run
+
+
+def wait_for(look: Callable[[], Run], condition: Callable[[Run], bool]) -> Run:
+    """Look until a condition holds."""
+    runs: List[Run] = []
+
+    def holds() -> bool:
+        runs[:] = [look()]
+        return condition(runs[0])
+
+    _wait_until(holds, "a runner")
+    return runs[0]
+
+
+def _wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_SEC
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what} hangs")
+        time.sleep(_LOOK_SEC)
+
+
+@contextlib.contextmanager
+def lab(folder: Path) -> Iterator[Lab]:
+    """Start a local worker in a folder."""
+    output = folder / "worker.out"
+    command = [sys.executable, "-m", "devaria", "worker", "--data", "data", "--port", "0"]
+    with running(command, folder, _plain_environment(), output):
+        _wait_until(lambda: "Serving on" in output.read_text(encoding="utf-8"), "the worker")
+        yield Lab(folder, dict(re.findall(r"export (\w+)=(\S+)", output.read_text())))
+
+
+@contextlib.contextmanager
+def _proxy(worker_url: str, delay_ms: float) -> Iterator[str]:
+    port = worker_url.rpartition(":")[2]
+    command = [sys.executable, str(_HERE / "delay_proxy.py"), port, "--delay-ms", str(delay_ms)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="ascii") as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.kill()
+
+
+def _plain_environment() -> Dict[str, str]:
+    # With bytecode written, as of an installed package; with no settings of either runner.
+    own = ("DEVARIA_", "RUNPACK_", "NOTIFY_RELAY_", "FIGPACK_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    return {**kept, "PYTHONPATH": f"{_HERE.parent}{os.pathsep}{_HERE}"}
+
+
+def _looked_at(run: Run, url: str) -> Run:
+    with urllib.request.urlopen(f"{url}/seen") as answer:
+        seen = json.load(answer)
+    run.connections = seen["connections"]
+    run.requests = [Request(*each) for each in seen["requests"]]
+    return run

@@ -1,0 +1,220 @@
+"""The commands for those who write handlers: `run`, `handlers`."""
+
+import codecs
+import inspect
+import json
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
+
+import click
+
+from devaria.cli.options import (
+    examples,
+    handlers_option,
+    listed,
+    move_bar,
+    pairs_option,
+    params_option,
+    progress_bar,
+)
+from devaria.cli.output import clean_text, json_option, print_json, print_table, wants_json
+from devaria.common.errors import EXIT_FAILED, EXIT_OK, BadSetting
+
+if TYPE_CHECKING:
+    from devaria.client.http import JsonObject
+    from devaria.client.models import Job
+    from devaria.jobs import Param
+    from devaria.jobs.loading import FoundHandler
+
+#: Back to the line's begin, and nothing on it.
+_CLEAR_LINE = "\r\x1b[K"
+
+
+@click.command(
+    epilog=examples(
+        "devaria run hello_world -p name=Alice -p processing_time=2",
+        "devaria run count_words --handlers count_words:CountWords -p url=https://example.org",
+    )
+)
+@click.argument("job_type", metavar="TYPE")
+@pairs_option
+@params_option
+@handlers_option
+@click.option("--in-process", is_flag=True, help="Run it in this very process, for a debugger.")
+def run(
+    job_type: str,
+    pairs: Tuple[str, ...],
+    text: Optional[str],
+    handlers: Optional[str],
+    in_process: bool,
+) -> None:
+    """Run a handler on this machine, with no worker and no key.
+
+    Shows progress and console on stderr, and prints the result as JSON on stdout. A VALUE is JSON
+    where it parses as JSON, else a string.
+    """
+    from devaria.cli.job_params import parsed_params
+    from devaria.client.models import Job
+    from devaria.jobs.loading import HandlerUnavailableError, handler_for
+
+    job = Job("local", job_type, parsed_params(pairs, text))
+    extra = listed(handlers)
+    try:
+        _warn_of_unknown(handler_for(job_type, extra).params, job.input_params)
+    except HandlerUnavailableError as error:
+        raise BadSetting(f"cannot run {job_type}: {error}") from None
+    sys.exit(_run_here(job, extra) if in_process else _run_in_child(job, extra))
+
+
+@click.command(
+    epilog=examples("devaria handlers", "devaria handlers --help-type figpack_nwb_raster_plot")
+)
+@handlers_option
+@click.option("--help-type", metavar="TYPE", help="Show what parameters a job type takes.")
+@json_option
+def handlers(handlers: Optional[str], help_type: Optional[str], as_json: Optional[bool]) -> None:
+    """List the job types that were found: where from, what they do, ready or why not."""
+    from devaria.jobs.loading import find_handlers
+
+    found = find_handlers(listed(handlers))
+    if help_type is not None:
+        if help_type not in found:
+            raise BadSetting(f"unknown job type {help_type!r}; there are: {', '.join(found)}")
+        _print_params(found[help_type], as_json is True)
+        return
+    rows = [_described(each) for each in found.values()]
+    if wants_json(as_json):
+        print_json(rows)
+        return
+    titles = ("type", "from", "what it does", "ready, or why not")
+    cells = [
+        (row["type"], row["origin"], row["summary"], "; ".join(row["missing"]) or "ready")
+        for row in rows
+    ]
+    print_table(titles, cells, wrapped=titles[1:])
+
+
+def _described(found: "FoundHandler") -> Dict[str, Any]:
+    missing = found.reasons_against()
+    return {
+        "type": found.job_type,
+        "origin": found.origin,
+        "summary": _docstring(found).partition("\n")[0],
+        "ready": not missing,
+        "missing": missing,
+    }
+
+
+def _docstring(found: "FoundHandler") -> str:
+    # Its own one: what the class `JobHandler` says of itself is nothing about this type.
+    own = None if found.handler is None else found.handler.__doc__
+    return inspect.cleandoc(own or "")
+
+
+def _print_params(found: "FoundHandler", as_json: bool) -> None:
+    if found.handler is None:
+        raise BadSetting(f"{found.job_type} cannot be loaded: {found.problem}")
+    titles = ("parameter", "is", "default", "what it is")
+    rows = [
+        (name, param.allowed, _default_text(param), param.description)
+        for name, param in found.handler.params.items()
+    ]
+    if as_json:
+        print_json([dict(zip(titles, row)) for row in rows])
+        return
+    click.echo(_docstring(found) or found.job_type)
+    if rows:
+        click.echo()
+        print_table(titles, rows, wrapped=titles[1:])
+    else:
+        click.echo("It declares no parameters.")
+
+
+def _default_text(param: "Param") -> str:
+    return "required" if param.is_required else json.dumps(param.default)
+
+
+def _warn_of_unknown(declared: "Mapping[str, Param]", given: "JsonObject") -> None:
+    from devaria.jobs.params import unknown_names
+
+    for name in unknown_names(declared, given):
+        click.echo(f"Warning: {name} is no parameter of this job type", err=True)
+
+
+def _run_here(job: "Job", extra: Tuple[str, ...]) -> int:
+    from devaria.execution.local import run_in_process
+
+    try:
+        result = run_in_process(job, handlers=extra, show_progress=lambda _current, _total: None)
+    except Exception:  # it is the developer's: with all that tells where it came from
+        traceback.print_exc()
+        return EXIT_FAILED
+    print_json(result)
+    return EXIT_OK
+
+
+def _run_in_child(job: "Job", extra: Tuple[str, ...]) -> int:
+    from devaria.common.config import DEFAULT_JOB_TIMEOUT_SEC
+    from devaria.execution.limits import JobLimits
+    from devaria.execution.local import run_in_job_process
+    from devaria.runner.main import memory_bound_bytes
+
+    limits = JobLimits(DEFAULT_JOB_TIMEOUT_SEC, memory_bound_bytes(None))
+    with _Screen() as screen:
+        outcome = run_in_job_process(
+            job,
+            handlers=extra,
+            limits=limits,
+            show_progress=screen.progress,
+            show_console=screen.console,
+        )
+    if outcome.error_message is None:
+        print_json(outcome.output_data)
+        return EXIT_OK
+    click.echo(f"Error: {clean_text(outcome.error_message)}", err=True)
+    return EXIT_FAILED
+
+
+class _Screen:
+    """A job's console with a progress bar beneath it, on stderr; for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._bar = progress_bar("running")
+        self._is_terminal = sys.stderr.isatty()
+        self._begun_line = ""
+
+    def __enter__(self) -> "_Screen":
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            if self._begun_line:
+                self._print(f"{self._begun_line}\n")
+            self._bar.render_finish()
+
+    def progress(self, current: Optional[float], total: Optional[float]) -> None:
+        """Move the bar."""
+        with self._lock:
+            move_bar(self._bar, current, total)
+
+    def console(self, data: bytes) -> None:
+        """Print what the job printed; on a terminal whole lines, above the bar."""
+        with self._lock:
+            text = self._begun_line + self._decoder.decode(data)
+            # Only a whole line, since the bar's next state would be written over a begun one.
+            end = 1 + max(text.rfind("\n"), text.rfind("\r", 0, -1))
+            end = end if self._is_terminal else len(text)
+            self._begun_line = text[end:]
+            if end:
+                self._print(text[:end])
+
+    def _print(self, text: str) -> None:
+        before = _CLEAR_LINE if self._is_terminal else ""
+        click.echo(f"{before}{clean_text(text)}", err=True, nl=False)
+        if self._is_terminal:
+            self._bar.render_progress()

@@ -1,0 +1,1 @@
+"""The wire contract, as a client of the worker sees it."""

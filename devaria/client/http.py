@@ -1,0 +1,242 @@
+"""One HTTP exchange with the worker: a JSON object, or an error that says what the answer means."""
+
+import json
+import re
+import time
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
+from urllib.parse import urlsplit
+
+import requests
+from requests.auth import AuthBase
+
+from devaria import __version__
+from devaria.common.config import is_loopback
+from devaria.common.contract import MAX_ANSWER_DEPTH
+from devaria.common.errors import (
+    ClaimLost,
+    NoAnswer,
+    NotFound,
+    NotOurs,
+    RateLimited,
+    Refused,
+    ServerError,
+    StrangeAnswer,
+    TooLarge,
+    Unauthorized,
+    WorkerError,
+)
+from devaria.common.js_json import STRING_OR_BRACKET
+from devaria.common.retry import epoch_sec, retry_after_sec
+
+CONNECT_TIMEOUT_SEC = 10.0
+READ_TIMEOUT_SEC = 30.0
+
+_SNIPPET_CHARACTERS = 120
+
+#: No time that a server means is beyond this: the year 5138, in milliseconds.
+_MAX_EPOCH_MS = 1e14
+
+JsonObject = Dict[str, Any]
+
+
+class _BearerAuth(AuthBase):
+    """Sends the key. An auth object, since a plain header would lose to an entry in `.netrc`."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+class Wire:
+    """One keep-alive session with a worker; for one thread.
+
+    Args:
+        base_url: The worker's URL, without a path.
+        key: Sent as bearer token, without the white space around it; None or empty sends none.
+    """
+
+    def __init__(self, base_url: str, key: Optional[str]) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.key = (key or "").strip()
+        self._session = requests.Session()
+        # A proxy of the environment reaches another machine's loopback, and would get the key.
+        self._session.trust_env = not is_loopback(urlsplit(self.base_url).hostname or "")
+        self._session.headers["User-Agent"] = f"devaria/{__version__}"
+
+    def close(self) -> None:
+        """Close the session's connections."""
+        self._session.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        params: Optional[List[Tuple[str, str]]] = None,
+        body: Optional[JsonObject] = None,
+        accept: Tuple[int, ...] = (),
+        read_timeout_sec: float = READ_TIMEOUT_SEC,
+    ) -> JsonObject:
+        """Send one request; never tries again and follows no redirect.
+
+        Args:
+            method: `GET`, `POST` or `DELETE`.
+            path: From the worker's root.
+            headers: Beside those that every request has.
+            params: Query parameters.
+            body: Sent as JSON.
+            accept: Statuses beside 2xx whose JSON object is an answer too.
+            read_timeout_sec: How long to wait for the answer, in seconds.
+
+        Returns:
+            The JSON object that was answered.
+
+        Raises:
+            WorkerError: In the kind that says what the answer, or its absence, means.
+        """
+        what = f"{method} {self.base_url}{path}"
+        data = None if body is None else _encoded(body)
+        content_type = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            response = self._session.request(
+                method,
+                self.base_url + path,
+                params=params,
+                data=data,
+                headers={**headers, **content_type},
+                auth=_BearerAuth(self.key),
+                timeout=(CONNECT_TIMEOUT_SEC, read_timeout_sec),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise NoAnswer(f"{what}: {reason_of(error)}") from error
+        return _checked(response, what, accept, self.key)
+
+
+def _encoded(body: JsonObject) -> bytes:
+    # Unescaped first: a console of é is a third of the size of one of \u00e9.
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8")
+    except UnicodeEncodeError:  # a lone surrogate, which only the escaped form can carry
+        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def reason_of(error: requests.RequestException) -> str:
+    """Say in one line what requests wraps three times over.
+
+    Args:
+        error: What requests raised.
+    """
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {CONNECT_TIMEOUT_SEC:.0f} s"
+    if isinstance(error, requests.ReadTimeout):
+        return "no answer in time"
+    cause: BaseException = error
+    while True:
+        inner = getattr(cause, "reason", None) or next(
+            (arg for arg in reversed(cause.args) if isinstance(arg, BaseException)), None
+        )
+        if not isinstance(inner, BaseException):
+            break
+        cause = inner
+    # urllib3 puts the connection object's repr before its text.
+    text = str(cause).split(": ", 1)[-1] if "object at 0x" in str(cause) else str(cause)
+    return text or type(cause).__name__
+
+
+def _checked(
+    response: requests.Response, what: str, accept: Tuple[int, ...], key: str
+) -> JsonObject:
+    """Return the JSON object of a good answer; raise what another one means."""
+    status = response.status_code
+    answer = _json_object(response)
+    if answer is None:
+        raise _without_json(response, what, key)
+    if (200 <= status < 300 and answer.get("success") is not False) or status in accept:
+        return answer
+    text = _snippet(str(answer.get("error") or answer.get("message") or ""), key)
+    message = f"{what}: {status} {text}".rstrip()
+    if status == 429:
+        raise RateLimited(message, _retry_after_sec(response, answer))
+    raise _meaning(status, answer, text)(message)
+
+
+def _json_object(response: requests.Response) -> Optional[JsonObject]:
+    body = response.content
+    is_perhaps_deep = body.count(b"[") + body.count(b"{") > MAX_ANSWER_DEPTH
+    try:
+        answer = json.loads(_without_depths(response.text)) if is_perhaps_deep else response.json()
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _without_depths(text: str) -> str:
+    """Put null for every value deeper than `MAX_ANSWER_DEPTH`, where the brackets close."""
+    kept: List[str] = []
+    depth = start = 0
+    for match in re.finditer(STRING_OR_BRACKET, text):
+        if match.group() in ("[", "{"):
+            depth += 1
+            if depth == MAX_ANSWER_DEPTH + 1:
+                kept.append(text[start : match.start()])
+        elif match.group() in ("]", "}"):
+            if depth == MAX_ANSWER_DEPTH + 1:
+                kept.append("null")
+                start = match.end()
+            depth -= 1
+    if depth > MAX_ANSWER_DEPTH:
+        raise ValueError("brackets that do not close")
+    return "".join(kept) + text[start:]
+
+
+def _without_json(response: requests.Response, what: str, key: str) -> WorkerError:
+    content_type = response.headers.get("Content-Type", "no content type")
+    snippet = _snippet(response.text, key)
+    message = (
+        f"{what}: expected a JSON object, got {response.status_code} {content_type}: {snippet!r}"
+    )
+    if response.status_code == 429:
+        return RateLimited(message, _retry_after_sec(response, {}))
+    if response.status_code == 413:
+        return TooLarge(message)
+    # What is not the worker's own answer may come while the worker still acts.
+    return NoAnswer(message) if response.status_code >= 500 else StrangeAnswer(message)
+
+
+def _snippet(text: str, key: str) -> str:
+    """Quote an answer in one short line, without the key, which a proxy's page may repeat."""
+    if key:
+        text = text.replace(key, "***")
+    return " ".join(text[: 4 * _SNIPPET_CHARACTERS].split())[:_SNIPPET_CHARACTERS]
+
+
+def _meaning(status: int, answer: Mapping[str, Any], text: str) -> Type[WorkerError]:
+    # 413 is a proxy's: they have limits of their own.
+    if status == 413 or (status == 400 and "exceeds size limit" in text):
+        return TooLarge
+    if status == 400:
+        return NotOurs if answer.get("success") is False else Refused
+    if status >= 500:
+        return ServerError
+    if status == 404 and text == "Not found":
+        return StrangeAnswer  # it has no such route: what answers is no Devaria worker
+    by_status: Dict[int, Type[WorkerError]] = {401: Unauthorized, 404: NotFound, 409: ClaimLost}
+    return by_status.get(status, StrangeAnswer)
+
+
+def _retry_after_sec(response: requests.Response, answer: Mapping[str, Any]) -> Optional[float]:
+    """Tell in how many seconds it takes requests again: its `resetTime` (ms) or `Retry-After`."""
+    # Its own clock, where it tells: ours may be hours off, and then so would be the wait.
+    there = epoch_sec(response.headers.get("Date", ""))
+    now = time.time() if there is None else there
+    reset = answer.get("resetTime")
+    if isinstance(reset, (int, float)) and not isinstance(reset, bool):
+        return reset / 1000 - now if abs(reset) < _MAX_EPOCH_MS else None  # NaN neither
+    return retry_after_sec(response.headers.get("Retry-After", ""), now)

@@ -1,0 +1,215 @@
+"""A runner's settings, what it keeps in its directory, and the lock on that directory."""
+
+import json
+import os
+import socket
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import List, Mapping, Optional, Tuple
+from urllib.parse import SplitResult, urlsplit
+
+from devaria.common.errors import BadSetting
+from devaria.common.files import set_aside, write_atomically
+
+DEFAULT_WORKER_URL = "https://devaria-worker.neurosift.app"
+DEFAULT_POLL_INTERVAL_SEC = 30.0
+DEFAULT_JOB_TIMEOUT_SEC = 6 * 3600.0
+
+RUNNER_KEY_VARIABLE = "DEVARIA_RUNNER_API_KEY"
+SUBMIT_KEY_VARIABLE = "DEVARIA_SUBMIT_API_KEY"
+WORKER_KEY_VARIABLES = (RUNNER_KEY_VARIABLE, SUBMIT_KEY_VARIABLE, "DEVARIA_ADMIN_API_KEY")
+
+CONFIG_FILE = ".devaria_runner.json"
+
+
+@dataclass(frozen=True)
+class RunnerSettings:
+    """What the operator chose for one runner.
+
+    Args:
+        worker_url: The worker, as `checked_worker_url` returns it.
+        api_key: The runner key.
+        directory: Where the runner keeps its files.
+        job_types: The job types to offer; None for all that can run here.
+        poll_interval_sec: Time between two polls that found nothing, in seconds.
+        burst: End when there is nothing left to do.
+        max_jobs: End after so many jobs; None for no bound.
+        max_idle_sec: End after so many seconds in which no job was to be had; None for no bound.
+        max_time_sec: Claim no job after so many seconds, and end; None for no bound.
+        job_timeout_sec: Running time of a job, in seconds, where its handler sets none.
+        max_job_memory_bytes: Resident memory of a job process and all that it starts, in bytes.
+        handlers: Handlers beside the built-in ones, each as `job_type=module:Class`.
+        environ: The environment that job processes get, less the worker's keys.
+    """
+
+    worker_url: str
+    api_key: str = field(repr=False)
+    directory: Path
+    job_types: Optional[Tuple[str, ...]] = None
+    poll_interval_sec: float = DEFAULT_POLL_INTERVAL_SEC
+    burst: bool = False
+    max_jobs: Optional[int] = None
+    max_idle_sec: Optional[float] = None
+    max_time_sec: Optional[float] = None
+    job_timeout_sec: float = DEFAULT_JOB_TIMEOUT_SEC
+    max_job_memory_bytes: float = float("inf")
+    handlers: Tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def secrets(self) -> List[str]:
+        """The keys that must appear in no text that leaves this process."""
+        names = (*WORKER_KEY_VARIABLES, "FIGPACK_API_KEY")
+        return [self.api_key, *(self.environ.get(name, "").strip() for name in names)]
+
+
+@dataclass(frozen=True)
+class RunnerConfig:
+    """Who this runner is at its worker, as `.devaria_runner.json` keeps it.
+
+    Args:
+        runner_id: The id that the worker gave.
+        runner_name: The name that it was registered under.
+    """
+
+    runner_id: str
+    runner_name: str
+
+    def save(self, directory: Path) -> None:
+        """Write the file whole or not at all, readable for its owner only.
+
+        Args:
+            directory: The runner's directory.
+
+        Raises:
+            BadSetting: It cannot be written.
+        """
+        text = json.dumps({"runner_id": self.runner_id, "runner_name": self.runner_name}, indent=2)
+        try:
+            write_atomically(directory / CONFIG_FILE, text.encode("utf-8") + b"\n")
+        except OSError as error:
+            raise BadSetting(
+                f"cannot write {directory / CONFIG_FILE}: {error.strerror}; "
+                "choose another directory with --dir, or mend its permissions"
+            ) from None
+
+    @classmethod
+    def peek(cls, directory: Path) -> Optional["RunnerConfig"]:
+        """Read the file, and leave it alone whatever it is.
+
+        Args:
+            directory: The runner's directory.
+
+        Returns:
+            The configuration; None where there is none that can be understood.
+        """
+        try:
+            return _parsed((directory / CONFIG_FILE).read_bytes())
+        except OSError:
+            return None
+
+    @classmethod
+    def load(cls, directory: Path) -> Tuple[Optional["RunnerConfig"], Optional[Path]]:
+        """Read the file; one that cannot be understood is set aside under a new name.
+
+        Args:
+            directory: The runner's directory.
+
+        Returns:
+            The configuration, or None where there is none; and the name under which a corrupt
+            file was set aside, or None.
+
+        Raises:
+            BadSetting: The file is there and cannot be read or moved.
+        """
+        path = directory / CONFIG_FILE
+        try:
+            config = _parsed(path.read_bytes())
+        except FileNotFoundError:
+            return None, None
+        except IsADirectoryError:
+            config = None
+        except OSError as error:
+            raise BadSetting(f"cannot read {path}: {error.strerror}") from None
+        return (config, None) if config is not None else (None, _set_aside(path))
+
+
+def checked_worker_url(url: str, *, insecure: bool = False) -> str:
+    """Check a worker's URL: the key travels to it in a header.
+
+    Args:
+        url: The URL, without a path; a slash at its end is dropped.
+        insecure: Accept plain http to any host.
+
+    Returns:
+        The URL to build on.
+
+    Raises:
+        BadSetting: It is no http(s) URL, or plain http to another machine.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        is_right = parts.scheme in ("http", "https") and _takes_paths(url.strip(), parts)
+    except ValueError:
+        parts, is_right = urlsplit(""), False
+    if not is_right or not parts.hostname:
+        raise BadSetting(f"the worker URL {url!r} is not of the form https://host[:port]")
+    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
+        raise BadSetting(
+            f"the worker URL {url!r} is plain http, which would show the key to the network; "
+            "use https, or --insecure where the network is your own"
+        )
+    return url.strip().rstrip("/")
+
+
+def new_runner_name() -> str:
+    """Make up a runner's name: `runner-<hostname>-<8 hex digits>`."""
+    return f"runner-{socket.gethostname()}-{os.urandom(4).hex()}"
+
+
+def _parsed(data: bytes) -> Optional[RunnerConfig]:
+    try:
+        content = json.loads(data.decode("utf-8"))
+        config = RunnerConfig(content["runner_id"], content["runner_name"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    runner_id, name = config.runner_id, config.runner_name
+    if not (isinstance(name, str) and name and isinstance(runner_id, str) and runner_id):
+        return None
+    # The id travels in a header, which cannot carry everything that a string can.
+    return config if runner_id.isascii() and runner_id.isprintable() else None
+
+
+def _set_aside(path: Path) -> Path:
+    try:
+        return set_aside(path)
+    except OSError as error:
+        raise BadSetting(
+            f"{path} is corrupt and cannot be set aside: {error.strerror}; remove it"
+        ) from None
+
+
+def _takes_paths(url: str, parts: SplitResult) -> bool:
+    """Tell whether paths can be put after a URL; ValueError where no request can be made of it."""
+    import requests  # here, since the settings alone need no HTTP
+
+    (parts.hostname or "").encode("idna")  # a label that is empty or too long
+    requests.Request("GET", url).prepare()
+    port_is_right = parts.port is None or parts.port > 0
+    host_is_right = "@" not in parts.netloc and not any(map(str.isspace, parts.netloc))
+    return port_is_right and host_is_right and not parts.query and not parts.fragment
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine by its name or address.
+
+    Args:
+        host: A name or an address.
+    """
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

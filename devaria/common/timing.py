@@ -1,0 +1,47 @@
+"""How long a runner waits for what, and how often it tries: every such number in one place."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A runner's intervals, time-outs and repeats. All times are in seconds.
+
+    The defaults are right for use; tests pass shorter ones.
+
+    Args:
+        heartbeat_sec: Between two heartbeats without news.
+        heartbeat_gap_sec: Between two heartbeats with news. 2 s make 30 beats a minute, of the 120
+            that the worker allows.
+        heartbeat_timeout_sec: For the answer to a heartbeat: one that hangs must not cost the next.
+        connect_timeout_sec: For a connection to the worker.
+        read_timeout_sec: For each other answer of the worker.
+        backoff_base_sec: The first wait after a failed request; each further one may be twice as
+            long.
+        backoff_max_sec: The longest of these waits.
+        unauthorized_wait_sec: After the worker refused the key (401). People rotate keys, so the
+            key is tried again.
+        start_patience_sec: For a worker that does not answer at the start of the runner.
+        orphans_patience_sec: For the list of jobs that the journal does not have.
+        start_retry_sec: Between two tries to start the process of a job that is claimed.
+        status_gap_sec: Between two writes of the status file.
+        repeats_for_less_console: A report is sent so often before its console is shortened, where
+            the worker answers 500 to it and takes the job's heartbeats.
+        repeats_for_loss: The same before a result is given up. With the back-off between them, 25
+            tries take about 40 minutes.
+    """
+
+    heartbeat_sec: float = 30.0
+    heartbeat_gap_sec: float = 2.0
+    heartbeat_timeout_sec: float = 10.0
+    connect_timeout_sec: float = 10.0
+    read_timeout_sec: float = 30.0
+    backoff_base_sec: float = 1.0
+    backoff_max_sec: float = 300.0
+    unauthorized_wait_sec: float = 300.0
+    start_patience_sec: float = 300.0
+    orphans_patience_sec: float = 60.0
+    start_retry_sec: float = 30.0
+    status_gap_sec: float = 5.0
+    repeats_for_less_console: int = 5
+    repeats_for_loss: int = 25

@@ -1,0 +1,115 @@
+"""A job's console: all that the job prints, bounded by keeping the head and the tail."""
+
+import contextlib
+import os
+import threading
+from io import FileIO
+from pathlib import Path
+from typing import Callable, Optional
+
+from devaria.common.files import BINARY
+from devaria.common.text import HEAD_BYTES, TAIL_BYTES, joined
+
+_MAX_BEGUN_LINE_BYTES = 8_000
+
+
+class Console:
+    """Collects the bytes that a job prints, in bounded memory; for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._left_out_bytes = 0
+        self._file: Optional[FileIO] = None
+        self._clean: Callable[[str], str] = str
+        self._begun_line = b""
+        self._listener: Optional[Callable[[bytes], None]] = None
+
+    def keep_in(self, path: Path, clean: Callable[[str], str] = str) -> None:
+        """Keep the console in a file, too, for the case that this process dies.
+
+        Args:
+            path: The file, readable for its owner only. Where it cannot be written, the console
+                is in memory only.
+            clean: Cuts out of whole lines what must not be kept on disk.
+        """
+        with self._lock, contextlib.suppress(OSError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | BINARY
+            self._file = FileIO(os.open(path, flags, 0o600), "w")
+            self._clean = clean
+            self._keep(bytes(self._head + self._tail))
+
+    def echo_to(self, listener: Callable[[bytes], None]) -> None:
+        """Hand over all that is printed as it comes, beginning with what is there already.
+
+        Args:
+            listener: Is given the bytes, cut anywhere, from the thread that writes.
+        """
+        with self._lock:
+            self._listener = listener
+            listener(bytes(self._head + self._tail))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+            self._file = None
+
+    def write(self, data: bytes) -> None:
+        """Add what was printed.
+
+        Args:
+            data: Bytes as they came, cut anywhere.
+        """
+        with self._lock:
+            if self._listener is not None:
+                self._listener(data)
+            room = HEAD_BYTES - len(self._head)
+            self._head += data[:room]
+            self._tail += data[room:] if room > 0 else data
+            # In large steps, so that an endless printer does not move the tail at each write.
+            if len(self._tail) > 2 * TAIL_BYTES:
+                self._trim()
+                self._rewrite_file()
+            else:
+                with contextlib.suppress(OSError):
+                    self._keep(data)
+
+    def text(self) -> str:
+        """Read the console so far.
+
+        Returns:
+            The text; bytes that are no UTF-8 as U+FFFD, and a line where the middle is missing.
+        """
+        with self._lock:
+            self._trim()
+            return joined(bytes(self._head), bytes(self._tail), self._left_out_bytes)
+
+    def _trim(self) -> None:
+        too_many = len(self._tail) - TAIL_BYTES
+        if too_many > 0:
+            del self._tail[:too_many]
+            self._left_out_bytes += too_many
+
+    def _rewrite_file(self) -> None:
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError):
+            self._file.seek(0)
+            self._file.truncate()
+            self._begun_line = b""
+            text = joined(bytes(self._head), bytes(self._tail), self._left_out_bytes)
+            self._keep(text.encode("utf-8"))
+
+    def _keep(self, data: bytes) -> None:
+        """Add to the file what makes whole lines, so that nothing to cut out is itself cut."""
+        if self._file is None:
+            return
+        self._begun_line += data
+        end = 1 + max(self._begun_line.rfind(b"\n"), self._begun_line.rfind(b"\r"))
+        if len(self._begun_line) - end > _MAX_BEGUN_LINE_BYTES:
+            end = len(self._begun_line)
+        lines, self._begun_line = self._begun_line[:end], self._begun_line[end:]
+        self._file.write(self._clean(lines.decode("utf-8", "replace")).encode("utf-8"))

@@ -1,0 +1,153 @@
+"""What a handler returns or raises, as JSON values and texts. Every job process imports it."""
+
+import math
+from typing import Any, Dict, List, Optional
+
+from devaria.common.contract import MAX_VALUE_DEPTH, OUTPUT_LIMIT
+from devaria.common.js_json import compact_json, utf16_length
+
+
+class NotJsonError(TypeError):
+    """A handler returned something that JSON cannot hold; the text names where and what."""
+
+
+def json_ready(value: Any, path: str = "result") -> Any:
+    """Turn what a handler returned into plain JSON values.
+
+    Args:
+        value: Dicts, lists, tuples, strings, finite numbers, booleans, None, and numpy's scalars
+            and arrays of them.
+        path: How error texts name the value.
+
+    Returns:
+        The same in dicts with string keys, lists, and plain Python values.
+
+    Raises:
+        NotJsonError: Anything else is in there.
+    """
+    return _ready(value, path, [])
+
+
+def ready_result(returned: Any) -> Dict[str, Any]:
+    """Check what a handler returned.
+
+    Args:
+        returned: What its `execute` returned.
+
+    Returns:
+        The same in plain JSON values; `console_output`, where it is there, is a string.
+
+    Raises:
+        NotJsonError: It is no dict of JSON values, or too big for the worker.
+    """
+    if not isinstance(returned, dict):
+        raise NotJsonError(f"a handler returns a dict; this one returned {type(returned).__name__}")
+    result: Dict[str, Any] = json_ready(returned)
+    console = result.get("console_output", "")
+    if not isinstance(console, str):
+        raise NotJsonError(
+            f"result['console_output'] is of type {type(console).__name__}; it must be a string"
+        )
+    reason = too_big({name: value for name, value in result.items() if name != "console_output"})
+    if reason is not None:
+        raise NotJsonError(reason)
+    return result
+
+
+def failure_text(error: BaseException) -> str:
+    """Say what is reported when a handler raises.
+
+    Args:
+        error: What it raised.
+
+    Returns:
+        The error message for the worker.
+    """
+    text = _text_of(error)
+    if isinstance(error, ValueError):
+        return f"Invalid parameters: {text}"
+    if isinstance(error, NotJsonError):
+        return f"Job execution failed: {text}"
+    return f"Job execution failed: {type(error).__name__}: {text}"
+
+
+def too_big(output_data: Any) -> Optional[str]:
+    """Say why an output would be refused for its size.
+
+    Args:
+        output_data: A JSON value.
+
+    Returns:
+        One sentence with size and limit, or None where the size is right.
+    """
+    units = utf16_length(compact_json(output_data))
+    if units <= OUTPUT_LIMIT:
+        return None
+    return (
+        f"the result is too big: {units:,} characters of JSON, "
+        f"and the worker takes at most {OUTPUT_LIMIT:,}"
+    )
+
+
+def _ready(value: Any, path: str, parents: List[int]) -> Any:
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return _ready_int(value, path)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            name = "NaN" if math.isnan(value) else "infinity"
+            raise NotJsonError(f"{path} is {name}, which JSON cannot hold")
+        return float(value)
+    if id(value) in parents or len(parents) > MAX_VALUE_DEPTH:
+        raise NotJsonError(f"{path} holds itself or is nested too deeply, which JSON cannot hold")
+    if isinstance(value, dict):
+        return _ready_dict(value, path, [*parents, id(value)])
+    if isinstance(value, (list, tuple)):
+        inner = [*parents, id(value)]
+        return [_ready(item, f"{path}[{index}]", inner) for index, item in enumerate(value)]
+    return _ready(_from_numpy(value, path), path, parents)
+
+
+def _ready_int(value: int, path: str) -> int:
+    try:
+        float(value)
+    except OverflowError:
+        raise NotJsonError(
+            f"{path} is an integer beyond 1.8e308, which no JSON number at the worker can be"
+        ) from None
+    return int(value)
+
+
+def _ready_dict(value: Dict[Any, Any], path: str, parents: List[int]) -> Dict[str, Any]:
+    ready: Dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(key, bool) or not isinstance(key, (str, int)):
+            raise NotJsonError(
+                f"{path} has a key of type {type(key).__name__}; JSON keys are strings"
+            )
+        name = key if isinstance(key, str) else str(int(key))
+        if name in ready:
+            raise NotJsonError(f"{path} has the key {name!r} twice, as a number and as a string")
+        ready[name] = _ready(item, f"{path}[{key!r}]", parents)
+    return ready
+
+
+def _from_numpy(value: Any, path: str) -> Any:
+    # By name, not by import: numpy is no dependency, and costs a tenth of a second.
+    is_numpy = type(value).__module__.split(".")[0] == "numpy" and hasattr(value, "tolist")
+    if not is_numpy:
+        raise NotJsonError(f"{path} is of type {type(value).__name__}, which JSON cannot hold")
+    if value.size > OUTPUT_LIMIT:
+        raise NotJsonError(f"{path} is an array of {value.size:,} values, too big for a result")
+    plain = value.tolist()
+    if type(plain) is type(value):  # such as numpy.longdouble, which has no Python twin
+        raise NotJsonError(f"{path} is of type {type(value).__name__}, which JSON cannot hold")
+    return plain
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # its own __str__ fails, with whatever it likes
+        return "<an exception whose text cannot be made>"

@@ -1,0 +1,146 @@
+"""Signals as flags, and the one place where the main thread waits."""
+
+import logging
+import os
+import queue
+import signal
+import sys
+import time
+from types import FrameType
+from typing import List, Optional
+
+#: Two signals within this time are one wish: a terminal's Ctrl-C and a service manager's SIGTERM
+#: may both arrive.
+_SAME_WISH_SEC = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+#: A wait cannot be interrupted by a signal on Windows; it is cut into slices of this length there.
+_WINDOWS_SLICE_SEC = 0.5
+
+
+class Wakeup:
+    """Lets the main thread sleep until something happens, or a time is over.
+
+    Whoever has news (a signal handler, a thread) calls `notify`; the main thread then looks at
+    everything that it waits for. A `SimpleQueue`, not an `Event`: its `put` is the one primitive
+    that the standard library promises to be safe within a signal handler.
+    """
+
+    def __init__(self) -> None:
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def notify(self) -> None:
+        """Wake the main thread; from any thread, or from a signal handler."""
+        self._news.put(None)
+
+    def wait(self, timeout_sec: float) -> bool:
+        """Sleep until there is news.
+
+        Args:
+            timeout_sec: The longest time to sleep, in seconds.
+
+        Returns:
+            Whether there was news; False when the time was over.
+        """
+        deadline = time.monotonic() + timeout_sec
+        while True:
+            left = deadline - time.monotonic()
+            if self._took_news(max(left, 0.0)):
+                return True
+            if left <= 0:
+                return False
+
+    def _took_news(self, timeout_sec: float) -> bool:
+        if sys.platform == "win32":
+            timeout_sec = min(timeout_sec, _WINDOWS_SLICE_SEC)
+        try:
+            self._news.get(timeout=timeout_sec)
+        except queue.Empty:
+            return False
+        # Older news tell nothing that the look around will not see.
+        while not self._news.empty():
+            self._news.get()
+        return True
+
+
+class StopRequest:
+    """What the operator has asked for so far.
+
+    The first signal asks to take no new job, the second to end the job in hand. The third ends
+    the process at once.
+
+    Args:
+        wakeup: Is notified of each signal.
+    """
+
+    def __init__(self, wakeup: Wakeup) -> None:
+        #: The signal that asked last.
+        self.signal_number: Optional[int] = None
+        self._wakeup = wakeup
+        self._asked_at: List[float] = []
+        self._is_said = False
+
+    @property
+    def wants_end(self) -> bool:
+        """Whether to take no new job, and end."""
+        return len(self._asked_at) >= 1
+
+    @property
+    def wants_job_end(self) -> bool:
+        """Whether to end the job in hand, too."""
+        return len(self._asked_at) >= 2
+
+    def since(self, *, patient: bool) -> Optional[float]:
+        """Tell since when something is to end.
+
+        Args:
+            patient: Ask for the job in hand, not for the runner.
+
+        Returns:
+            The time of the signal on the monotonic clock, in seconds; None where there was none.
+        """
+        asked = self._asked_at[1:] if patient else self._asked_at
+        return asked[0] if asked else None
+
+    def say_once(self) -> None:
+        """Log that the first signal has arrived; from the main thread, as a handler must not."""
+        if self.wants_end and not self._is_said:
+            self._is_said = True
+            _log.info("%s: finishing the job in hand; a second one ends it", self.signal_name)
+
+    def listen(self) -> None:
+        """Take SIGINT, SIGTERM, and SIGHUP unless it is ignored, as it is under nohup."""
+        for number in _stop_signals():
+            signal.signal(number, self._on_signal)
+
+    @property
+    def signal_name(self) -> str:
+        """The name of the signal that asked last."""
+        return signal.Signals(self.signal_number or signal.SIGINT).name
+
+    @property
+    def exit_code(self) -> int:
+        """128 + the signal's number, as a shell reports a process that a signal ended."""
+        return 128 + (self.signal_number or signal.SIGINT)
+
+    def _on_signal(self, number: int, frame: Optional[FrameType]) -> None:
+        del frame
+        now = time.monotonic()
+        self.signal_number = number
+        if self._asked_at and now - self._asked_at[-1] < _SAME_WISH_SEC:
+            return
+        if self.wants_job_end:
+            os._exit(self.exit_code)  # what is owed stands on disk
+        self._asked_at.append(now)
+        self._wakeup.notify()
+
+
+def _stop_signals() -> List[signal.Signals]:
+    if sys.platform == "win32":
+        return [signal.SIGINT, signal.SIGTERM, signal.SIGBREAK]
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers

@@ -1,0 +1,1 @@
+"""figpack views built from plain arrays, and their upload."""

@@ -1,0 +1,1 @@
+"""Reading an HDF5 file that a stranger made."""

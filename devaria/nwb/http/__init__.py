@@ -1,0 +1,1 @@
+"""Ranges of one remote file over HTTP."""

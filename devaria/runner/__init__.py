@@ -1,0 +1,1 @@
+"""The runner: its loop, and the way of one job through it."""

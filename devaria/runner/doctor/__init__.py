@@ -1,0 +1,1 @@
+"""What `devaria doctor` checks."""

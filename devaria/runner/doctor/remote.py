@@ -1,0 +1,149 @@
+"""What the doctor looks at beyond this machine: the worker, its clock, the keys, figpack."""
+
+import json
+import time
+from typing import Iterator, Tuple
+
+import requests
+
+from devaria.client.client import WorkerClient
+from devaria.client.http import CONNECT_TIMEOUT_SEC, reason_of
+from devaria.common.config import RunnerConfig, checked_worker_url
+from devaria.common.errors import DevariaError, Unauthorized
+from devaria.common.retry import epoch_sec
+from devaria.runner.doctor.check import FAILURE, OK, WARNING, Check, Patient
+
+_MAX_CLOCK_ERROR_SEC = 60.0
+_FIGPACK_URL = "https://figpack-api.figpack.org"
+_FIGPACK_JOB_TYPE = "figpack_nwb_raster_plot"
+_MAX_ANSWER_BYTES = 10_000
+#: Any id will do to learn whether a key is accepted.
+_NO_RUNNER = "none"
+
+
+def look_at_worker(patient: Patient) -> Iterator[Check]:
+    """Look at the worker, its clock, the key, and the registration there.
+
+    Args:
+        patient: What to look at. The key travels to no URL that a runner would not use.
+    """
+    checks = {check.name: check for check in _looks_at_worker(patient)}
+    yield from checks.values()
+    if "registration" not in checks:
+        config = RunnerConfig.peek(patient.directory)
+        found = "none here yet" if config is None else f"{config.runner_name}, not verified"
+        yield Check("registration", WARNING, found, "mend what stands before this first")
+
+
+def _looks_at_worker(patient: Patient) -> Iterator[Check]:
+    try:
+        url = checked_worker_url(patient.worker_url, insecure=patient.insecure)
+    except DevariaError as error:
+        yield Check("worker", FAILURE, str(error), "correct --worker-url or DEVARIA_WORKER_URL")
+        return
+    try:
+        started = time.monotonic()
+        with requests.get(
+            f"{url}/health", timeout=CONNECT_TIMEOUT_SEC, allow_redirects=False, stream=True
+        ) as answer:
+            elapsed = time.monotonic() - started
+    except requests.RequestException as error:
+        advice = "check the URL, the network and the proxy"
+        yield Check("worker", FAILURE, f"{url}: {reason_of(error)}", advice)
+        return
+    found = f"{url} answered {answer.status_code} in {elapsed * 1000:.0f} ms"
+    if answer.status_code != 200:
+        yield Check("worker", FAILURE, found, "check that this is a Devaria worker's URL")
+        return
+    yield Check("worker", OK, found)
+    yield _clock(answer.headers.get("Date", ""))
+    if patient.key:
+        yield from _at_worker(patient, url)
+
+
+def _clock(date_header: str) -> Check:
+    there = epoch_sec(date_header)
+    if there is None:
+        return Check("clock", OK, "the worker does not tell its time")
+    off_sec = time.time() - there
+    if abs(off_sec) <= _MAX_CLOCK_ERROR_SEC:
+        return Check("clock", OK, f"within {abs(off_sec):.0f} s of the worker's")
+    advice = "set the machine's clock (NTP); the log's times are wrong till then"
+    return Check("clock", WARNING, f"{off_sec:+.0f} s from the worker's", advice)
+
+
+def _at_worker(patient: Patient, url: str) -> Iterator[Check]:
+    config = RunnerConfig.peek(patient.directory)
+    client = WorkerClient(
+        url, patient.key, runner_id=_NO_RUNNER if config is None else config.runner_id
+    )
+    try:
+        known_as = client.verify()
+    except Unauthorized:
+        advice = "use the runner key of this worker; submit and admin keys are others"
+        yield Check("key accepted", FAILURE, "the worker refuses the key (401)", advice)
+        return
+    except DevariaError as error:
+        advice = "check that this is a Devaria worker's URL, or try again later"
+        yield Check("key accepted", FAILURE, str(error), advice)
+        return
+    finally:
+        client.close()
+    yield Check("key accepted", OK, "the worker accepts the key")
+    if config is None:
+        yield Check("registration", OK, "none here yet; the first start registers")
+    elif known_as is not None:
+        yield Check("registration", OK, f"{config.runner_name} (id {config.runner_id})")
+    else:
+        found = f"the worker does not know {config.runner_name} (any more)"
+        yield Check("registration", WARNING, found, "nothing: the next start registers anew")
+
+
+def look_at_figpack(patient: Patient) -> Iterator[Check]:
+    """Look at figpack's API, where a runner would upload figures to it.
+
+    Args:
+        patient: What to look at.
+    """
+    if _FIGPACK_JOB_TYPE not in patient.wanted:
+        return
+    key = patient.environ.get("FIGPACK_API_KEY", "").strip()
+    if not key:
+        yield Check("figpack", WARNING, "FIGPACK_API_KEY is not set", "export it for raster plots")
+        return
+    url = (patient.environ.get("FIGPACK_API_BASE_URL") or _FIGPACK_URL).rstrip("/")
+    try:
+        status, is_figpack = _tried_key(url, key)
+    except (requests.RequestException, ValueError) as error:
+        reason = reason_of(error) if isinstance(error, requests.RequestException) else str(error)
+        advice = "check the network, and FIGPACK_API_BASE_URL"
+        yield Check("figpack", WARNING, f"{url}: {reason}", advice)
+        return
+    if status in (401, 403):
+        found = f"{url} refuses the key ({status})"
+        yield Check("figpack", WARNING, found, "set FIGPACK_API_KEY anew; raster plots would fail")
+    elif is_figpack and 400 <= status < 500:  # it misses what an upload would have to say
+        yield Check("figpack", OK, f"{url} answers, and does not refuse the key")
+    else:
+        advice = "check FIGPACK_API_BASE_URL, or try again later"
+        yield Check("figpack", WARNING, f"{url} answered {status}", advice)
+
+
+def _tried_key(url: str, key: str) -> Tuple[int, bool]:
+    """Return the status of the answer, and whether it is one of figpack's."""
+    # No call of figpack's just tries a key. A request for the upload of no file to no figure
+    # makes nothing.
+    with requests.post(
+        f"{url}/upload",
+        json={},
+        headers={"x-api-key": key},
+        timeout=CONNECT_TIMEOUT_SEC,
+        allow_redirects=False,
+        stream=True,
+    ) as answer:
+        beginning = answer.raw.read(_MAX_ANSWER_BYTES, decode_content=True)
+        try:
+            content = json.loads(beginning)
+        except (ValueError, RecursionError):
+            content = None
+        return answer.status_code, isinstance(content, dict) and "success" in content

@@ -1,0 +1,271 @@
+"""The journal: every job from before its claim until its outcome is acknowledged, on disk.
+
+`.devaria_jobs/` holds a folder a job, with `entry.json` and, while it runs, `console.txt`. An entry
+is replaced whole (write, fsync, rename), so that after a crash or a power cut it is there as it was
+before or as it is after.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+from devaria.common.errors import BadSetting
+from devaria.common.files import set_aside, write_atomically
+from devaria.execution.outcome import JobOutcome
+
+JOURNAL_FOLDER = ".devaria_jobs"
+
+#: A claim may be on its way, or its answer may be lost.
+CLAIMING = "claiming"
+#: The job is ours, and runs or ran.
+RUNNING = "running"
+#: The job has an outcome, which is not acknowledged yet.
+DONE = "done"
+
+ENTRY_FILE = "entry.json"
+_CONSOLE_FILE = "console.txt"
+_SAFE_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """One job in the journal.
+
+    Its parameters are not in here: they may hold a stranger's secrets, such as a signed URL, and
+    the worker keeps them.
+
+    Args:
+        job_id: The job.
+        job_type: Its type.
+        worker_url: The worker that it belongs to.
+        runner_id: The runner id that it is, or may be, claimed under.
+        state: `CLAIMING`, `RUNNING` or `DONE`.
+        runs: How often the job was started.
+        outcome: How it ended, in state `DONE`.
+    """
+
+    job_id: str
+    job_type: str
+    worker_url: str
+    runner_id: str
+    state: str = CLAIMING
+    runs: int = 0
+    outcome: Optional[JobOutcome] = None
+
+    def started(self) -> "JournalEntry":
+        """The entry of the same job, at the start of its next run."""
+        return replace(self, state=RUNNING, runs=self.runs + 1, outcome=None)
+
+    def ended(self, outcome: JobOutcome) -> "JournalEntry":
+        """The entry of the same job, with its outcome."""
+        return replace(self, state=DONE, outcome=outcome)
+
+
+class Journal:
+    """The entries in one runner's directory; used by the one process that holds its lock.
+
+    Args:
+        directory: The runner's directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._root = directory / JOURNAL_FOLDER
+
+    def write(self, entry: JournalEntry) -> None:
+        """Put an entry on disk, in place of an earlier one of the same job.
+
+        Args:
+            entry: The entry.
+
+        Raises:
+            OSError: It cannot be written; an earlier one stays.
+        """
+        folder = self._folder(entry.job_id)
+        for each in (self._root, folder):
+            each.mkdir(mode=0o700, exist_ok=True)
+        data = json.dumps(asdict(entry)).encode("ascii")
+        write_atomically(folder / ENTRY_FILE, data)
+        _sync_folder(folder)
+        if entry.state == CLAIMING:  # the folder is new
+            _sync_folder(self._root)
+
+    def remove(self, job_id: str) -> None:
+        """Forget a job.
+
+        Args:
+            job_id: The job; it need not be in the journal.
+        """
+        folder = self._folder(job_id)
+        # The entry first: a folder without one means nothing, however much of it is left.
+        with contextlib.suppress(OSError):
+            (folder / ENTRY_FILE).unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def console_path(self, job_id: str) -> Path:
+        """Name the file for a job's console.
+
+        Args:
+            job_id: A job in the journal.
+        """
+        return self._folder(job_id) / _CONSOLE_FILE
+
+    def kept_console(self, job_id: str) -> str:
+        """Read what a job printed before this process was started.
+
+        Args:
+            job_id: A job in the journal.
+
+        Returns:
+            The text, empty where there is none.
+        """
+        try:
+            return self.console_path(job_id).read_bytes().decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+    def entries(self) -> Tuple[List[JournalEntry], List[Path]]:
+        """Read the whole journal.
+
+        Returns:
+            The entries, those with an outcome first; and the files that could not be understood,
+            by the names under which they were set aside.
+
+        Raises:
+            BadSetting: The journal cannot be read.
+        """
+        try:
+            return self._read_all()
+        except OSError as error:
+            raise BadSetting(
+                f"cannot read the journal in {self._root}: {error.strerror}; mend its permissions"
+            ) from None
+
+    def _read_all(self) -> Tuple[List[JournalEntry], List[Path]]:
+        good: List[JournalEntry] = []
+        corrupt: List[Path] = []
+        for folder in sorted(self._root.glob("*/")):
+            path = folder / ENTRY_FILE
+            if not path.exists():
+                _sweep(folder)
+                continue
+            entry = _read(path)
+            if entry is not None and self._folder(entry.job_id) == folder:
+                good.append(entry)
+                continue
+            corrupt.append(set_aside(path))
+        return sorted(good, key=lambda entry: entry.state != DONE), corrupt
+
+    def _folder(self, job_id: str) -> Path:
+        # A job id is the worker's; a name like "..", or one too long, must not matter.
+        if _SAFE_NAME.fullmatch(job_id):
+            return self._root / job_id
+        return self._root / hashlib.sha256(job_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what is left of a job whose entry is not written yet, or removed already."""
+    if not any(folder.glob(f"{ENTRY_FILE}.corrupt-*")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(path: Path) -> Optional[JournalEntry]:
+    try:
+        return _parsed(path.read_bytes())
+    except IsADirectoryError:
+        return None
+
+
+def _parsed(data: bytes) -> Optional[JournalEntry]:
+    try:
+        fields = json.loads(data)
+        outcome = fields["outcome"]
+        # Another version may have written more.
+        known = {name: fields[name] for name in JournalEntry.__dataclass_fields__ if name in fields}
+        entry = JournalEntry(**{**known, "outcome": JobOutcome(**outcome) if outcome else None})
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return entry if _is_sound(entry) else None
+
+
+def _is_sound(entry: JournalEntry) -> bool:
+    texts = (entry.job_id, entry.job_type, entry.worker_url, entry.runner_id)
+    if not all(isinstance(text, str) and text for text in texts):
+        return False
+    if not isinstance(entry.runs, int):
+        return False
+    return entry.state in (CLAIMING, RUNNING) or (entry.state == DONE and _has_outcome(entry))
+
+
+def _has_outcome(entry: JournalEntry) -> bool:
+    outcome = entry.outcome
+    return (
+        outcome is not None
+        and isinstance(outcome.console_output, str)
+        and isinstance(outcome.error_message, (str, type(None)))
+        and isinstance(outcome.output_data, (dict, type(None)))
+        and (outcome.error_message is None) != (outcome.output_data is None)
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in a folder last; on Windows there is no such call, nor need of it."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class OwedJob:
+    """A job that stands in a runner's journal: the worker does not know its end yet.
+
+    Args:
+        job_id: The job.
+        job_type: Its type.
+        state: `claiming`, `running`, or `done`, where only the report is owed.
+        worker_url: The worker that has it.
+    """
+
+    job_id: str
+    job_type: str
+    state: str
+    worker_url: str
+
+    @property
+    def meaning(self) -> str:
+        """What will become of it, in words."""
+        return _MEANINGS.get(self.state, self.state)
+
+
+_MEANINGS = {
+    CLAIMING: "perhaps claimed; the next start asks whose it is",
+    RUNNING: "left in the middle; the next start runs it again",
+    DONE: "ended; its report is owed",
+}
+
+
+def owed_jobs(directory: Path) -> List[OwedJob]:
+    """Read what the journal holds, and leave it alone: it may be a running runner's.
+
+    Args:
+        directory: The runner's directory.
+
+    Returns:
+        The jobs; entries that cannot be understood are left out.
+    """
+    owed = []
+    for path in sorted((directory / JOURNAL_FOLDER).glob(f"*/{ENTRY_FILE}")):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            entry = json.loads(path.read_bytes())
+            owed.append(OwedJob(**{each.name: str(entry[each.name]) for each in fields(OwedJob)}))
+    return owed

@@ -1,0 +1,92 @@
+"""The runner's log: one line an event, on stdout and in a rotating file, without secrets."""
+
+import contextlib
+import logging
+import logging.handlers
+import sys
+import threading
+from pathlib import Path
+from typing import Iterable, List
+
+from devaria.common.errors import BadSetting
+from devaria.common.text import printable, redacted
+
+LOG_FILE = "devaria_runner.log"
+MAX_LOG_BYTES = 10_000_000
+LOG_FILES_KEPT = 5
+
+_FORMAT = "[%(asctime)s] %(levelname)s: %(message)s"
+_TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+class _SafeFormatter(logging.Formatter):
+    r"""One line a record: secrets out, control characters visible, line breaks as `\n`.
+
+    Only a traceback has several lines, and all but the first are indented.
+    """
+
+    def __init__(self, secrets: List[str]) -> None:
+        super().__init__(_FORMAT, _TIME_FORMAT)
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = printable(redacted(super().format(record), self._secrets))
+        # A stranger's line break must not forge a log line.
+        return text.replace("\n", "\n    " if record.exc_info else "\\n")
+
+
+class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg] # not subscriptable in 3.8
+    """Writes to stdout; a terminal that was closed is no reason to stop running jobs."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        del record
+
+
+class _FileHandler(logging.handlers.RotatingFileHandler):
+    """The log file; a full disk is said once on stderr, and writing resumes by itself."""
+
+    _complained = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        del record
+        if not self._complained:
+            self._complained = True
+            with contextlib.suppress(OSError):  # a terminal that was closed meanwhile
+                sys.stderr.write(f"cannot write {self.baseFilename}: {sys.exc_info()[1]}\n")
+
+
+def set_up_logging(directory: Path, *, verbose: bool, secrets: Iterable[str]) -> None:
+    """Send devaria's log to stdout and to `devaria_runner.log`.
+
+    Args:
+        directory: Where the log file lies. It rotates at 10 MB; five old ones are kept.
+        verbose: Also log what happens below the events: requests, waits, heartbeats.
+        secrets: Keys that must never be written.
+
+    Raises:
+        BadSetting: The log file cannot be opened.
+    """
+    path = directory / LOG_FILE
+    try:
+        to_file = _FileHandler(
+            path, maxBytes=MAX_LOG_BYTES, backupCount=LOG_FILES_KEPT, encoding="utf-8"
+        )
+    except OSError as error:
+        raise BadSetting(
+            f"cannot write the log file {path}: {error.strerror}; "
+            "choose another directory with --dir, or mend its permissions"
+        ) from None
+    logger = logging.getLogger("devaria")
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    logger.propagate = False
+    formatter = _SafeFormatter(list(secrets))
+    for handler in (_ConsoleHandler(sys.stdout), to_file):
+        handler.setFormatter(formatter)
+        logger.addHandler(handler)
+    threading.excepthook = _log_thread_death
+
+
+def _log_thread_death(args: "threading.ExceptHookArgs") -> None:
+    """An unexpected error in a thread is loud: with its traceback, in the log."""
+    exc_info = (args.exc_type, args.exc_value, args.exc_traceback)
+    logging.getLogger("devaria").critical("unexpected error", exc_info=exc_info)  # type: ignore[arg-type] # exc_value is None only while the interpreter ends

@@ -1,0 +1,77 @@
+"""Run a runner as a process: with its lock, its log and its signals."""
+
+import logging
+import os
+import sys
+from typing import Optional
+
+from devaria.client.client import WorkerClient
+from devaria.common.config import RunnerSettings
+from devaria.common.errors import DevariaError
+from devaria.common.files import directory_lock, prepare_directory
+from devaria.execution.signals import StopRequest, Wakeup
+from devaria.jobs.loading import find_handlers
+from devaria.runner.log import set_up_logging
+from devaria.runner.runner import JobRunner
+
+_log = logging.getLogger(__name__)
+
+#: The part of the machine's memory that one job may use where the operator sets no bound.
+_DEFAULT_MEMORY_PART = 0.9
+
+
+def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
+    """Run a runner in this process until it ends.
+
+    Args:
+        settings: The operator's choices.
+        verbose: Log also what happens below the events.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        DevariaError: The runner cannot start, or the worker refuses it.
+    """
+    wakeup = Wakeup()
+    stop = StopRequest(wakeup)
+    prepare_directory(settings.directory)
+    with directory_lock(settings.directory):
+        set_up_logging(settings.directory, verbose=verbose, secrets=settings.secrets)
+        stop.listen()
+        client = WorkerClient(settings.worker_url, settings.api_key)
+        try:
+            return JobRunner(settings, client, find_handlers(settings.handlers), wakeup, stop).run()
+        except DevariaError as error:
+            _log.error("Ended: %s", error)  # where nobody sees stderr, the log tells why
+            raise
+        except Exception:
+            _log.critical("Ended by an unexpected error", exc_info=True)
+            raise
+        finally:
+            _leave_closed_streams()
+
+
+def _leave_closed_streams() -> None:
+    """Let no terminal that was closed meanwhile turn a good end into Python's exit code 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def memory_bound_bytes(gigabytes: Optional[float]) -> float:
+    """Tell how much memory a job may use.
+
+    Args:
+        gigabytes: The operator's choice, in 10^9 bytes; None for 90 % of the machine's.
+
+    Returns:
+        The bound in bytes.
+    """
+    if gigabytes is not None:
+        return gigabytes * 1e9
+    import psutil
+
+    return float(psutil.virtual_memory().total * _DEFAULT_MEMORY_PART)

@@ -1,0 +1,191 @@
+"""The runner: identify, settle what is owed, then poll, claim, dispatch, report, and sleep.
+
+The main thread does all of it, one job at a time; beside it are the heartbeat and the two readers
+of the job's pipes. It waits only on the wake-up, so that a signal, the end of a job or the loss of
+one is acted on at once.
+"""
+
+import logging
+import os
+import random
+import time
+from typing import List, Mapping, Optional
+
+from devaria import __version__
+from devaria.client.client import WorkerClient
+from devaria.common.config import RunnerSettings
+from devaria.common.errors import EXIT_OK, BadSetting
+from devaria.execution.scratch import remove_left_scratch
+from devaria.execution.signals import StopRequest, Wakeup
+from devaria.jobs.loading import FoundHandler
+from devaria.runner.claiming import Claimer
+from devaria.runner.dispatch import Dispatcher
+from devaria.runner.journal import Journal
+from devaria.runner.prestart import NextProcess
+from devaria.runner.recovery import Recovery
+from devaria.runner.registration import identify
+from devaria.runner.retrying import AbandonedError, Caller
+from devaria.runner.status import RunnerStatus, StatusFile
+
+#: Each wait between two polls is longer or shorter by up to this part, so that runners that were
+#: started together do not poll together.
+_POLL_JITTER = 0.1
+
+#: So many lists in a row of which every job went to another runner count as nothing to be had.
+_MAX_FRUITLESS_LISTS = 3
+
+_log = logging.getLogger(__name__)
+
+
+class JobRunner:
+    """A runner, from its start to its end.
+
+    Args:
+        settings: The operator's choices.
+        client: A client with the runner key.
+        found: The job types that were found, those that cannot run here included.
+        wakeup: What the main thread waits on.
+        stop: What the operator has asked for.
+    """
+
+    def __init__(
+        self,
+        settings: RunnerSettings,
+        client: WorkerClient,
+        found: Mapping[str, FoundHandler],
+        wakeup: Wakeup,
+        stop: StopRequest,
+    ) -> None:
+        self._settings = settings
+        self._found = found
+        self._stop = stop
+        self._status = StatusFile(
+            settings.directory, RunnerStatus(os.getpid(), time.time(), settings.worker_url)
+        )
+        self._caller = Caller(client, wakeup, stop, self._status.note_contact)
+        handlers = {name: each.handler for name, each in found.items() if each.handler is not None}
+        self._journal = Journal(settings.directory)
+        self._next_process = NextProcess(settings, self._caller, wakeup)
+        self._dispatcher = Dispatcher(
+            settings,
+            handlers,
+            self._caller,
+            self._journal,
+            self._next_process,
+            self._status,
+            wakeup,
+            stop,
+        )
+        self._recovery = Recovery(
+            settings.worker_url, found, self._caller, self._journal, self._dispatcher, stop
+        )
+        self._claimer = Claimer(
+            settings,
+            self._caller,
+            self._journal,
+            self._dispatcher,
+            self._next_process,
+            self._recovery,
+        )
+        self._started = time.monotonic()
+        self._job_types: List[str] = []
+
+    def run(self) -> int:
+        """Work until the operator ends it, or nothing is left to do.
+
+        Returns:
+            The exit code: 0, or 128 + the signal's number where a job was ended by it.
+
+        Raises:
+            OperatorError: Something is only the operator's to mend.
+            WorkerError: The worker refuses this runner.
+        """
+        _log.info("devaria %s, worker %s", __version__, self._settings.worker_url)
+        self._job_types = self._ready_types()
+        try:
+            config = identify(self._caller, self._settings.directory, self._job_types)
+            remove_left_scratch(config.runner_id)
+            self._claimer.job_types = self._job_types
+            self._status.update(runner_id=config.runner_id, runner_name=config.runner_name)
+            self._recovery.run()
+            self._work()
+        except AbandonedError:
+            pass
+        finally:
+            self._next_process.drop()
+            self._caller.client.close()
+            self._status.close()
+        jobs_done = self._dispatcher.jobs_done
+        _log.info("Ended after %d job%s", jobs_done, "" if jobs_done == 1 else "s")
+        return self._stop.exit_code if self._stop.wants_job_end else EXIT_OK
+
+    def _ready_types(self) -> List[str]:
+        """Pick the job types to offer: those wanted that can run here."""
+        wanted = self._settings.job_types or tuple(self._found)
+        unknown = [job_type for job_type in wanted if job_type not in self._found]
+        if unknown:
+            raise BadSetting(
+                f"unknown job type {unknown[0]!r}; there are: {', '.join(self._found)}"
+            )
+        ready = []
+        for job_type in wanted:
+            reasons = self._found[job_type].reasons_against()
+            if reasons:
+                _log.warning("Job type %s is not offered: %s", job_type, "; ".join(reasons))
+            else:
+                ready.append(job_type)
+        if not ready:
+            raise BadSetting("no job type can run here; the log says what is missing")
+        _log.info("Job types: %s", ", ".join(ready))
+        return ready
+
+    def _work(self) -> None:
+        """Poll and work until there is a reason to end."""
+        _log.info("Polling every %g s", self._settings.poll_interval_sec)
+        fruitless_lists = 0
+        idle_since = time.monotonic()
+        while not self._is_over():
+            jobs = self._caller.until_answered(
+                lambda client: client.available(self._job_types),
+                final=(),
+                give_up_at=self._ends_at(idle_since),
+            )
+            if self._claimer.go_through(jobs, self._is_over):
+                fruitless_lists = 0
+                idle_since = time.monotonic()
+                continue
+            fruitless_lists += 1
+            is_race = bool(jobs) and not self._claimer.cannot_take
+            if is_race and fruitless_lists < _MAX_FRUITLESS_LISTS:
+                continue
+            # Where others are faster, or this machine cannot, there is still something to do.
+            if (self._settings.burst and not jobs) or self._is_idle_too_long(idle_since):
+                return
+            self._sleep(idle_since)
+
+    def _is_over(self) -> bool:
+        settings = self._settings
+        is_enough = _is_reached(settings.max_jobs, self._dispatcher.jobs_done)
+        is_late = _is_reached(settings.max_time_sec, time.monotonic() - self._started)
+        return self._stop.wants_end or is_enough or is_late
+
+    def _is_idle_too_long(self, idle_since: float) -> bool:
+        return _is_reached(self._settings.max_idle_sec, time.monotonic() - idle_since)
+
+    def _ends_at(self, idle_since: float) -> Optional[float]:
+        """Tell when a bound on idle or running time is reached; None where there is none."""
+        settings = self._settings
+        bounds = ((settings.max_idle_sec, idle_since), (settings.max_time_sec, self._started))
+        return min((since + bound for bound, since in bounds if bound is not None), default=None)
+
+    def _sleep(self, idle_since: float) -> None:
+        jitter = 1 + _POLL_JITTER * random.uniform(-1, 1)  # noqa: S311 - no secret
+        seconds = self._settings.poll_interval_sec * jitter
+        ends_at = self._ends_at(idle_since)
+        if ends_at is not None:
+            seconds = min(seconds, max(ends_at - time.monotonic(), 0.0))
+        self._caller.pause(seconds)
+
+
+def _is_reached(bound: Optional[float], value: float) -> bool:
+    return bound is not None and value >= bound

@@ -1,0 +1,142 @@
+"""The routes for administrators, open to the runner key too (but for one that is open to all)."""
+
+from typing import Any, Dict
+
+from flask import Blueprint, Response, request
+
+from devaria.common import js_json
+from devaria.worker.api.guards import fails_to, needs_key
+from devaria.worker.api.jobs import output_of, progress_of
+from devaria.worker.api.web import Refusal, answer, json_body, services
+
+blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")
+
+DEFAULT_LIMIT = "100"
+RUNNER_JOBS = 100
+_SUMMARY = ("job_id", "job_type", "status", "created_at", "updated_at")
+
+
+@blueprint.get("/jobs")
+@needs_key("admin", "runner")
+@fails_to("list jobs")
+def list_jobs() -> Response:
+    """List jobs, the newest first.
+
+    Returns:
+        200 with the jobs and their number.
+    """
+    limit = int(request.args.get("limit") or DEFAULT_LIMIT)
+    status = request.args.get("status")
+    jobs = services().jobs.newest(limit, **({"status": status} if status else {}))
+    shown = [_shown(job, *_SUMMARY, "claimed_by") for job in jobs]
+    return answer(jobs=shown, total=len(shown))
+
+
+@blueprint.get("/jobs/<job_id>")
+def get_job(job_id: str) -> Response:
+    """Show all of a job. Needs no key, as on the hosted worker: ids cannot be guessed.
+
+    Args:
+        job_id: The job.
+
+    Returns:
+        200, or 404.
+    """
+    job = services().jobs.get(job_id)
+    if job is None:
+        return answer(404, error="Job not found")
+    columns = ("claimed_by", "claimed_at", "console_output", "last_heartbeat")
+    shown = {
+        **_shown(job, *_SUMMARY, *columns),
+        "input_params": js_json.loads(job["input_params"].encode("utf-8")),
+        **progress_of(job),
+    }
+    if job["output_data"] is not None:
+        shown["output_data"] = output_of(job)
+    if job["error_message"] is not None:
+        shown["error_message"] = job["error_message"]
+    return answer(**shown)
+
+
+@blueprint.delete("/jobs/<job_id>")
+@needs_key("admin", "runner")
+def delete_job(job_id: str) -> Response:
+    """Delete a job in any state.
+
+    Args:
+        job_id: The job.
+
+    Returns:
+        200, or 404.
+    """
+    if not services().jobs.delete(job_id):
+        return answer(404, error="Job not found")
+    return answer(success=True, message="Job deleted successfully")
+
+
+@blueprint.post("/jobs/batch-delete")
+@needs_key("admin", "runner")
+@fails_to("delete jobs")
+def delete_jobs() -> Response:
+    """Delete several jobs.
+
+    Returns:
+        200 with the number of jobs deleted and the ids of those that were not there.
+    """
+    job_ids = json_body().get("job_ids")
+    if not isinstance(job_ids, list) or not job_ids:
+        raise Refusal(400, error="job_ids must be a non-empty array")
+    jobs = services().jobs
+    failed = [one for one in job_ids if not (isinstance(one, str) and jobs.delete(one))]
+    deleted = len(job_ids) - len(failed)
+    message = f"Deleted {deleted} of {len(job_ids)} jobs"
+    return answer(success=True, deleted=deleted, failed=failed, message=message)
+
+
+@blueprint.get("/runners")
+@needs_key("admin", "runner")
+def list_runners() -> Response:
+    """List all runners that ever registered.
+
+    Returns:
+        200 with the runners and their number.
+    """
+    columns = ("runner_id", "name", "capabilities", "last_seen", "is_active")
+    shown = [_shown(runner, *columns) for runner in services().runners.all()]
+    return answer(runners=shown, total=len(shown))
+
+
+@blueprint.get("/runners/<runner_id>")
+@needs_key("admin", "runner")
+def get_runner(runner_id: str) -> Response:
+    """Show a runner and the newest 100 jobs that it claimed.
+
+    Args:
+        runner_id: The runner.
+
+    Returns:
+        200, or 404.
+    """
+    runner = services().runners.get(runner_id)
+    if runner is None:
+        return answer(404, error="Runner not found")
+    jobs = services().jobs.newest(RUNNER_JOBS, claimed_by=runner_id)
+    return answer(**runner, jobs=[_shown(job, *_SUMMARY) for job in jobs])
+
+
+@blueprint.get("/stats")
+@needs_key("admin", "runner")
+def stats() -> Response:
+    """Count jobs by state, and runners.
+
+    Returns:
+        200 with the numbers.
+    """
+    runners = services().runners.all()
+    active = sum(runner["is_active"] for runner in runners)
+    counts = {"total": len(runners), "active": active}
+    return answer(jobs=services().jobs.counts(), runners=counts)
+
+
+def _shown(row: Dict[str, Any], *columns: str) -> Dict[str, Any]:
+    return {column: row[column] for column in columns}

@@ -1,0 +1,153 @@
+"""The routes for submitters."""
+
+from typing import Any, Dict, Optional, Tuple
+
+from flask import Blueprint, Response
+
+from devaria.common import js_json
+from devaria.common.contract import INPUT_LIMIT, check_size
+from devaria.worker.api.guards import caller_address, fails_to, needs_key, rate_limited
+from devaria.worker.api.web import Refusal, answer, json_body, services
+from devaria.worker.store.expiry import figures_are_alive
+
+blueprint = Blueprint("jobs", __name__, url_prefix="/api/jobs")
+
+Job = Dict[str, Any]
+_MESSAGES = {
+    "pending": "Job is waiting for a runner",
+    "claimed": "Job was claimed by a runner",
+    "in_progress": "Job is in progress",
+    "completed": "Job was completed",
+    "failed": "Job failed",
+}
+
+
+@blueprint.post("/submit")
+@needs_key("submit")
+@rate_limited("submit", 10, caller_address)
+@fails_to("submit job")
+def submit() -> Response:
+    """Create a job, or answer with what is known of the same one.
+
+    Returns:
+        201 for a new job, 200 for a known one.
+    """
+    job, is_new = services().jobs.submit(*checked_submission(json_body()))
+    if is_new:
+        message = "Job submitted successfully"
+        return answer(201, job_id=job["job_id"], status=job["status"], message=message)
+    return answer(**state_of(job))
+
+
+@blueprint.post("/check")
+@needs_key("submit")
+@rate_limited("submit", 10, caller_address)
+@fails_to("check job")
+def check() -> Response:
+    """Answer with what is known of a job; never create one.
+
+    Returns:
+        200.
+    """
+    job = services().jobs.find(*checked_submission(json_body()))
+    if job is None:
+        return answer(exists=False, message="Job not found")
+    return answer(exists=True, **state_of(job))
+
+
+@blueprint.get("/<job_id>")
+@needs_key("submit")
+@rate_limited("get job", 60, caller_address)
+def get(job_id: str) -> Response:
+    """Show a job to a submitter.
+
+    Args:
+        job_id: The job.
+
+    Returns:
+        200, or 404.
+    """
+    job = services().jobs.get(job_id)
+    if job is None:
+        return answer(404, error="Job not found")
+    shown = {name: job[name] for name in ("job_id", "status", "job_type")}
+    times = {name: job[name] for name in ("created_at", "updated_at")}
+    return answer(**shown, **times, **progress_of(job), **_outcome(job))
+
+
+def progress_of(job: Job) -> Dict[str, Any]:
+    """Show a job's progress.
+
+    Args:
+        job: The job.
+
+    Returns:
+        ``{"progress": {"current", "total"}}``, or an empty dict while it is unknown.
+    """
+    current, total = job["progress_current"], job["progress_total"]
+    if current is None or total is None:
+        return {}
+    return {"progress": {"current": current, "total": total}}
+
+
+def output_of(job: Job) -> Any:
+    """Give the result of a completed job.
+
+    Args:
+        job: The job.
+
+    Returns:
+        Its output.
+    """
+    return js_json.loads(job["output_data"].encode("utf-8"))
+
+
+def checked_submission(body: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
+    """Check a submission.
+
+    Args:
+        body: What was submitted.
+
+    Returns:
+        The job type and the parameters.
+
+    Raises:
+        Refusal: One of them is missing or of a wrong type.
+        TooBigError: The parameters are over the limit.
+    """
+    job_type, params = body.get("job_type"), body.get("input_params")
+    if not isinstance(job_type, str) or not job_type:
+        raise Refusal(400, error="job_type must be a non-empty string")
+    if not isinstance(params, dict):
+        raise Refusal(400, error="input_params must be an object")
+    check_size("Input JSON", js_json.dumps(params), INPUT_LIMIT)
+    return job_type, params
+
+
+def state_of(job: Job) -> Dict[str, Any]:
+    """Say where a known job stands; one whose figures are gone is deleted by that.
+
+    Args:
+        job: The job.
+
+    Returns:
+        What a submitter is answered.
+    """
+    if job["status"] == "completed" and not figures_are_alive(
+        output_of(job), services().figures, services().clock
+    ):
+        services().jobs.delete(job["job_id"])
+        message = "The figure of this job has expired; submit it again"
+        return {"job_id": job["job_id"], "status": "expired", "message": message}
+    message = _MESSAGES[job["status"]]
+    shown = {"job_id": job["job_id"], "status": job["status"], "message": message}
+    return {**shown, **_outcome(job)}
+
+
+def _outcome(job: Job) -> Dict[str, Any]:
+    console: Optional[str] = job["console_output"]
+    if job["status"] == "completed":
+        return {"result": {"output_data": output_of(job), "console_output": console}}
+    if job["status"] == "failed":
+        return {"error": job["error_message"]}
+    return {}

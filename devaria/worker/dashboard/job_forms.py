@@ -1,0 +1,74 @@
+"""Forms for submitting a job whose parameters are declared."""
+
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional
+
+from devaria.common import js_json
+
+FIELD_PREFIX = "param-"
+"""Stands before a parameter's name in the form, so that it is no other field's."""
+
+_KINDS = {"boolean": (bool,), "integer": (int,), "number": (int, float)}
+
+
+@dataclass(frozen=True)
+class ParamForm:
+    """A declared parameter, as a field of a form.
+
+    Attributes:
+        type: ``string``, ``integer``, ``number`` or ``boolean``; a field of any other type takes
+            JSON.
+        required: Whether a job cannot do without it.
+        default: What the field holds at first; None for nothing.
+        description: A sentence for whoever fills it in.
+    """
+
+    type: str = "string"
+    required: bool = False
+    default: Any = None
+    description: str = ""
+
+    @property
+    def initial(self) -> str:
+        """The default as the field's text."""
+        if self.default is None or isinstance(self.default, str):
+            return self.default or ""
+        return js_json.dumps(self.default)
+
+
+def params_of(form: Mapping[str, ParamForm], fields: Mapping[str, str]) -> Dict[str, Any]:
+    """Read the parameters from a form that was filled in.
+
+    Args:
+        form: The declared parameters, by name.
+        fields: The form's fields.
+
+    Returns:
+        The parameters; those left empty are absent.
+
+    Raises:
+        ValueError: A required one is empty, or one is not of its type.
+    """
+    values = {name: _value(name, one, fields) for name, one in form.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _value(name: str, param: ParamForm, fields: Mapping[str, str]) -> Optional[Any]:
+    text = fields.get(FIELD_PREFIX + name, "")
+    if param.type == "boolean":
+        return bool(text)  # a box that is not ticked is not sent
+    if not text.strip():
+        if param.required:
+            raise ValueError(f"{name} is required")
+        return None
+    return text if param.type == "string" else _parsed(name, param.type, text)
+
+
+def _parsed(name: str, kind: str, text: str) -> Any:
+    try:
+        value = js_json.loads(text.encode("utf-8", "replace"))
+    except ValueError as error:
+        raise ValueError(f"{name} is not valid JSON: {error}") from error
+    if kind in _KINDS and (isinstance(value, bool) or not isinstance(value, _KINDS[kind])):
+        raise ValueError(f"{name} must be {'an' if kind == 'integer' else 'a'} {kind}")
+    return value

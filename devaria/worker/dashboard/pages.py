@@ -1,0 +1,206 @@
+"""The dashboard: the local worker's pages for people."""
+
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response as BaseResponse
+
+from devaria.common import js_json
+from devaria.common.contract import TooBigError
+from devaria.worker.api.figures import CONTENT_TYPES
+from devaria.worker.api.jobs import checked_submission, output_of, state_of
+from devaria.worker.api.web import Refusal, services
+from devaria.worker.dashboard import views
+from devaria.worker.dashboard.access import PATH, add_headers, check_access
+from devaria.worker.dashboard.job_forms import FIELD_PREFIX, params_of
+
+blueprint = Blueprint("dashboard", __name__, url_prefix=PATH, template_folder="templates")
+blueprint.before_request(check_access)
+blueprint.after_request(add_headers)
+
+Job = Dict[str, Any]
+JOBS_SHOWN = 100
+RUNNERS_SHOWN = 50
+_STATIC = ("dashboard.css", "dashboard.js", "icon.svg")
+_FILTERS = ("pending", "claimed", "in_progress", "completed", "failed")
+
+
+@blueprint.get("")
+def overview() -> str:
+    """Show the queue and the runners.
+
+    Returns:
+        The page.
+    """
+    status = request.args.get("status", "")
+    chosen = {"status": status} if status in _FILTERS else {}
+    return _page(
+        "overview.html",
+        counts=services().jobs.counts(),
+        filters=_FILTERS,
+        chosen=chosen.get("status"),
+        jobs=services().jobs.summaries(JOBS_SHOWN, **chosen),
+        runners=services().runners.all(RUNNERS_SHOWN),
+        num_runners=services().runners.count(),
+    )
+
+
+@blueprint.get("/jobs/<job_id>")
+def show(job_id: str) -> Tuple[str, int]:
+    """Show all of a job.
+
+    Args:
+        job_id: The job.
+
+    Returns:
+        The page; with 404 one that says that there is no such job.
+    """
+    job = services().jobs.get(job_id)
+    if job is None:
+        return _page("gone.html"), 404
+    output = output_of(job) if job["status"] == "completed" else None
+    return _page(
+        "job.html",
+        job=job,
+        runner=services().runners.get(job["claimed_by"] or ""),
+        params=views.indented(_params(job)),
+        figures=views.figures_of(output, services().figures),
+        output=views.indented(output),
+        console=views.console_end(job["console_output"]),
+        is_cut=len(job["console_output"] or "") > views.CONSOLE_SHOWN,
+        was_known="known" in request.args,
+    ), 200
+
+
+@blueprint.get("/jobs/<job_id>/console")
+def console(job_id: str) -> Response:
+    """Give the whole console of a job as plain text.
+
+    Args:
+        job_id: The job.
+
+    Returns:
+        200, or 404.
+    """
+    job = services().jobs.get(job_id)
+    if job is None:
+        return Response("There is no such job.\n", 404, mimetype="text/plain")
+    return Response(job["console_output"] or "", mimetype="text/plain")
+
+
+@blueprint.post("/jobs/<job_id>/delete")
+def delete(job_id: str) -> BaseResponse:
+    """Delete a job in any state.
+
+    Args:
+        job_id: The job.
+
+    Returns:
+        The way back to the overview.
+    """
+    services().jobs.delete(job_id)
+    return redirect(url_for("dashboard.overview"), 303)
+
+
+@blueprint.post("/jobs/<job_id>/rerun")
+def rerun(job_id: str) -> BaseResponse:
+    """Delete a job and submit it again.
+
+    Args:
+        job_id: The job.
+
+    Returns:
+        The way to the new job.
+    """
+    jobs = services().jobs
+    job = jobs.get(job_id)
+    if job is None:
+        return Response(_page("gone.html"), 404)
+    jobs.delete(job_id)
+    again, _ = jobs.submit(job["job_type"], _params(job))
+    return redirect(url_for("dashboard.show", job_id=again["job_id"]), 303)
+
+
+@blueprint.get("/submit")
+def submit_page() -> str:
+    """Show the form to submit a job.
+
+    Returns:
+        The page; ``?type=`` chooses a job type with declared parameters.
+    """
+    return _submit_page(request.args.get("type", ""), {})
+
+
+@blueprint.post("/submit")
+def submit() -> BaseResponse:
+    """Submit a job.
+
+    Returns:
+        The way to the job, the known one if there is one; with 400 the form and what is wrong.
+    """
+    job_type = request.form.get("job_type", "")
+    try:
+        body = {"job_type": job_type, "input_params": _submitted_params(job_type)}
+        job, is_new = _submitted(*checked_submission(body))
+    except Refusal as refusal:
+        return Response(_submit_page(job_type, request.form, refusal.body["error"]), 400)
+    except (ValueError, TooBigError) as error:
+        return Response(_submit_page(job_type, request.form, str(error)), 400)
+    known = None if is_new else 1
+    return redirect(url_for("dashboard.show", job_id=job["job_id"], known=known), 303)
+
+
+@blueprint.get("/static/<name>")
+def static_file(name: str) -> Response:
+    """Serve the stylesheet, the script and the icon.
+
+    Args:
+        name: The file's name.
+
+    Returns:
+        200, or 404.
+    """
+    if name not in _STATIC:
+        raise NotFound
+    with blueprint.open_resource(f"static/{name}") as file:
+        return Response(file.read(), mimetype=CONTENT_TYPES[name.rpartition(".")[2]])
+
+
+def _submitted(job_type: str, params: Dict[str, Any]) -> Tuple[Job, bool]:
+    jobs = services().jobs
+    job, is_new = jobs.submit(job_type, params)
+    if not is_new and state_of(job)["status"] == "expired":
+        return jobs.submit(job_type, params)
+    return job, is_new
+
+
+def _submitted_params(job_type: str) -> Any:
+    form = services().job_forms.get(job_type)
+    if form is not None and "params" not in request.form:
+        return params_of(form, request.form)
+    return js_json.loads(request.form.get("params", "").encode("utf-8", "replace"))
+
+
+def _submit_page(job_type: str, fields: Mapping[str, str], error: Optional[str] = None) -> str:
+    forms = services().job_forms
+    is_raw = job_type not in forms or "params" in fields
+    return _page(
+        "submit.html",
+        types=sorted(forms),
+        job_type=job_type,
+        form=None if is_raw else forms[job_type],
+        prefix=FIELD_PREFIX,
+        fields=fields,
+        error=error,
+    )
+
+
+def _params(job: Job) -> Dict[str, Any]:
+    params: Dict[str, Any] = js_json.loads(job["input_params"].encode("utf-8"))
+    return params
+
+
+def _page(template: str, **content: Any) -> str:
+    now = services().clock()
+    return render_template(template, views=views, now=now, **content)

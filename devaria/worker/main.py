@@ -1,0 +1,68 @@
+"""Serve a local worker in this process, until a signal ends it."""
+
+import os
+import queue
+import signal
+import sqlite3
+from pathlib import Path
+from typing import Callable, Mapping
+
+from devaria.common.errors import BadSetting
+from devaria.worker.dashboard.job_forms import ParamForm
+from devaria.worker.keys import WorkerKeys
+from devaria.worker.server import LocalWorker
+
+
+def run_worker(
+    data_dir: Path,
+    host: str,
+    port: int,
+    *,
+    rate_limit: bool,
+    requeue_after_sec: float,
+    job_forms: Mapping[str, Mapping[str, ParamForm]],
+    say: Callable[[str], None],
+) -> None:
+    """Serve a local worker in this process until SIGINT or SIGTERM.
+
+    Args:
+        data_dir: Where jobs, figures and keys are kept.
+        host: The address to listen on.
+        port: The port; 0 for a free one.
+        rate_limit: Whether to limit requests as the contract does.
+        requeue_after_sec: How long a runner may be silent before its job goes to another one, in
+            seconds; 0 for without end.
+        job_forms: What parameters the dashboard asks for, by job type.
+        say: Prints a line for the operator.
+
+    Raises:
+        BadSetting: The data directory cannot be used, or the port is taken.
+    """
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: ended.put(number))
+    try:
+        keys = WorkerKeys.load_or_create(data_dir, os.environ)
+        local_worker = LocalWorker(
+            data_dir,
+            host=host,
+            port=port,
+            keys=keys,
+            rate_limit=rate_limit,
+            requeue_after_sec=requeue_after_sec,
+            job_forms=job_forms,
+        )
+        local_worker.start()
+    except (OSError, ValueError, sqlite3.Error) as error:
+        raise BadSetting(f"cannot serve a worker: {error}") from None
+    try:
+        for line in keys.export_lines():
+            say(line)
+        say(f"export DEVARIA_WORKER_URL={local_worker.url}")
+        say(f"export FIGPACK_API_BASE_URL={local_worker.figpack_api_url}")
+        say(f"export FIGPACK_API_KEY={keys.runner}")
+        say(f"Dashboard: {local_worker.dashboard_url}")
+        say(f"Serving on {local_worker.url}, data in {data_dir}; Ctrl-C to end")
+        ended.get()
+    finally:
+        local_worker.stop()

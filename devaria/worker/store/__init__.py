@@ -1,0 +1,1 @@
+"""What the local worker keeps: jobs, runners, figures."""

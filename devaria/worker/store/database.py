@@ -1,0 +1,147 @@
+"""SQLite for a few threads: the schema, and a connection for each thread."""
+
+import logging
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any, Callable, List
+
+#: Gives the time in epoch milliseconds.
+Clock = Callable[[], int]
+
+
+# Jobs are ordered by `seq`: two of them can have the same millisecond.
+# A claim by a runner that never registered violates the foreign key, and a row over 2.1 MB of
+# UTF-8 the check: the worker answers both with 500, as the hosted one does.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runners (
+    seq INTEGER PRIMARY KEY,
+    runner_id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    capabilities TEXT NOT NULL,
+    registered_at INTEGER NOT NULL,
+    last_seen INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS jobs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id TEXT NOT NULL UNIQUE,
+    job_hash TEXT NOT NULL UNIQUE,
+    job_type TEXT NOT NULL,
+    input_params TEXT NOT NULL,
+    status TEXT NOT NULL DEFAULT 'pending',
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    claimed_by TEXT REFERENCES runners (runner_id),
+    claimed_at INTEGER,
+    last_heartbeat INTEGER,
+    progress_current,
+    progress_total,
+    console_output TEXT,
+    output_data TEXT,
+    error_message TEXT,
+    CONSTRAINT row_size CHECK (
+        length(CAST(input_params AS BLOB))
+        + coalesce(length(CAST(console_output AS BLOB)), 0)
+        + coalesce(length(CAST(output_data AS BLOB)), 0)
+        + coalesce(length(CAST(error_message AS BLOB)), 0) <= 2100000
+    )
+);
+CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, job_type, seq);
+CREATE INDEX IF NOT EXISTS jobs_by_runner ON jobs (claimed_by, seq);
+"""
+
+
+class Database:
+    """One SQLite file, used by several threads at once.
+
+    Every statement is its own transaction; what must be atomic is written as one statement.
+
+    Args:
+        path: The file; created with the schema if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: List[sqlite3.Connection] = []
+        self._connection().executescript(_SCHEMA)
+
+    def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+        """Run one statement in the calling thread's connection.
+
+        Args:
+            statement: SQL with ``?`` for every parameter.
+            *parameters: The values.
+
+        Returns:
+            The cursor; its rows can be read by column name.
+
+        Raises:
+            sqlite3.Error: SQLite refused it.
+        """
+        return self._connection().execute(statement, parameters)
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._lock:
+            while self._connections:
+                self._connections.pop().close()
+
+    def _connection(self) -> sqlite3.Connection:
+        existing = getattr(self._local, "connection", None)
+        return existing if existing is not None else self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        # Each connection is used by its thread alone, but `close` comes from another one.
+        connection = sqlite3.connect(
+            str(self._path), timeout=10, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        self._local.connection = connection
+        with self._lock:
+            self._connections.append(connection)
+        return connection
+
+
+_log = logging.getLogger(__name__)
+
+# A running job is updated by its claim and its heartbeats, and by nothing else.
+_IS_SILENT = "status IN ('claimed', 'in_progress') AND updated_at <= ?"
+_FIND = f"SELECT job_id, claimed_by FROM jobs WHERE {_IS_SILENT}"  # noqa: S608
+# The console stays: until the next runner writes its own, it tells how far the silent one came.
+_REQUEUE = f"""
+UPDATE jobs SET status = 'pending', claimed_by = NULL, claimed_at = NULL, last_heartbeat = NULL,
+    progress_current = NULL, progress_total = NULL, updated_at = ?
+WHERE job_id = ? AND {_IS_SILENT}
+"""  # noqa: S608
+
+
+class SilentJobs:
+    """Finds the jobs that nothing has been heard of for too long.
+
+    Args:
+        database: Where the jobs are.
+        clock: Gives the time in epoch milliseconds.
+        after_ms: How long a runner may be silent; 0 for ever, as on the hosted worker.
+    """
+
+    def __init__(self, database: Database, clock: Clock, after_ms: int) -> None:
+        self._database = database
+        self._clock = clock
+        self._after_ms = after_ms
+        # Nobody could be heard while the worker was down: that is no silence of the runners.
+        self._listening_since = clock()
+
+    def requeue(self) -> None:
+        """Return every silent job to pending, unless its runner is heard at that very moment."""
+        since = self._clock() - self._after_ms
+        if self._after_ms <= 0 or self._listening_since > since:
+            return
+        # Mostly there is none, and then nothing is written: who looks at the queue only reads.
+        for job_id, runner_id in self._database.execute(_FIND, since).fetchall():
+            if self._database.execute(_REQUEUE, self._clock(), job_id, since).rowcount:
+                _log.warning("Job %s is pending again: runner %s is silent", job_id, runner_id)

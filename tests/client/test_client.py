@@ -1,0 +1,392 @@
+"""Every route of the worker: what is asked, and what its answers become."""
+
+import threading
+
+import pytest
+from core_fixtures import KEY, RUNNER_ID, job
+from scripted_server import Answer, as_json, hang, ok
+
+from devaria.client import client as client_module
+from devaria.client.client import Job, JobState, WorkerClient
+from devaria.common import errors
+
+JOB_PATH = "/api/runner/jobs/j-1"
+DONE = ok(success=True, message="ok")
+
+
+@pytest.fixture
+def client(server):
+    """A client of the scripted server with a runner id."""
+    made = WorkerClient(server.url, KEY, runner_id=RUNNER_ID)
+    yield made
+    made.close()
+
+
+def sent(server):
+    """Return the one request that came."""
+    assert len(server.requests) == 1
+    request = server.requests[0]
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    return request
+
+
+# --- the runner's routes ---------------------------------------------------------------------
+
+
+def test_register_sends_name_and_capabilities(server, client):
+    """The new id comes back."""
+    server.on("POST /api/runner/register", as_json({"runner_id": "r-9", "message": "ok"}, 201))
+
+    assert client.register("runner-here", ("a", "b")) == "r-9"
+    assert sent(server).json == {"name": "runner-here", "capabilities": ["a", "b"]}
+
+
+@pytest.mark.parametrize("answer", [ok(), ok(runner_id=None), ok(runner_id=""), ok(runner_id=5)])
+def test_a_registration_without_an_id_is_strange(server, client, answer):
+    """An id that is none must not be kept as one."""
+    server.on("POST /api/runner/register", answer)
+
+    with pytest.raises(errors.StrangeAnswer):
+        client.register("runner-here", ["a"])
+
+
+def test_verify_tells_the_name_of_a_known_runner(server, client):
+    """The id travels in its header."""
+    server.on("GET /api/runner/verify", ok(exists=True, runner_name="runner-x", message="ok"))
+
+    assert client.verify() == "runner-x"
+    assert sent(server).headers["x-runner-id"] == RUNNER_ID
+
+
+def test_verify_tells_none_for_an_unknown_runner(server, client):
+    """404 with `exists` is an answer."""
+    server.on("GET /api/runner/verify", as_json({"exists": False, "message": "no"}, 404))
+
+    assert client.verify() is None
+
+
+@pytest.mark.parametrize("answer", [as_json({"error": "Not found"}, 404), ok(), ok(exists="yes")])
+def test_verify_does_not_take_another_service_for_a_worker(server, client, answer):
+    """A missing route is not a missing runner: that would orphan the id."""
+    server.on("GET /api/runner/verify", answer)
+
+    with pytest.raises(errors.StrangeAnswer):
+        client.verify()
+
+
+def test_available_asks_for_each_type_and_lists_jobs_in_their_order(server, client):
+    """The types go as `types[]`, the jobs come as typed values."""
+    jobs = [job("j-1", "a", x=1), job("j-2", "b", y=[])]
+    server.on("GET /api/runner/jobs/available", ok(jobs=jobs))
+
+    assert client.available(["a", "b"]) == [
+        Job("j-1", "a", {"x": 1}),
+        Job("j-2", "b", {"y": []}),
+    ]
+    request = sent(server)
+    assert request.query == [("types[]", "a"), ("types[]", "b")]
+    assert request.headers["x-runner-id"] == RUNNER_ID
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        "j-0",
+        {},
+        {"job_id": 5, "job_type": "a", "input_params": {}},
+        {"job_id": "j-0", "job_type": None, "input_params": {}},
+        {"job_id": "j-0", "job_type": "a", "input_params": []},
+    ],
+)
+def test_an_entry_that_is_no_job_does_not_hide_the_others(server, client, entry):
+    """It is left out."""
+    server.on("GET /api/runner/jobs/available", ok(jobs=[entry, job("j-1")]))
+
+    assert [each.job_id for each in client.available(["a"])] == ["j-1"]
+
+
+@pytest.mark.parametrize("depth", [200, 900, 50_000])
+def test_a_job_with_bottomless_parameters_does_not_hide_the_others(server, client, depth):
+    """A stranger's `[[[[...` would end Python's recursion, here or on its way to the handler."""
+    deep = '{"a":' * depth + "1" + "}" * depth
+    poison = f'{{"job_id": "j-0", "job_type": "a", "input_params": {{"a": {deep}}}}}'
+    good = '{"job_id": "j-1", "job_type": "a", "input_params": {}}'
+    body = f'{{"jobs": [{poison}, {good}]}}'.encode()
+    server.on("GET /api/runner/jobs/available", Answer(body=body))
+
+    assert [each.job_id for each in client.available(["a"])] == ["j-1"]
+
+
+@pytest.mark.parametrize("answer", [ok(), ok(jobs=None), ok(jobs={"job_id": "j-1"})])
+def test_available_without_a_list_is_strange(server, client, answer):
+    """It must not be taken for an empty queue."""
+    server.on("GET /api/runner/jobs/available", answer)
+
+    with pytest.raises(errors.StrangeAnswer):
+        client.available(["a"])
+
+
+def test_claim_returns_the_job(server, client):
+    """The claim names job and runner."""
+    server.on(f"POST {JOB_PATH}/claim", ok(success=True, message="ok", job=job("j-1", "a", x=1)))
+
+    assert client.claim("j-1") == Job("j-1", "a", {"x": 1})
+    assert sent(server).headers["x-runner-id"] == RUNNER_ID
+
+
+def test_a_lost_claim_says_so(server, client):
+    """409 is the race that another runner won."""
+    server.on(f"POST {JOB_PATH}/claim", as_json({"success": False, "message": "taken"}, 409))
+
+    with pytest.raises(errors.ClaimLost):
+        client.claim("j-1")
+
+
+def test_a_claim_without_a_job_may_have_acted(server, client):
+    """It is a transient error, after which the runner asks whose the job is."""
+    server.on(f"POST {JOB_PATH}/claim", ok(success=True))
+
+    with pytest.raises(errors.TransientError):
+        client.claim("j-1")
+
+
+@pytest.mark.parametrize("progress", [(3, 10), (0.5, 1.5), (None, None)])
+def test_heartbeat_sends_all_three_fields(server, client, progress):
+    """The worker fails on a missing one, so unknown progress goes as null."""
+    server.on(f"POST {JOB_PATH}/heartbeat", DONE)
+
+    client.heartbeat("j-1", *progress, "console")
+
+    assert sent(server).json == {
+        "progress_current": progress[0],
+        "progress_total": progress[1],
+        "console_output": "console",
+    }
+
+
+def test_a_heartbeat_has_a_time_out_of_its_own(server, client, monkeypatch):
+    """One that hangs must not hold up the next."""
+    monkeypatch.setattr(client_module, "HEARTBEAT_TIMEOUT_SEC", 0.2)
+    server.on(f"POST {JOB_PATH}/heartbeat", hang())
+
+    with pytest.raises(errors.NoAnswer):
+        client.heartbeat("j-1", None, None, "")
+
+
+def test_complete_sends_result_and_console(server, client):
+    """Both fields are there, also empty ones."""
+    server.on(f"POST {JOB_PATH}/complete", DONE)
+
+    client.complete("j-1", {"spikes": [1, 2.5]}, "")
+
+    assert sent(server).json == {"output_data": {"spikes": [1, 2.5]}, "console_output": ""}
+
+
+def test_error_sends_message_and_console(server, client):
+    """Both fields are there."""
+    server.on(f"POST {JOB_PATH}/error", DONE)
+
+    client.error("j-1", "it broke", "last words")
+
+    assert sent(server).json == {"error_message": "it broke", "console_output": "last words"}
+
+
+REPORTS = {
+    "heartbeat": lambda client: client.heartbeat("j-1", None, None, ""),
+    "complete": lambda client: client.complete("j-1", {}, ""),
+    "error": lambda client: client.error("j-1", "x", ""),
+}
+
+
+@pytest.mark.parametrize("verb", REPORTS)
+def test_a_job_that_is_not_ours_is_told_from_a_field_that_is_too_large(server, client, verb):
+    """Both are 400, and the runner does opposite things about them."""
+    server.on(
+        f"POST {JOB_PATH}/{verb}",
+        as_json({"success": False, "message": "Job not found or not claimed by this runner"}, 400),
+        as_json({"error": "Console output exceeds size limit of 1048576 bytes"}, 400),
+    )
+
+    with pytest.raises(errors.NotOurs):
+        REPORTS[verb](client)
+    with pytest.raises(errors.TooLarge):
+        REPORTS[verb](client)
+
+
+@pytest.mark.parametrize("verb", REPORTS)
+def test_success_false_is_no_acknowledgement(server, client, verb):
+    """A 200 that says no must be sent again, not be taken for a yes."""
+    server.on(f"POST {JOB_PATH}/{verb}", ok(success=False, message="try again"))
+
+    with pytest.raises(errors.TransientError):
+        REPORTS[verb](client)
+
+
+def test_a_job_id_cannot_reach_another_route(server, client):
+    """Whatever the id holds is quoted into one part of the path."""
+    server.on("POST *", DONE)
+
+    client.complete("../../admin/x?y#z é", {}, "")
+
+    assert sent(server).path == ("/api/runner/jobs/..%2F..%2Fadmin%2Fx%3Fy%23z%20%C3%A9/complete")
+
+
+# --- the submitter's routes ------------------------------------------------------------------
+
+
+def test_submit_returns_the_new_job(server, client):
+    """201 is a job that waits."""
+    answer = {"job_id": "j-1", "status": "pending", "message": "Job submitted"}
+    server.on("POST /api/jobs/submit", as_json(answer, 201))
+
+    assert client.submit("a", {"x": 1}) == JobState("j-1", "pending")
+    assert sent(server).json == {"job_type": "a", "input_params": {"x": 1}}
+
+
+def test_submit_of_a_known_job_tells_its_error(server, client):
+    """A failure is kept for every later submission."""
+    server.on("POST /api/jobs/submit", ok(job_id="j-1", status="failed", error="no such file"))
+
+    assert client.submit("a", {}) == JobState("j-1", "failed", error="no such file")
+
+
+def test_check_tells_a_known_job_or_none(server, client):
+    """Looking creates nothing."""
+    server.on(
+        "POST /api/jobs/check",
+        ok(exists=False, message="unknown"),
+        ok(exists=True, job_id="j-1", status="claimed", message="known"),
+    )
+
+    assert client.check("a", {}) is None
+    assert client.check("a", {}) == JobState("j-1", "claimed")
+
+
+def test_job_tells_progress_and_result(server, client):
+    """The submitter's view of a job that goes on, and of one that ended."""
+    server.on(
+        "GET /api/jobs/j-1",
+        ok(job_id="j-1", job_type="a", status="in_progress", progress={"current": 2, "total": 8}),
+        ok(
+            job_id="j-1",
+            job_type="a",
+            status="completed",
+            result={"output_data": {"y": 2}, "console_output": "text"},
+        ),
+    )
+
+    assert client.job("j-1") == JobState("j-1", "in_progress", 2, 8, job_type="a")
+    ended = client.job("j-1")
+    assert ended == JobState(
+        "j-1", "completed", output_data={"y": 2}, console_output="text", job_type="a"
+    )
+    assert ended.is_final
+
+
+@pytest.mark.parametrize("ask", [WorkerClient.job, WorkerClient.job_detail])
+def test_a_deleted_job_is_not_found(server, client, ask):
+    """That is another thing than a missing route."""
+    server.on("GET /api/*jobs/j-1", as_json({"error": "Job not found"}, 404))
+
+    with pytest.raises(errors.NotFound):
+        ask(client, "j-1")
+
+
+def test_job_detail_tells_claim_and_outcome(server, client):
+    """What anybody may see: whose it is, and how it ended."""
+    server.on(
+        "GET /api/admin/jobs/j-1",
+        ok(
+            job_id="j-1",
+            job_type="a",
+            status="failed",
+            input_params={"x": 1},
+            claimed_by=RUNNER_ID,
+            console_output="text",
+            error_message="it broke",
+        ),
+    )
+
+    assert client.job_detail("j-1") == JobState(
+        "j-1",
+        "failed",
+        console_output="text",
+        error="it broke",
+        claimed_by=RUNNER_ID,
+        job_type="a",
+        input_params={"x": 1},
+    )
+
+
+def test_jobs_of_runner_lists_states(server, client):
+    """A runner finds its orphans with its own key."""
+    jobs = [
+        {"job_id": "j-1", "job_type": "a", "status": "claimed"},
+        {"job_id": "j-2", "job_type": "b", "status": "completed"},
+    ]
+    server.on(f"GET /api/admin/runners/{RUNNER_ID}", ok(runner_id=RUNNER_ID, jobs=jobs))
+
+    assert client.jobs_of_runner(RUNNER_ID) == [
+        JobState("j-1", "claimed", job_type="a"),
+        JobState("j-2", "completed", job_type="b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"progress": [1, 2]},
+        {"progress": "half"},
+        {"progress": {"current": "1", "total": True}},
+        {"result": "text"},
+        {"result": [1]},
+        {"result": {"output_data": None, "console_output": 5}},
+        {"error": {"text": "x"}},
+        {"claimed_by": 7, "job_type": 7, "input_params": "x"},
+    ],
+)
+def test_fields_of_the_wrong_type_are_as_good_as_absent(server, client, fields):
+    """A worker of another version must not end a runner by an AttributeError."""
+    server.on("GET /api/jobs/j-1", ok(job_id="j-1", status="pending", **fields))
+
+    assert client.job("j-1") == JobState("j-1", "pending")
+
+
+@pytest.mark.parametrize("answer", [ok(status="pending"), ok(job_id="j-1"), ok(job_id=1, status=2)])
+def test_a_job_without_id_or_status_is_strange(server, client, answer):
+    """There is nothing to go by."""
+    server.on("GET /api/jobs/j-1", answer)
+
+    with pytest.raises(errors.StrangeAnswer):
+        client.job("j-1")
+
+
+# --- the session -----------------------------------------------------------------------------
+
+
+def test_without_a_runner_id_no_header_is_sent(server):
+    """Submitters are no runners."""
+    server.on("GET /api/jobs/j-1", ok(job_id="j-1", status="pending"))
+    client = WorkerClient(server.url, KEY)
+
+    client.job("j-1")
+    client.close()
+
+    assert "x-runner-id" not in sent(server).headers
+
+
+def test_another_client_has_settings_alike_and_a_connection_of_its_own(server, client):
+    """A session is for one thread, so the heartbeat's thread gets another one."""
+    server.on("GET /api/runner/verify", ok(exists=True, runner_name="runner-x"))
+    other = client.another()
+
+    client.verify()
+    thread = threading.Thread(target=other.verify)
+    thread.start()
+    thread.join()
+    other.close()
+
+    first, second = server.seen("GET /api/runner/verify")
+    assert first.headers == second.headers
+    assert first.connection != second.connection

@@ -1,0 +1,94 @@
+"""Waiting for a job, as its submitter does."""
+
+import pytest
+from scripted_server import as_json, drop, html, ok, rate_limited
+
+from devaria.client import follow
+from devaria.client.client import WorkerClient
+from devaria.client.follow import wait_for
+from devaria.common import retry
+from devaria.common.errors import NotFound, TransientError, Unauthorized
+from devaria.common.retry import Backoff
+
+JOB = "GET /api/jobs/j-1"
+
+
+@pytest.fixture
+def client(server):
+    """A client of the scripted server."""
+    made = WorkerClient(server.url, "submit-key")
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Looks and tries after one another in no time."""
+    monkeypatch.setattr(follow, "_LOOK_EVERY_SEC", (0.01,))
+    monkeypatch.setattr(follow, "_LATER_LOOK_EVERY_SEC", 0.01)
+    monkeypatch.setattr(retry, "Backoff", lambda max_sec: Backoff(0.01, max_sec))
+
+
+def state(status, **fields):
+    """Answer with the job in a state."""
+    return ok(job_id="j-1", status=status, **fields)
+
+
+def test_a_job_is_looked_at_until_it_ends(server, client):
+    """Each look is shown, the last one returned."""
+    progress = {"current": 1, "total": 2}
+    server.on(
+        JOB,
+        state("pending"),
+        state("in_progress", progress=progress),
+        state("completed", result={"output_data": {"y": 1}, "console_output": ""}),
+    )
+    looks = []
+
+    job = wait_for(client, "j-1", looks.append)
+
+    assert [look.status for look in looks] == ["pending", "in_progress", "completed"]
+    assert looks[1].progress_current == 1
+    assert job.output_data == {"y": 1}
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "expired"])
+def test_each_final_state_ends_the_wait(server, client, status):
+    """Nothing more happens to such a job by itself."""
+    server.on(JOB, state(status))
+
+    assert wait_for(client, "j-1", lambda _: None).status == status
+    assert len(server.requests) == 1
+
+
+def test_a_worker_that_fails_for_a_while_is_waited_for(server, client):
+    """A failed look says nothing about the job."""
+    failures = [as_json({"error": "x"}, 500), html(), drop(), rate_limited(0)]
+    server.on(JOB, *failures, state("completed"))
+
+    assert wait_for(client, "j-1", lambda _: None).status == "completed"
+    assert len(server.requests) == 5
+
+
+def test_patience_with_a_worker_ends(server, client, monkeypatch):
+    """With the last reason."""
+    monkeypatch.setattr(retry, "_PATIENCE_SEC", 0.2)
+    server.on(JOB, html())
+
+    with pytest.raises(TransientError, match="text/html"):
+        wait_for(client, "j-1", lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (as_json({"error": "Job not found"}, 404), NotFound),
+        (as_json({"error": "Invalid API key"}, 401), Unauthorized),
+    ],
+)
+def test_a_deleted_job_and_a_refused_key_end_the_wait(server, client, answer, error):
+    """Looking again would see the same."""
+    server.on(JOB, state("pending"), answer)
+
+    with pytest.raises(error):
+        wait_for(client, "j-1", lambda _: None)

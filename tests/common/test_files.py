@@ -1,0 +1,130 @@
+"""A runner's directory: made, named, locked for one runner, and written to atomically."""
+
+import os
+import signal
+import sys
+import threading
+
+import pytest
+from core_fixtures import Process
+
+from devaria.common.errors import EXIT_LOCKED, BadSetting, DirectoryLocked
+from devaria.common.files import (
+    directory_lock,
+    filled_in,
+    is_locked,
+    prepare_directory,
+    write_atomically,
+)
+
+
+def test_readers_see_the_old_or_the_new_content(tmp_path):
+    """A file that is replaced again and again is whole at every moment."""
+    path = tmp_path / "file"
+    contents = [b"a" * 50_000, b"b" * 70_000]
+    write_atomically(path, contents[0])
+
+    def write_on():
+        for turn in range(40):
+            write_atomically(path, contents[turn % 2])
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    seen = set()
+    while writer.is_alive():
+        seen.add(path.read_bytes())
+    writer.join()
+
+    assert seen <= set(contents)
+
+
+def test_a_write_that_fails_leaves_the_old_content(tmp_path):
+    """A disk that is full, here a limit on file sizes, does not cost what was there."""
+    program = (
+        "import resource, sys; from pathlib import Path\n"
+        "from devaria.common.files import write_atomically\n"
+        "path = Path(sys.argv[1]); write_atomically(path, b'old')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "try: write_atomically(path, b'new' * 10)\n"
+        "except OSError: print('refused')\n"
+    )
+    with Process("-c", program, str(tmp_path / "file")) as process:
+        assert process.wait() == 0
+        assert process.output == "refused\n"
+
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+# --- directory and lock ----------------------------------------------------------------------
+
+HOLD_THE_LOCK = (
+    "import sys, time; from pathlib import Path\n"
+    "from devaria.common.files import directory_lock\n"
+    "with directory_lock(Path(sys.argv[1])):\n"
+    "    print('locked', flush=True)\n"
+    "    time.sleep(600)\n"
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+def test_a_directory_is_for_one_runner_until_its_process_ends(tmp_path):
+    """The second is told who holds it; a holder that was killed leaves no lock behind."""
+    with Process("-c", HOLD_THE_LOCK, str(tmp_path)) as holder:
+        holder.wait_for_line("locked")
+
+        text = rf"another runner \(process {holder.pid}\)"
+        with pytest.raises(DirectoryLocked, match=text), directory_lock(tmp_path):
+            pass
+        holder.signal(signal.SIGKILL)
+        holder.wait()
+
+    with directory_lock(tmp_path):
+        pass
+    with directory_lock(tmp_path):
+        pass
+
+
+def test_a_lock_that_cannot_be_taken_is_another_message(tmp_path):
+    """The remedies differ from those where another runner holds it."""
+    (tmp_path / ".devaria_runner.lock").mkdir()
+
+    with pytest.raises(BadSetting, match="cannot lock") as raised, directory_lock(tmp_path):
+        pass
+    assert raised.value.exit_code != EXIT_LOCKED
+
+
+def test_the_directory_is_made_with_its_parents(tmp_path):
+    """And may be there already."""
+    prepare_directory(tmp_path / "a" / "b")
+    prepare_directory(tmp_path / "a" / "b")
+
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_file_is_no_directory(tmp_path):
+    """The text names it."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(BadSetting, match=r"cannot use .*file"):
+        prepare_directory(tmp_path / "file")
+
+
+def test_looking_at_the_lock_tells_and_changes_nothing(tmp_path):
+    """Held or free; in a folder without a lock none is made."""
+    assert not is_locked(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+    with Process("-c", HOLD_THE_LOCK, str(tmp_path)) as holder:
+        holder.wait_for_line("locked")
+        assert is_locked(tmp_path)
+        holder.signal(signal.SIGKILL)
+        holder.wait()
+
+    assert not is_locked(tmp_path)
+
+
+def test_placeholders_give_each_runner_of_an_array_its_own_directory(monkeypatch):
+    """The host and the process id are filled in."""
+    monkeypatch.setattr("socket.gethostname", lambda: "node7")
+
+    assert str(filled_in("runners/{host}-{pid}")) == f"runners/node7-{os.getpid()}"

@@ -1,0 +1,108 @@
+"""How an operator ends a runner: real signals to a real process."""
+
+import signal
+import sys
+import time
+
+import pytest
+from core_fixtures import Process
+
+from devaria.execution.signals import StopRequest, Wakeup
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+
+#: Prints what it is asked for after each wake-up. Its argument is within which time, in seconds,
+#: two signals are one wish.
+LISTENER = """
+import sys
+from devaria.execution import signals as stop_module
+from devaria.execution.signals import Wakeup
+
+stop_module._SAME_WISH_SEC = float(sys.argv[1])
+wakeup = Wakeup()
+stop = stop_module.StopRequest(wakeup)
+stop.listen()
+print("ready", flush=True)
+while True:
+    if wakeup.wait(60):
+        wish = "job" if stop.wants_job_end else "runner"
+        print(f"end {wish}: {stop.signal_name}, exit code {stop.exit_code}", flush=True)
+"""
+
+
+def listener(same_wish_sec=0, **options):
+    """Start the listener."""
+    return Process("-c", LISTENER, str(same_wish_sec), **options)
+
+
+def test_without_a_signal_nothing_is_asked_for():
+    """Neither the end of the runner nor of its job."""
+    stop = StopRequest(Wakeup())
+
+    assert not stop.wants_end
+    assert not stop.wants_job_end
+    assert stop.since(patient=False) is None
+    assert stop.since(patient=True) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_ends_the_runner_the_second_the_job_the_third_the_process(number):
+    """Each wakes the main thread at once; the third does not wait for it."""
+    name, code = signal.Signals(number).name, 128 + number
+    with listener() as process:
+        process.wait_for_line("ready")
+        process.signal(number)
+        process.wait_for_line(f"end runner: {name}, exit code {code}")
+        process.signal(number)
+        process.wait_for_line(f"end job: {name}, exit code {code}")
+        process.signal(number)
+
+        assert process.wait() == code
+
+
+def test_two_signals_at_once_are_one_wish():
+    """A terminal's Ctrl-C and a service manager's SIGTERM may both arrive."""
+    with listener(same_wish_sec=600) as process:
+        process.wait_for_line("ready")
+        process.signal(signal.SIGINT)
+        process.wait_for_line("end runner: SIGINT")
+        for _ in range(5):
+            process.signal(signal.SIGTERM)
+            time.sleep(0.01)  # not for a condition: to have them delivered one by one
+
+        assert process.is_running
+        assert "end job" not in process.output
+
+
+def test_the_last_signal_names_the_exit_code():
+    """SIGINT first and SIGTERM then is 143."""
+    with listener() as process:
+        process.wait_for_line("ready")
+        process.signal(signal.SIGINT)
+        process.wait_for_line("end runner")
+        process.signal(signal.SIGTERM)
+
+        assert "exit code 143" in process.wait_for_line("end job: SIGTERM")
+
+
+def test_under_nohup_a_hangup_is_ignored_and_other_signals_are_not():
+    """Such a runner was left running on purpose."""
+    options = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    with listener(**options) as process:
+        process.wait_for_line("ready")
+        process.signal(signal.SIGHUP)
+        process.signal(signal.SIGTERM)
+
+        process.wait_for_line("end runner: SIGTERM")
+        assert "SIGHUP" not in process.output
+
+
+def test_a_wish_is_dated():
+    """Requests are waited for a little longer from then on."""
+    stop = StopRequest(Wakeup())
+    before = time.monotonic()
+
+    stop._on_signal(signal.SIGINT, None)
+
+    assert before <= stop.since(patient=False) <= time.monotonic()
+    assert stop.since(patient=True) is None

@@ -1,0 +1,61 @@
+"""Progress: percent of the whole job that never goes down, and a line every few seconds."""
+
+from typing import List
+
+from devaria.figures.progress import Progress
+
+
+class Told:
+    """What was told, and a clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.percent: List[float] = []
+        self.lines: List[str] = []
+        self.now_sec = 0.0
+        self.progress = Progress(self.percent.append, self.lines.append, lambda: self.now_sec)
+
+
+def test_parts_make_up_the_whole() -> None:
+    """Bytes read, spikes sorted and files uploaded follow each other in percent."""
+    told = Told()
+    for part in (told.progress.read, told.progress.built, told.progress.uploaded):
+        for done in (0, 5, 10):
+            part(done, 10)
+    told.progress.reached(100)
+    assert told.percent == [5, 32.5, 60, 60, 67.5, 75, 75, 87, 99, 100]
+
+
+def test_another_try_does_not_bring_it_down() -> None:
+    """When an upload starts anew, the figure is built again, and the percentage stays."""
+    told = Told()
+    told.progress.uploaded(7, 8)
+    told.progress.built(1, 10)
+    told.progress.uploaded(1, 8)
+    assert told.percent == [96, 96, 96]
+
+
+def test_more_than_all_is_all() -> None:
+    """Totals that were an estimate, or none, do no harm."""
+    told = Told()
+    told.progress.read(12, 10)
+    told.progress.built(0, 0)
+    assert told.percent == [60, 60]
+
+
+def test_lines_come_every_five_seconds() -> None:
+    """However often there is news, a line comes at most every 5 s, and none at the end."""
+    told = Told()
+    for tenths in range(123):
+        told.now_sec = tenths / 10
+        told.progress.read(tenths * 1_000_000, 66_700_000)
+    assert told.lines == ["Read 50.0 of 66.7 MB"]
+    told.progress.built(12_000_000, 100_000_000)
+    told.now_sec = 60
+    told.progress.built(25_000_000, 100_000_000)
+    told.progress.uploaded(1, 8)
+    told.now_sec = 70
+    told.progress.built(100_000_000, 100_000_000)
+    assert told.lines[1:] == [
+        "Sorted 12,000,000 of 100,000,000 spikes",
+        "Sorted 25,000,000 of 100,000,000 spikes",
+    ]

@@ -1,0 +1,177 @@
+"""Uploads end: after faults that may pass in a figure, after others in an error without secrets."""
+
+import socket
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Iterator, List, Tuple
+
+import figpack.core._upload_bundle as figpack_upload
+import numpy as np
+import pytest
+import requests
+from figure_api import SIGNATURE, FigureApi
+
+from devaria.figures.raster import UnitsRasterPlot
+from devaria.figures.upload import UploadLimits, publish
+from devaria.nwb.units_table import UnitsTable
+
+KEY = "fp-0123456789"
+TABLE = UnitsTable(
+    unit_ids=["0"],
+    spike_times_sec=np.array([0.5, 1.5, 8.75], dtype=np.float32),
+    unit_stops=np.array([3]),
+    start_time_sec=0.5,
+    end_time_sec=8.75,
+    num_rows=1,
+    num_dropped=0,
+)
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FigureApi]:
+    """Run a figure API that figpack uploads to; no temporary file is left in the end."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("FIGPACK_API_KEY", KEY)
+    # figpack waits for 15 s in all between its tries of a file.
+    monkeypatch.setattr(
+        figpack_upload, "time", SimpleNamespace(time=time.time, sleep=lambda _sec: None)
+    )
+    plain = requests.Session.request
+    with FigureApi() as running:
+        monkeypatch.setattr(figpack_upload, "FIGPACK_API_BASE_URL", running.url)
+        yield running
+    assert requests.Session.request is plain
+    assert list(tmp_path.iterdir()) == []
+
+
+def upload(**limits: float) -> Tuple[str, List[Tuple[int, int]]]:
+    """Upload a small figure with short waits; give its URL and the progress."""
+    told: List[Tuple[int, int]] = []
+    short: Any = {"read_timeout_sec": 5, "backoff_sec": 0.01, "max_retry_after_sec": 0.02, **limits}
+    url = publish(
+        UnitsRasterPlot(TABLE),
+        title="T",
+        description="D",
+        progress=lambda done, total: told.append((done, total)),
+        limits=UploadLimits(**short),
+    )
+    return url, told
+
+
+def test_figure_arrives(api: FigureApi) -> None:
+    """A figure is uploaded file by file, with the key for the API alone, and finalized."""
+    url, told = upload()
+    assert url == f"{api.url}/figures/1/index.html"
+    assert {"index.html", "data.zarr/.zmetadata", "manifest.json"} <= set(api.files)
+    assert told == [(number, len(api.files) - 1) for number in range(1, len(api.files))]
+    assert set(api.keys) == {KEY}
+    assert api.asked[0] == "create"
+    assert api.asked[-1] == "finalize"
+
+
+@pytest.mark.parametrize(
+    ("call", "fault"),
+    [
+        ("create", 500),
+        ("create", 429),
+        ("create", "hang"),
+        ("upload", 502),
+        ("upload", "hang"),
+        ("finalize", 408),
+        ("finalize", "hang"),
+    ],
+)
+def test_faults_that_pass_are_outlived(
+    api: FigureApi, call: str, fault: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After two faults of one call the third try of the whole makes the figure."""
+    api.faults = {call: [fault, fault]}
+    upload(read_timeout_sec=0.2)
+    assert api.asked.count("create") == 3
+    assert api.asked[-1] == "finalize"
+    assert capsys.readouterr().out.count("trying again in 0 s") == 2
+
+
+@pytest.mark.parametrize("fault", [503, "hang"])
+def test_faults_that_stay_end_the_upload(api: FigureApi, fault: object) -> None:
+    """After three tries, each with its time-outs, there is an error."""
+    api.always = {"create": fault}
+    with pytest.raises(RuntimeError, match="the upload failed after 3 tries: ") as caught:
+        upload(read_timeout_sec=0.2)
+    assert api.asked == ["create"] * 3
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("call", "fault", "text"),
+    [
+        ("create", 401, "Failed to create figure: no"),
+        ("create", "html", "JSONDecodeError"),
+        ("create", "no success", "Failed to create figure: no"),
+        ("upload", 400, "Failed to get upload info for batch: no"),
+        ("put", 403, "to signed URL: HTTP 403"),
+        ("finalize", 404, "Failed to finalize figure"),
+    ],
+)
+def test_refusals_are_final(api: FigureApi, call: str, fault: object, text: str) -> None:
+    """What the service refuses is not asked for again as a whole."""
+    api.always = {call: fault}
+    with pytest.raises(RuntimeError, match=text) as caught:
+        upload()
+    assert api.asked.count("create") == 1
+    assert "tries" not in str(caught.value)
+
+
+def test_unreachable_store_tells_no_signature(
+    api: FigureApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where files cannot be put, neither error nor console hold the signed URL."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        api.put_port = closed.getsockname()[1]
+    with pytest.raises(RuntimeError, match="the upload failed after 2 tries: Conn") as caught:
+        upload(tries=2)
+    console = capsys.readouterr().out
+    assert "Failed to upload" in console
+    assert SIGNATURE not in console + str(caught.value)
+
+
+def test_key_is_cut_out(api: FigureApi, capsys: pytest.CaptureFixture[str]) -> None:
+    """A service that repeats the key does not bring it into a text."""
+    api.message = f"the key {KEY} is no good, see https://h/login?{SIGNATURE}"
+    api.always = {"create": 500}
+    with pytest.raises(RuntimeError) as caught:
+        upload()
+    told = str(caught.value) + capsys.readouterr().out
+    assert "the key … is no good, see https://h/login?…" in told
+    assert KEY not in told
+    assert SIGNATURE not in told
+
+
+def test_console_has_what_figpack_prints(
+    api: FigureApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Figpack's own lines stand in the console."""
+    upload()
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("Uploaded 1/") for line in lines)
+    assert "Finalizing figure..." in lines
+    assert f"View the figure at: {api.url}/figures/1/index.html" in lines
+
+
+def test_figure_that_cannot_be_built(
+    api: FigureApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails before anything is sent is not called an upload."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(RuntimeError, match=r"^building the figure failed: FileNotFoundError: "):
+        upload()
+    assert api.asked == []
+
+
+def test_nothing_is_sent_when_the_time_is_up(api: FigureApi) -> None:
+    """Past the job's time no call is made any more."""
+    with pytest.raises(RuntimeError, match="the upload failed: TimeoutError: the job took more"):
+        upload(max_total_sec=0)
+    assert api.asked == []

@@ -1,0 +1,234 @@
+"""The process that reads a stranger's file: it has no keys, no reach, and an end."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+import psutil
+import pytest
+import requests
+from nwb_files import units_bytes
+from probing_child import environments_with_keys
+from range_server import LOOPBACK, RangeServer
+
+from devaria.nwb.errors import NwbError
+from devaria.nwb.limits import ReadLimits
+from devaria.nwb.sandbox.landlock import landlock_version
+from devaria.nwb.sandbox.parent import Reading, ReadRequest, reading_environ
+from devaria.nwb.units_table import UnitsTable, load_table, save_table
+
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
+
+needs_landlock = pytest.mark.skipif(landlock_version() < 1, reason="this system has no Landlock")
+
+
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch) -> Dict[str, str]:
+    """Set keys, and have the probing child found."""
+    for name in ("FIGPACK_API_KEY", "DEVARIA_RUNNER_API_KEY", "AWS_SECRET_KEY", "GITHUB_TOKEN"):
+        monkeypatch.setenv(name, "s3cr3t")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), *sys.path]))
+    return dict(os.environ)
+
+
+def probe(what: str, folder: Path, environ: Dict[str, str], max_sec: int = 60) -> List[str]:
+    """Run the probing child; give the lines that it says."""
+    said: List[str] = []
+    request = ReadRequest("http://h/x", what, ReadLimits(max_total_sec=max_sec))
+    with Reading(request, folder, environ, module="probing_child") as reading:
+        reading.table(lambda *_news: None, said.append)
+    return said
+
+
+def test_environment_is_what_python_needs(tmp_path: Path, environ: Dict[str, str]) -> None:
+    """No variable of another purpose is handed on, whatever its name."""
+    kept = reading_environ({**environ, "PGPASSWORD": "x", "LC_TIME": "C"}, tmp_path)
+    assert {"PATH", "PYTHONPATH", "LC_TIME"} <= set(kept)
+    assert kept["TMPDIR"] == str(tmp_path)
+    assert [name for name, value in kept.items() if value in ("s3cr3t", "x")] == []
+
+
+@needs_landlock
+def test_code_in_the_parser_cannot_get_at_keys(
+    tmp_path: Path, environ: Dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither environment, processes nor files give a key away, though all are one user's.
+
+    The key stands in the environment of a process beside, as it does in the runner's.
+    """
+    (tmp_path / "table").mkdir()
+    (tmp_path / "keys.env").write_text("FIGPACK_API_KEY=s3cr3t")
+    monkeypatch.chdir(tmp_path)
+    runner = subprocess.Popen(["sleep", "60"], env=environ)
+    said: List[str] = []
+    request = ReadRequest("http://h/x", "look", ReadLimits())
+    reading = Reading(request, tmp_path / "table", environ, module="probing_child")
+    try:
+        assert f"/proc/{runner.pid}/environ" in environments_with_keys()
+        with reading, pytest.raises(NwbError, match="is no units table"):  # it wrote none
+            reading.table(lambda *_news: None, said.append)
+    finally:
+        runner.kill()
+        runner.wait()
+    assert json.loads(said[1]) == {
+        "own": [],
+        "environments": [],
+        "parent's memory": False,
+        "file with keys": False,
+        "files of others": False,
+        "programs": False,
+        "links": False,
+        "own folder": True,
+    }
+
+
+def test_packages_may_be_installed_anywhere(tmp_path: Path) -> None:
+    """What the confined child imports it may read, also in a folder that is not Python's own."""
+    elsewhere, table = tmp_path / "elsewhere", tmp_path / "table"
+    table.mkdir()
+    site = Path(requests.__file__).parents[1]
+    for name in ("certifi", "charset_normalizer", "h5py", "idna", "numpy", "requests", "urllib3"):
+        for path in site.glob(f"{name}*"):  # the package, and libraries beside it
+            if path.is_dir():
+                shutil.copytree(path, elsewhere / path.name)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(elsewhere), *sys.path])}
+    with RangeServer({"/file.nwb": units_bytes([[1.0, 2.0]])}) as server:
+        request = ReadRequest(server.url("/file.nwb"), "/units", ReadLimits(), LOOPBACK)
+        with Reading(request, table, environ) as reading:
+            found = reading.table(lambda *_news: None, lambda _line: None)
+    assert found.spike_times_sec.tolist() == [1.0, 2.0]
+
+
+def test_loop_ends_when_the_time_is_up(tmp_path: Path, environ: Dict[str, str]) -> None:
+    """A child that never comes back is killed, and the error says so."""
+    with pytest.raises(NwbError, match="the file was not read within 1 s"):
+        probe("loop", tmp_path, environ, max_sec=1)
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "text"),
+    [
+        ("SIGSEGV", NwbError, r"crashes what reads it \(SIGSEGV\): it is damaged"),
+        ("SIGKILL", RuntimeError, "its process was killed by SIGKILL"),
+        ("exit", RuntimeError, "its process ended with exit code 3"),
+        ("fail", RuntimeError, r"^reading the file failed: ZeroDivisionError: \\x1b\[2Jby zero$"),
+        ("nothing", NwbError, "is no units table"),
+    ],
+)
+def test_end_of_the_child_is_an_error(
+    tmp_path: Path, environ: Dict[str, str], what: str, error: Any, text: str
+) -> None:
+    """However the child ends without a table, there is one printable error."""
+    with pytest.raises(error, match=text):
+        probe(what, tmp_path, environ)
+
+
+def test_child_that_cannot_start_is_an_error(tmp_path: Path, environ: Dict[str, str]) -> None:
+    """A child that dies before it has read its request is no hang and no traceback of pipes."""
+    request = ReadRequest("http://h/x" + "y" * 100_000, "/units", ReadLimits())
+    reading = Reading(request, tmp_path, environ, module="no_such_module")
+    with reading, pytest.raises(RuntimeError, match="its process ended with exit code 1"):
+        reading.table(lambda *_news: None, lambda _line: None)
+
+
+def test_child_goes_with_its_parent(tmp_path: Path, environ: Dict[str, str]) -> None:
+    """It is in the parent's process group, and dies when the parent is killed."""
+    command = [sys.executable, str(SUPPORT / "probing_child.py"), "parent", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        assert os.getpgid(child.pid) == os.getpgid(parent.pid)
+        parent.kill()
+    gone, _ = psutil.wait_procs([child], timeout=10)
+    assert gone == [child]
+
+
+def test_no_child_is_left(tmp_path: Path, environ: Dict[str, str]) -> None:
+    """Whoever gives up waiting leaves no process behind."""
+
+    def give_up(_line: str) -> None:
+        raise KeyboardInterrupt
+
+    request = ReadRequest("http://h/x", "sleep", ReadLimits())
+    reading = Reading(request, tmp_path, environ, module="probing_child")
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), reading:
+        reading.table(lambda *_news: None, give_up)
+    assert psutil.Process().children() == []
+    assert time.monotonic() - started < 30
+
+
+TABLE = UnitsTable(
+    unit_ids=["3", "a\n\u00e9"],
+    spike_times_sec=np.array([0.5, 7.25, 1.5], dtype=np.float32),
+    unit_stops=np.array([2, 3]),
+    start_time_sec=0.5,
+    end_time_sec=7.25,
+    num_rows=4,
+    num_dropped=1,
+)
+
+
+def test_table_comes_back_as_it_was(tmp_path: Path) -> None:
+    """What one process saves, the other loads, without reading it all into memory."""
+    save_table(TABLE, tmp_path)
+    loaded = load_table(tmp_path)
+    assert loaded.spike_times_sec.tolist() == TABLE.spike_times_sec.tolist()
+    assert loaded.unit_stops.tolist() == TABLE.unit_stops.tolist()
+    assert isinstance(loaded.spike_times_sec.base, np.memmap)
+    rest = {"spike_times_sec": TABLE.spike_times_sec, "unit_stops": TABLE.unit_stops}
+    assert replace(loaded, **rest) == replace(TABLE, **rest)
+
+
+ODD: List[Dict[str, Any]] = [
+    {"spike_times_sec": np.array([0.5, np.nan, 7.25], dtype=np.float32)},
+    {"spike_times_sec": np.array([0.5, np.inf, 7.25], dtype=np.float32)},
+    {"spike_times_sec": np.array([0.5, 7.25, 1.5])},
+    {"spike_times_sec": np.array([[0.5, 7.25, 1.5]], dtype=np.float32)},
+    {"spike_times_sec": np.array([0.5, {}, 1.5])},
+    {"unit_stops": np.array([2, 4])},
+    {"unit_stops": np.array([3, 3])},
+    {"unit_stops": np.array([-1, 3])},
+    {"unit_stops": np.array([], dtype=np.int64), "unit_ids": []},
+    {"unit_stops": np.array([2.0, 3.0])},
+    {"unit_ids": ["3"]},
+    {"unit_ids": ["3", 4]},
+    {"unit_ids": ["3", "x" * 201]},
+    {"unit_ids": 7},
+    {"start_time_sec": -1.0},
+    {"end_time_sec": float("nan")},
+    {"end_time_sec": float("inf")},
+    {"num_rows": 1},
+    {"num_dropped": -1},
+    {"num_rows": "many"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: " ".join(odd))
+def test_odd_tables_are_refused(tmp_path: Path, odd: Dict[str, Any]) -> None:
+    """Files that do not make a table, by whatever code they were written, are an error."""
+    save_table(TABLE, tmp_path)
+    table = replace(TABLE, **odd)
+    for name in ("spike_times_sec", "unit_stops"):
+        np.save(tmp_path / f"{name}.npy", getattr(table, name), allow_pickle=True)
+    rest = {name: getattr(table, name) for name in ("unit_ids", "num_rows", "num_dropped")}
+    rest.update(start_time_sec=table.start_time_sec, end_time_sec=table.end_time_sec)
+    (tmp_path / "table.json").write_text(json.dumps(rest))
+    with pytest.raises(NwbError, match="is no units table"):
+        load_table(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 100_000])
+def test_odd_json_is_refused(tmp_path: Path, content: str) -> None:
+    """So are files without the JSON that belongs to a table."""
+    save_table(TABLE, tmp_path)
+    (tmp_path / "table.json").write_text(content)
+    with pytest.raises(NwbError, match="is no units table"):
+        load_table(tmp_path)

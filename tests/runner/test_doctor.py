@@ -1,0 +1,144 @@
+"""What the doctor finds, one thing at a time."""
+
+import time
+from email.utils import formatdate
+
+import pytest
+from core_fixtures import KEY, RUNNER_ID, script_a_worker
+from scripted_server import Answer, ScriptedServer, as_json, html, ok, redirect
+
+from devaria.jobs.loading import find_handlers
+from devaria.runner.doctor.local import FAILURE, OK, WARNING, Patient, examine
+
+RASTER = "figpack_nwb_raster_plot"
+
+
+def found_by_doctor(directory, url, *, job_types=("hello_world",), handlers=(), **environ):
+    """Examine, and return the checks by name."""
+    patient = Patient(
+        worker_url=url,
+        insecure=False,
+        directory=directory,
+        environ={"DEVARIA_RUNNER_API_KEY": KEY, **environ},
+        handlers=find_handlers(handlers),
+        job_types=job_types,
+    )
+    return {check.name: check for check in examine(patient)}
+
+
+@pytest.fixture
+def worker():
+    """A worker where all goes well."""
+    with ScriptedServer() as server:
+        script_a_worker(server)
+        server.on("GET /health", ok(status="ok", service="devaria"))
+        yield server
+
+
+def test_all_is_well(tmp_path, worker):
+    """Every check is there, and asks for nothing."""
+    found = found_by_doctor(tmp_path, worker.url)
+    assert {check.state for check in found.values()} == {OK}
+    assert {check.advice for check in found.values()} == {""}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("off_sec", "state"), [(0, OK), (-50, OK), (90, WARNING), (-3600, WARNING)]
+)
+def test_a_clock_that_is_off_is_said(tmp_path, worker, off_sec, state):
+    """By how much, and a runner works all the same."""
+    date = formatdate(time.time() - off_sec, usegmt=True)
+    worker.on("GET /health", as_json({"status": "ok"}, headers={"Date": date}))
+    clock = found_by_doctor(tmp_path, worker.url)["clock"]
+    assert clock.state == state
+    assert bool(clock.advice) == (state == WARNING)
+    if state == WARNING:
+        assert abs(int(clock.found.split()[0]) - off_sec) <= 2
+    worker.on("GET /health", as_json({"status": "ok"}, headers={"Date": "yesterday"}))
+    assert found_by_doctor(tmp_path, worker.url)["clock"].state == OK
+
+
+@pytest.mark.parametrize("answer", [html(500), redirect("/elsewhere"), html(404)])
+def test_what_is_no_worker_fails(tmp_path, worker, answer):
+    """A proxy's page or a redirect, which a runner would not follow either."""
+    worker.on("GET /health", answer)
+    worker.on("GET /elsewhere", ok(status="ok"))
+    found = found_by_doctor(tmp_path, worker.url)
+    assert found["worker"].state == FAILURE
+    assert f"answered {answer.status} in" in found["worker"].found
+    assert found["registration"].state == WARNING
+
+
+def test_a_page_in_the_workers_place_fails(tmp_path, worker):
+    """Also where it answers everything with 200."""
+    worker.on("GET /health", html())
+    worker.on("GET /api/runner/verify", html())
+    found = found_by_doctor(tmp_path, worker.url)
+    assert found["key accepted"].state == FAILURE
+    assert "expected a JSON object" in found["key accepted"].found
+
+
+def test_a_registration_that_the_worker_forgot(tmp_path, worker):
+    """The next start registers anew, so that a runner works; the file stays as it is."""
+    file = tmp_path / ".devaria_runner.json"
+    file.write_text(f'{{"runner_id": "{RUNNER_ID}", "runner_name": "runner-x"}}')
+    assert RUNNER_ID in found_by_doctor(tmp_path, worker.url)["registration"].found
+    unknown = as_json({"exists": False, "message": "Runner not found"}, 404)
+    worker.on("GET /api/runner/verify", unknown)
+    found = found_by_doctor(tmp_path, worker.url)
+    assert (found["registration"].state, found["key accepted"].state) == (WARNING, OK)
+    file.write_text("{")
+    found = found_by_doctor(tmp_path, worker.url)
+    assert "corrupt" in found["directory"].found
+    assert file.read_text() == "{"
+
+
+def test_a_directory_that_is_not_there_yet(tmp_path, worker):
+    """A start would make it; the doctor does not."""
+    found = found_by_doctor(tmp_path / "new" / "one", worker.url)
+    assert "which the first start makes" in found["directory"].found
+    assert {check.state for check in found.values()} == {OK}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_runners_file_that_is_something_else(tmp_path, worker):
+    """It is named, since a start would end there."""
+    (tmp_path / "devaria_runner.log").mkdir()
+    found = found_by_doctor(tmp_path, worker.url)
+    assert found["directory"].state == FAILURE
+    assert "devaria_runner.log cannot be written" in found["directory"].found
+
+
+def test_one_job_type_of_several_that_is_not_ready(tmp_path, worker):
+    """A runner works with the others; with none ready it does not."""
+    both = found_by_doctor(tmp_path, worker.url, job_types=("hello_world", RASTER))
+    assert both[f"job type {RASTER}"].state == WARNING
+    alone = found_by_doctor(tmp_path, worker.url, job_types=(RASTER,))
+    assert alone[f"job type {RASTER}"].state == FAILURE
+    broken = found_by_doctor(tmp_path, worker.url, job_types=(), handlers=["gone=no_such:X"])
+    assert broken["job type gone"].state == WARNING
+    assert "No module named 'no_such'" in broken["job type gone"].found
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (as_json({"success": False, "message": "No such figure"}, 404), OK),
+        (as_json({"success": False, "message": "Bad request"}, 400), OK),
+        (as_json({"success": False, "message": "Invalid API key"}, 401), WARNING),
+        (html(404), WARNING),
+        (html(502), WARNING),
+        (Answer(400, b"[" * 100_000), WARNING),
+    ],
+)
+def test_figpack_and_its_key(tmp_path, worker, answer, state):
+    """The key is tried with a request that makes no figure."""
+    worker.on("POST /figpack/upload", answer)
+    url = f"{worker.url}/figpack/"
+    found = found_by_doctor(
+        tmp_path, worker.url, job_types=(RASTER,), FIGPACK_API_BASE_URL=url, FIGPACK_API_KEY="k"
+    )
+    assert found["figpack"].state == state
+    (request,) = [each for each in worker.requests if each.path == "/figpack/upload"]
+    assert (request.json, request.headers["x-api-key"]) == ({}, "k")

@@ -1,0 +1,368 @@
+"""The journal: every job on disk from before its claim until its outcome is acknowledged."""
+
+import json
+import os
+import stat
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import core_fixtures
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from devaria.execution.outcome import JobOutcome
+from devaria.runner.journal import CLAIMING, DONE, JOURNAL_FOLDER, RUNNING, Journal, JournalEntry
+
+NASTY_IDS = [
+    "0b6f7f5e-0000-4000-8000-000000000001",
+    "..",
+    ".",
+    "../../etc/passwd",
+    "/absolute",
+    "a\\b",
+    "nul",
+    "with space",
+    "entry.json",
+    "line\nbreak",
+    "zero\0byte",
+    "é",
+    "e\u0301",
+    "\ud800",
+    "🧠" * 100,
+    "x" * 64,
+    "x" * 65,
+    "x" * 10_000,
+]
+IDS = st.sampled_from(NASTY_IDS) | st.text(st.characters(), min_size=1)
+TEXTS = st.text(st.characters(), min_size=1)
+
+RESULTS = st.dictionaries(
+    st.text(),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(st.characters()),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    ),
+)
+OUTCOMES = st.builds(
+    lambda output, error, console: JobOutcome(None if error else output, error, console),
+    RESULTS,
+    st.none() | TEXTS,
+    st.text(st.characters()),
+)
+ENTRIES = st.builds(
+    JournalEntry,
+    IDS,
+    TEXTS,
+    TEXTS,
+    TEXTS,
+    state=st.sampled_from([CLAIMING, RUNNING]),
+    runs=st.integers(0, 5),
+) | st.builds(
+    lambda job_id, outcome: JournalEntry(job_id, "a", "w", "r", DONE, 1, outcome), IDS, OUTCOMES
+)
+
+ENTRY = JournalEntry("j-1", "hello_world", "https://worker.example.org", "runner-id")
+OUTCOME = JobOutcome({"message": "Hello"}, None, "console")
+
+
+def folder_of(directory):
+    """The folder of the one job there is."""
+    (folder,) = (directory / JOURNAL_FOLDER).iterdir()
+    return folder
+
+
+# --- round trips -----------------------------------------------------------------------------
+
+
+@settings(core_fixtures.thorough, max_examples=50)
+@given(ENTRIES)
+def test_an_entry_comes_back_as_it_was_written(entry):
+    """Whatever its ids and its outcome hold."""
+    with tempfile.TemporaryDirectory() as directory:
+        Journal(Path(directory)).write(entry)
+
+        assert Journal(Path(directory)).entries() == ([entry], [])
+
+
+def test_jobs_of_nasty_ids_are_kept_apart_and_inside(tmp_path):
+    """None reaches out of the folder, none takes another's place."""
+    journal = Journal(tmp_path)
+    entries = [replace(ENTRY, job_id=job_id) for job_id in NASTY_IDS]
+
+    for entry in entries:
+        journal.write(entry)
+
+    good, set_aside = journal.entries()
+    assert set_aside == []
+    assert sorted(good, key=repr) == sorted(entries, key=repr)
+    assert [path.name for path in tmp_path.iterdir()] == [JOURNAL_FOLDER]
+    for job_id in NASTY_IDS:
+        assert journal.console_path(job_id).parent.parent == tmp_path / JOURNAL_FOLDER
+        journal.remove(job_id)
+    assert list((tmp_path / JOURNAL_FOLDER).iterdir()) == []
+
+
+def test_without_a_folder_the_journal_is_empty(tmp_path):
+    """A first start is nothing special."""
+    assert Journal(tmp_path).entries() == ([], [])
+
+
+def test_what_is_owed_comes_first(tmp_path):
+    """A report takes a second, a job may take hours."""
+    journal = Journal(tmp_path)
+    journal.write(replace(ENTRY, job_id="a").started())
+    journal.write(replace(ENTRY, job_id="b").started().ended(OUTCOME))
+    journal.write(replace(ENTRY, job_id="c"))
+
+    assert [entry.job_id for entry in journal.entries()[0]] == ["b", "a", "c"]
+
+
+def test_an_entry_of_another_version_is_kept(tmp_path):
+    """What it has more is left out; a result that is owed is not lost by an upgrade."""
+    journal = Journal(tmp_path)
+    entry = ENTRY.started().ended(OUTCOME)
+    journal.write(entry)
+    path = folder_of(tmp_path) / "entry.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "scratch": "/tmp/x"}))
+
+    assert journal.entries() == ([entry], [])
+
+
+def test_no_parameters_are_written(tmp_path):
+    """They may hold a stranger's signed URL; the worker has them."""
+    Journal(tmp_path).write(ENTRY)
+
+    fields = json.loads((folder_of(tmp_path) / "entry.json").read_bytes())
+    assert set(fields) == {
+        "job_id", "job_type", "worker_url", "runner_id", "state", "runs", "outcome",
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_the_journal_is_for_its_owner_only(tmp_path):
+    """Folders 0700, entries 0600, whatever the umask says."""
+    old = os.umask(0)
+    try:
+        Journal(tmp_path).write(ENTRY.started().ended(OUTCOME))
+    finally:
+        os.umask(old)
+
+    folder = folder_of(tmp_path)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (folder.parent, folder)]
+    assert modes == [0o700, 0o700]
+    assert stat.S_IMODE((folder / "entry.json").stat().st_mode) == 0o600
+
+
+def test_a_journal_that_cannot_be_written_raises(tmp_path):
+    """The runner then claims nothing."""
+    (tmp_path / JOURNAL_FOLDER).touch()
+
+    with pytest.raises(OSError, match=JOURNAL_FOLDER):
+        Journal(tmp_path).write(ENTRY)
+
+
+# --- torn and garbage ------------------------------------------------------------------------
+
+
+def test_an_entry_that_is_torn_anywhere_is_set_aside(tmp_path):
+    """No beginning of an entry passes for a whole one."""
+    journal = Journal(tmp_path)
+    journal.write(ENTRY.started().ended(OUTCOME))
+    path = folder_of(tmp_path) / "entry.json"
+    whole = path.read_bytes()
+
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        good, (aside,) = journal.entries()
+        assert good == []
+        assert aside.read_bytes() == whole[:length]
+        aside.unlink()
+
+
+def spoiled(**fields):
+    """An entry's file with other fields."""
+    return json.dumps({**asdict(ENTRY.started().ended(OUTCOME)), **fields}).encode()
+
+
+GARBAGE = {
+    "empty": b"",
+    "null": b"null",
+    "list": b"[]",
+    "zeros": bytes(300),
+    "bad UTF-8": spoiled().replace(b"Hello", b"\xff\xfe"),
+    "deep": b"[" * 100_000,
+    "no fields": b"{}",
+    "no id": spoiled(job_id=None),
+    "an empty id": spoiled(job_id=""),
+    "another id": spoiled(job_id="j-2"),
+    "a number as type": spoiled(job_type=5),
+    "an unknown state": spoiled(state="paused"),
+    "runs as text": spoiled(runs="1"),
+    "done without outcome": spoiled(outcome=None),
+    "an outcome of other fields": spoiled(outcome={"a": 1}),
+    "an outcome that is text": spoiled(outcome="text"),
+    "a result that is text": spoiled(outcome={**asdict(OUTCOME), "output_data": "x"}),
+    "a console that is none": spoiled(outcome={**asdict(OUTCOME), "console_output": None}),
+    "an error that is a number": spoiled(outcome={**asdict(OUTCOME), "error_message": 5}),
+}
+
+
+@pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE)
+def test_garbage_is_set_aside_and_the_other_jobs_are_read(tmp_path, content):
+    """Under a name that says so, in its own folder; it is met once only."""
+    journal = Journal(tmp_path)
+    journal.write(ENTRY)
+    path = folder_of(tmp_path) / "entry.json"
+    path.write_bytes(content)
+    other = replace(ENTRY, job_id="j-9")
+    journal.write(other)
+
+    good, (aside,) = journal.entries()
+
+    assert good == [other]
+    assert aside.parent == path.parent
+    assert aside.name.startswith("entry.json.corrupt-")
+    assert aside.read_bytes() == content
+    assert journal.entries() == ([other], [])
+
+
+@settings(core_fixtures.thorough, max_examples=50)
+@given(st.binary())
+def test_any_bytes_are_an_entry_or_set_aside(content):
+    """Reading never fails on them."""
+    with tempfile.TemporaryDirectory() as directory:
+        journal = Journal(Path(directory))
+        journal.write(ENTRY)
+        (folder_of(Path(directory)) / "entry.json").write_bytes(content)
+
+        good, set_aside = journal.entries()
+
+        assert (len(good), len(set_aside)) == (0, 1)
+
+
+def test_a_write_that_was_cut_off_by_a_crash_leaves_the_entry_before(tmp_path):
+    """The half-written new file is not it."""
+    journal = Journal(tmp_path)
+    journal.write(ENTRY)
+    (folder_of(tmp_path) / "entry.json.new").write_bytes(spoiled()[:50])
+
+    assert journal.entries() == ([ENTRY], [])
+    journal.write(ENTRY.started())
+    assert journal.entries() == ([ENTRY.started()], [])
+
+
+def test_a_folder_without_an_entry_is_nothing_and_goes(tmp_path):
+    """It is what a crash between the removal of entry and folder leaves, or before the first."""
+    journal = Journal(tmp_path)
+    journal.write(ENTRY)
+    folder = folder_of(tmp_path)
+    (folder / "entry.json").unlink()
+    (folder / "console.txt").touch()
+
+    assert journal.entries() == ([], [])
+    assert not folder.exists()
+
+
+def test_a_directory_in_an_entrys_place_is_set_aside(tmp_path):
+    """With what is in it."""
+    journal = Journal(tmp_path)
+    journal.write(ENTRY)
+    path = folder_of(tmp_path) / "entry.json"
+    path.unlink()
+    path.mkdir()
+
+    good, (aside,) = journal.entries()
+
+    assert good == []
+    assert aside.is_dir()
+
+
+# --- the console -----------------------------------------------------------------------------
+
+
+def test_the_console_of_an_earlier_run_is_read(tmp_path):
+    """Also where it is no UTF-8; without one it is empty."""
+    journal = Journal(tmp_path)
+    journal.write(ENTRY)
+    assert journal.kept_console("j-1") == ""
+
+    journal.console_path("j-1").write_bytes(b"last words \xff")
+
+    assert journal.kept_console("j-1") == "last words \ufffd"
+
+
+# --- from one state to the next --------------------------------------------------------------
+
+
+def test_an_entry_goes_from_claiming_over_running_to_done():
+    """Each start counts as a run, and forgets an outcome."""
+    claiming = ENTRY
+    running = claiming.started()
+    done = running.ended(OUTCOME)
+    again = done.started()
+
+    assert (claiming.state, claiming.runs, claiming.outcome) == (CLAIMING, 0, None)
+    assert (running.state, running.runs, running.outcome) == (RUNNING, 1, None)
+    assert (done.state, done.runs, done.outcome) == (DONE, 1, OUTCOME)
+    assert (again.state, again.runs, again.outcome) == (RUNNING, 2, None)
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """Compares the journal on disk with a dict, over any order of steps and restarts."""
+
+    def __init__(self):
+        super().__init__()
+        self._directory = tempfile.TemporaryDirectory()
+        self._journal = Journal(Path(self._directory.name))
+        self._expected = {}
+
+    @rule(job_id=st.sampled_from(NASTY_IDS))
+    def claim(self, job_id):
+        """Write a job down before its claim."""
+        self._put(replace(ENTRY, job_id=job_id))
+
+    @rule(job_id=st.sampled_from(NASTY_IDS))
+    def start(self, job_id):
+        """Start a run of a job that is there."""
+        if job_id in self._expected:
+            self._put(self._expected[job_id].started())
+
+    @rule(job_id=st.sampled_from(NASTY_IDS), outcome=OUTCOMES)
+    def end(self, job_id, outcome):
+        """End a job that is there."""
+        if job_id in self._expected:
+            self._put(self._expected[job_id].ended(outcome))
+
+    @rule(job_id=st.sampled_from(NASTY_IDS))
+    def remove(self, job_id):
+        """Forget a job, there or not."""
+        self._journal.remove(job_id)
+        self._expected.pop(job_id, None)
+
+    @rule()
+    def restart(self):
+        """Read the directory with new eyes."""
+        self._journal = Journal(Path(self._directory.name))
+
+    @invariant()
+    def is_as_expected(self):
+        """Compare."""
+        good, set_aside = self._journal.entries()
+        assert set_aside == []
+        assert {entry.job_id: entry for entry in good} == self._expected
+
+    def teardown(self):
+        """Leave nothing."""
+        self._directory.cleanup()
+
+    def _put(self, entry):
+        self._journal.write(entry)
+        self._expected[entry.job_id] = entry
+
+
+TestJournalMachine = JournalMachine.TestCase
+TestJournalMachine.settings = settings(deadline=None, max_examples=20, stateful_step_count=15)

@@ -1,0 +1,323 @@
+"""The log: its form, its files, and what must never stand in it."""
+
+import contextlib
+import logging
+import re
+import subprocess
+import sys
+import threading
+
+import core_fixtures
+import pytest
+from core_fixtures import Process
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devaria.common.errors import BadSetting
+from devaria.common.text import printable, redacted
+from devaria.runner import log as log_module
+from devaria.runner.log import LOG_FILE, set_up_logging
+
+KEY = "key-5f1c"
+LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] (DEBUG|INFO|WARNING|ERROR|CRITICAL): (.*)")
+
+
+@pytest.fixture
+def logger():
+    """The package's logger, without what an earlier test put on it; it is left as it was."""
+    logger = logging.getLogger("devaria")
+    hook, level, propagate = threading.excepthook, logger.level, logger.propagate
+    logger.handlers.clear()
+    yield logger
+    for handler in logger.handlers:
+        with contextlib.suppress(OSError):  # what a full disk did not take
+            handler.close()
+    logger.handlers.clear()
+    logger.setLevel(level)
+    logger.propagate = propagate
+    threading.excepthook = hook
+
+
+def lines_of(directory):
+    """The log file's lines."""
+    return (directory / LOG_FILE).read_text(encoding="utf-8").splitlines()
+
+
+def messages_of(directory):
+    """The log file's messages; each line must be of the form."""
+    return [LINE.fullmatch(line).group(2) for line in lines_of(directory)]
+
+
+# --- form and files --------------------------------------------------------------------------
+
+
+def test_a_line_has_time_level_and_message_in_file_and_on_stdout(logger, tmp_path, capsys):
+    """`[YYYY-MM-DD HH:MM:SS] LEVEL: Message`, the same in both places."""
+    set_up_logging(tmp_path, verbose=False, secrets=[])
+
+    logger.info("Job %s started", "j-1")
+    logging.getLogger("devaria.runner.runner").warning("ü")
+
+    lines = lines_of(tmp_path)
+    assert [LINE.fullmatch(line).groups() for line in lines] == [
+        ("INFO", "Job j-1 started"),
+        ("WARNING", "ü"),
+    ]
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+@pytest.mark.parametrize(("verbose", "expected"), [(False, ["shown"]), (True, ["hidden", "shown"])])
+def test_details_are_logged_when_asked_for(logger, tmp_path, verbose, expected):
+    """An idle runner is silent unless told to be verbose."""
+    set_up_logging(tmp_path, verbose=verbose, secrets=[])
+
+    logger.debug("hidden")
+    logger.info("shown")
+
+    assert messages_of(tmp_path) == expected
+
+
+def test_the_file_goes_on_where_an_earlier_run_ended(logger, tmp_path):
+    """A restart does not cost the story so far."""
+    (tmp_path / LOG_FILE).write_text("[2026-01-01 00:00:00] INFO: before\n", encoding="utf-8")
+    set_up_logging(tmp_path, verbose=False, secrets=[])
+
+    logger.info("after")
+
+    assert messages_of(tmp_path) == ["before", "after"]
+
+
+def test_the_file_rotates_and_five_old_ones_are_kept(logger, tmp_path, monkeypatch):
+    """Each is within the size, and no line is lost but with the oldest file."""
+    assert (log_module.MAX_LOG_BYTES, log_module.LOG_FILES_KEPT) == (10_000_000, 5)
+    monkeypatch.setattr(log_module, "MAX_LOG_BYTES", 1_000)
+    set_up_logging(tmp_path, verbose=False, secrets=[])
+
+    for number in range(200):
+        logger.info("line %d", number)
+
+    names = [LOG_FILE] + [f"{LOG_FILE}.{number}" for number in range(1, 6)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert all((tmp_path / name).stat().st_size <= 1_000 for name in names)
+    kept = [
+        line
+        for name in reversed(names)
+        for line in (tmp_path / name).read_text(encoding="utf-8").splitlines()
+    ]
+    numbers = [int(LINE.fullmatch(line).group(2).split()[1]) for line in kept]
+    assert numbers == list(range(numbers[0], 200))
+
+
+def test_a_log_file_that_cannot_be_opened_is_the_operators_to_mend(tmp_path):
+    """The text names the file."""
+    (tmp_path / LOG_FILE).mkdir()
+
+    with pytest.raises(BadSetting, match=rf"cannot write the log file .*{LOG_FILE}"):
+        set_up_logging(tmp_path, verbose=False, secrets=[])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
+def test_a_full_disk_is_said_once_and_stops_nothing(logger, tmp_path, capsys):
+    """The console still gets every line."""
+    (tmp_path / LOG_FILE).symlink_to("/dev/full")
+    set_up_logging(tmp_path, verbose=False, secrets=[])
+
+    for number in range(3):
+        logger.info("line %d", number)
+
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 3
+    assert output.err.count("cannot write") == 1
+
+
+def test_a_closed_terminal_stops_nothing(tmp_path):
+    """The file still gets every line."""
+    program = (
+        "import logging, sys; from pathlib import Path\n"
+        "from devaria.runner.log import set_up_logging\n"
+        "set_up_logging(Path(sys.argv[1]), verbose=False, secrets=[])\n"
+        "logging.getLogger('devaria').info('before'); sys.stdin.read()\n"
+        "for number in range(3): logging.getLogger('devaria').info('after %d', number)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env=core_fixtures.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdin.close()
+        process.wait(core_fixtures.PATIENCE_SEC)
+
+    assert messages_of(tmp_path) == ["before", "after 0", "after 1", "after 2"]
+
+
+@pytest.mark.usefixtures("logger")
+def test_an_error_that_kills_a_thread_is_in_the_log(tmp_path):
+    """With its traceback: an unexpected error is loud."""
+    set_up_logging(tmp_path, verbose=False, secrets=[])
+
+    thread = threading.Thread(target=lambda: 1 // 0)
+    thread.start()
+    thread.join()
+
+    lines = lines_of(tmp_path)
+    assert LINE.fullmatch(lines[0]).groups() == ("CRITICAL", "unexpected error")
+    assert "ZeroDivisionError" in lines[-1]
+
+
+# --- what a stranger may not do --------------------------------------------------------------
+
+FORGED = "Alice\n[2026-01-01 00:00:00] INFO: Job j-1 reported as completed\r\x1b[2J\x9b\u202e"
+
+
+def test_a_strangers_text_cannot_forge_a_line_or_steer_a_terminal(logger, tmp_path):
+    """Line breaks and control characters are shown as escapes."""
+    set_up_logging(tmp_path, verbose=False, secrets=[])
+
+    logger.info("Hello, %s!", FORGED)
+
+    (message,) = messages_of(tmp_path)
+    assert message == (
+        r"Hello, Alice\n[2026-01-01 00:00:00] INFO: Job j-1 reported as completed"
+        r"\x0d\x1b[2J\x9b\u202e!"
+    )
+
+
+def test_a_strangers_text_in_a_traceback_cannot_forge_a_line(logger, tmp_path):
+    """A traceback has several lines; all but its first are indented."""
+    set_up_logging(tmp_path, verbose=False, secrets=[])
+
+    try:
+        raise RuntimeError(FORGED)
+    except RuntimeError:
+        logger.exception("it broke for %s", FORGED)
+
+    lines = lines_of(tmp_path)
+    assert len(lines) > 3
+    assert LINE.fullmatch(lines[0])
+    assert all(line.startswith("    ") for line in lines[1:])
+
+
+@pytest.mark.parametrize("code", [0x00, 0x07, 0x08, 0x0B, 0x0D, 0x1B, 0x7F, 0x80, 0x9B, 0x9F])
+def test_control_characters_become_visible(code):
+    """C0, DEL and C1, the carriage return and the escape among them."""
+    assert printable(f"a{chr(code)}b") == f"a\\x{code:02x}b"
+
+
+@core_fixtures.thorough
+@given(st.text())
+def test_printable_text_has_no_control_characters_and_says_all_else(text):
+    """Only newline and tab stay; what is printable comes out unchanged."""
+    safe = printable(text)
+
+    assert all(each in "\n\t" or ord(each) >= 0x20 for each in safe)
+    assert not re.search("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", safe)
+    if text.isprintable():
+        assert safe == text
+
+
+# --- secrets ---------------------------------------------------------------------------------
+
+SECRET = st.text("abcdefgh0123456789-_", min_size=4, max_size=40)
+
+
+@core_fixtures.thorough
+@given(st.lists(st.one_of(st.text(), st.integers(0, 2)), max_size=20), st.lists(SECRET, min_size=3))
+def test_no_secret_is_left_wherever_it_stands(parts, secrets):
+    """Nor a rest of one that begins like another."""
+    text = "".join(part if isinstance(part, str) else secrets[part] for part in parts)
+
+    safe = redacted(text, secrets)
+
+    assert not any(secret in safe for secret in secrets)
+
+
+def test_a_secret_that_begins_like_another_leaves_no_rest():
+    """The longer one is cut out first."""
+    assert redacted("key-1234-secret-part", ["key-1234", "key-1234-secret-part"]) == "***"
+
+
+def test_empty_secrets_and_no_secrets_change_nothing():
+    """A key that is not set must not turn the log into stars."""
+    assert redacted("plain text", ["", ""]) == "plain text"
+    assert redacted("plain text") == "plain text"
+
+
+SIGNED = [
+    "X-Amz-Signature=s3cr3t&X-Amz-Credential=s3cr3t",
+    "AWSAccessKeyId=s3cr3t&Signature=s3cr3t&Expires=1",
+    "sv=2024&sig=s3cr3t%3D",
+    "token=s3cr3t",
+    "a=b&api_key=s3cr3t",
+    "X-GOOG-SIGNATURE=s3cr3t",
+]
+
+
+@pytest.mark.parametrize("query", SIGNED)
+@pytest.mark.parametrize("around", ["{}", "<{}>", "('{}', 5)", "see {} and {}", "{}\n{}", "x{}"])
+def test_the_query_of_a_signed_url_is_cut_out(query, around):
+    """Whatever stands around it; the address stays, as an operator needs it."""
+    url = f"HTTPS://files.example.org/a/b.nwb?{query}"
+
+    safe = redacted(around.replace("{}", url))
+
+    assert "s3cr3t" not in safe
+    assert safe == around.replace("{}", "HTTPS://files.example.org/a/b.nwb?***")
+
+
+def test_an_ordinary_query_stays():
+    """It may be what the operator needs to see."""
+    text = "GET http://files.example.org/a?page=2&of=7 and http://files.example.org/b"
+
+    assert redacted(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer s3cr3t",
+        "authorization=bearer s3cr3t",
+        "{'Authorization': 'Bearer s3cr3t', 'x': 1}",
+        '"authorization": "s3cr3t"',
+        "AUTHORIZATION:s3cr3t",
+    ],
+)
+def test_an_authorization_that_an_error_quotes_is_cut_out(text):
+    """In each form that a header is printed in."""
+    safe = redacted(text)
+
+    assert "s3cr3t" not in safe
+    assert "***" in safe
+
+
+def test_the_logs_secrets_are_cut_out_of_arguments_and_tracebacks(logger, tmp_path, capsys):
+    """In the file and on stdout."""
+    set_up_logging(tmp_path, verbose=True, secrets=[KEY])
+
+    try:
+        raise RuntimeError(f"sent {KEY}")
+    except RuntimeError:
+        logger.exception("with %s", KEY)
+
+    assert "sent ***" in capsys.readouterr().out
+    assert KEY not in (tmp_path / LOG_FILE).read_text(encoding="utf-8")
+
+
+HOSTILE = """
+from devaria.common.text import printable, redacted
+for part in ("http://", "https://a?", "https://a?sig", "authorization", "authorization: ", "?", "&",
+             "authorization: bearer", "authorization:'", "bearer ", "\\x1b", "\\n", "key-5f1"):
+    for text in (part * (1_000_000 // len(part)), part + " " * 1_000_000, part + "h" * 1_000_000):
+        printable(redacted(text, ["key-5f1c"]))
+print("done")
+"""
+
+
+def test_a_megabyte_made_to_be_slow_is_not():
+    """A job's console goes through here while the whole runner waits; the time must be linear."""
+    with Process("-c", HOSTILE) as process:  # anything quadratic would take hours
+        assert process.wait() == 0
+        assert process.output == "done\n"

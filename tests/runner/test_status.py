@@ -1,0 +1,164 @@
+"""The status file, what `devaria status` makes of it, and what a runner owes."""
+
+import json
+import time
+
+import pytest
+from core_fixtures import devaria, wait_until
+
+from devaria.common.files import directory_lock
+from devaria.execution.outcome import JobOutcome
+from devaria.runner.journal import Journal, JournalEntry, owed_jobs
+from devaria.runner.status import STATUS_FILE, RunnerStatus, StatusFile
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A runner's directory, held as by a runner."""
+    with directory_lock(tmp_path):
+        yield tmp_path
+
+
+def status_of(directory, **changes):
+    """Write a status as a runner would leave it, and ask `devaria status`."""
+    StatusFile(directory, RunnerStatus(7, time.time(), "http://w", **changes)).close()
+    return asked(directory)
+
+
+def asked(directory):
+    """Ask `devaria status`."""
+    return devaria("status", "--dir", str(directory))
+
+
+def test_the_first_state_is_there_at_once(tmp_path):
+    """What an earlier runner left is not taken for this one's, not for a moment."""
+    (tmp_path / STATUS_FILE).write_text('{"pid": 1, "started_at": 0, "worker_url": "old"}')
+    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), min_gap_sec=3600)
+    assert RunnerStatus.load(tmp_path).pid == 7
+    file.close()
+
+
+def test_news_are_written_when_the_gap_is_over(tmp_path):
+    """The newest state comes to the file by itself, also where nothing happens after it."""
+    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), min_gap_sec=0.2)
+    file.note_job("j-1", "a")
+    for done in range(50):
+        file.note_progress(done, 50)
+    wait_until(lambda: RunnerStatus.load(tmp_path).progress_current == 49)
+    assert RunnerStatus.load(tmp_path).job_id == "j-1"
+    file.close()
+
+
+def test_the_file_is_not_replaced_more_often(tmp_path):
+    """However much happens meanwhile; the end writes what is still to be written."""
+    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), min_gap_sec=3600)
+    first = (tmp_path / STATUS_FILE).read_bytes()
+    for done in range(50):
+        file.note_progress(done, 50)
+        assert (tmp_path / STATUS_FILE).read_bytes() == first
+    file.note_end(succeeded=True)
+    file.close()
+    status = RunnerStatus.load(tmp_path)
+    assert (status.progress_current, status.jobs_completed, status.jobs_failed) == (49, 1, 0)
+
+
+def test_a_job_that_ends_is_counted(tmp_path):
+    """As completed, as failed, or as nobody's; it is in hand no more."""
+    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"))
+    for succeeded in (True, False, False, None):
+        file.note_job("j-1", "a")
+        file.update(owes_report=True)
+        file.note_end(succeeded)
+    file.close()
+    status = RunnerStatus.load(tmp_path)
+    assert (status.jobs_completed, status.jobs_failed) == (1, 2)
+    assert status.job_id is None
+    assert not status.owes_report
+
+
+def test_a_file_that_cannot_be_written_stops_nothing(tmp_path):
+    """Notes go on, and the end comes."""
+    (tmp_path / "gone").mkdir()
+    file = StatusFile(tmp_path / "gone", RunnerStatus(7, NOW, "http://w"), min_gap_sec=0)
+    (tmp_path / "gone" / STATUS_FILE).unlink()
+    (tmp_path / "gone").rmdir()
+    file.note_contact()
+    file.close()
+    assert not file._thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{",
+        '{"pid": 1}',
+        '{"a": 1}',
+        "\xff",
+        '{"pid": 1, "started_at": "now", "worker_url": "u"}',
+    ],
+)
+def test_a_file_that_cannot_be_understood_is_none(tmp_path, content):
+    """A newer version's, perhaps."""
+    (tmp_path / STATUS_FILE).write_text(content, encoding="latin-1")
+    assert RunnerStatus.load(tmp_path) is None
+
+
+def test_healthy_is_0(directory):
+    """It is running, and its worker answered within five minutes."""
+    done = status_of(directory, last_contact_at=time.time() - 290)
+    assert (done.returncode, json.loads(done.stdout)["health"]) == (0, "healthy")
+
+
+def test_silent_is_2(directory):
+    """It is running, and its worker answered last more than five minutes ago."""
+    done = status_of(directory, last_contact_at=time.time() - 301)
+    assert (done.returncode, json.loads(done.stdout)["health"]) == (2, "silent")
+
+
+def test_a_runner_that_never_reached_its_worker_has_five_minutes(directory):
+    """From its start on."""
+    assert status_of(directory).returncode == 0
+    status = {"pid": 7, "started_at": time.time() - 301, "worker_url": "http://w"}
+    (directory / STATUS_FILE).write_text(json.dumps(status))
+    assert asked(directory).returncode == 2
+
+
+def test_not_running_is_1(tmp_path):
+    """Whatever the file says."""
+    done = status_of(tmp_path, last_contact_at=time.time())
+    assert (done.returncode, json.loads(done.stdout)["health"]) == (1, "not running")
+    assert asked(tmp_path / "nowhere").returncode == 1
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_one_runner_is_asked_after(tmp_path):
+    """A name that stands for many directories is not looked up under this process's id."""
+    done = asked(tmp_path / "{host}-{pid}")
+    assert done.returncode == 7
+    assert "name one of them" in done.stderr
+
+
+def test_what_is_owed_is_read_and_left_alone(tmp_path):
+    """Each state of a job; what cannot be understood stays where it is."""
+    journal = Journal(tmp_path)
+    entry = JournalEntry("j-1", "a", "http://w", "r")
+    journal.write(entry)
+    journal.write(JournalEntry("j-2", "a", "http://w", "r").started())
+    journal.write(JournalEntry("j-3", "a", "http://w", "r").ended(JobOutcome({"x": 1}, None, "")))
+    broken = tmp_path / ".devaria_jobs" / "j-4"
+    broken.mkdir()
+    (broken / "entry.json").write_text("{")
+    assert [(job.job_id, job.state) for job in owed_jobs(tmp_path)] == [
+        ("j-1", "claiming"),
+        ("j-2", "running"),
+        ("j-3", "done"),
+    ]
+    assert (broken / "entry.json").read_text() == "{"
+    told = json.loads(asked(tmp_path).stdout)
+    assert [job["job_id"] for job in told["owed"]] == ["j-1", "j-2", "j-3"]
+    table = devaria("status", "--table", "--dir", str(tmp_path)).stdout
+    assert "owed    j-3 (a), ended; its report is owed\n" in table

@@ -1,0 +1,94 @@
+"""Stands in the reading child's place, with code of a stranger's choice in it.
+
+As `python -m probing_child FOLDER` it does what the units path names, where the parser would run.
+As `python probing_child.py parent FOLDER` it is a parent that starts such a child, prints the
+child's process id, and waits.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+KEYS = (b"FIGPACK_API_KEY=", b"DEVARIA_RUNNER_API_KEY=")
+
+
+def environments_with_keys() -> List[str]:
+    """Look for keys in the environments of all processes."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue
+        if any(key in content for key in KEYS):
+            found.append(str(path))
+    return found
+
+
+def succeeds(action: Callable[[], object]) -> bool:
+    """Try something that the system should not allow."""
+    try:
+        action()
+    except OSError:
+        return False
+    return True
+
+
+def look_around(folder: Path) -> Dict[str, Any]:
+    """Try what code that has taken over the parser would try."""
+    parent = os.getppid()
+    key_file = Path("keys.env")
+    return {
+        "own": sorted(name for name in os.environ if "KEY" in name or "TOKEN" in name),
+        "environments": environments_with_keys(),
+        "parent's memory": succeeds(lambda: Path(f"/proc/{parent}/mem").open("rb")),
+        "file with keys": succeeds(key_file.read_bytes),
+        "files of others": succeeds(lambda: key_file.write_bytes(b"")),
+        "programs": succeeds(lambda: subprocess.run(["/bin/true"], check=True)),
+        "links": succeeds(lambda: (folder / "link").symlink_to(key_file.absolute())),
+        "own folder": succeeds(lambda: (folder / "x").write_bytes(b"x")),
+    }
+
+
+def act(request: Dict[str, Any], folder: Path, send: Callable[[Dict[str, Any]], None]) -> None:
+    """Do what the request's units path names."""
+    what = request["units_path"]
+    send({"event": "said", "text": what})
+    if what == "look":
+        send({"event": "said", "text": json.dumps(look_around(folder))})
+    elif what == "loop":
+        while True:
+            pass
+    elif what == "sleep":
+        time.sleep(60)
+    elif what in signal.Signals.__members__:
+        os.kill(os.getpid(), signal.Signals[what])
+    elif what == "exit":
+        os._exit(3)
+    elif what == "fail":
+        raise ZeroDivisionError("\x1b[2Jby zero")
+
+
+def be_a_parent(folder: str) -> None:
+    """Start a child that sleeps, tell its process id, and wait."""
+    from devaria.nwb.limits import ReadLimits
+    from devaria.nwb.sandbox.parent import Reading, ReadRequest
+
+    request = ReadRequest("http://h/x", "sleep", ReadLimits())
+    with Reading(request, Path(folder), os.environ, module="probing_child") as reading:
+        reading.table(lambda *_news: None, lambda _line: print(reading.pid, flush=True))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "parent":
+        be_a_parent(sys.argv[2])
+    else:
+        from devaria.nwb.sandbox import child as reading_child
+
+        reading_child.read = act
+        reading_child.main()

@@ -1,0 +1,10 @@
+"""Serves the working directory on loopback, with ranges, and prints its URL; until SIGTERM."""
+
+import threading
+from pathlib import Path
+
+from devaria.cli.demonstration import file_server
+
+with file_server(Path.cwd()) as url:
+    print(url, flush=True)
+    threading.Event().wait()
