@@ -21,7 +21,7 @@ from devaria.cli.output import (
 from devaria.common.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
-    from devaria.client.client import AdminClient, WorkerClient
+    from devaria.client.client import WorkerClient
     from devaria.client.models import JobState
 
 _ADMIN_KEYS = ("DEVARIA_ADMIN_API_KEY", "DEVARIA_RUNNER_API_KEY")
@@ -133,7 +133,7 @@ def runners(as_json: Optional[bool], worker_url: str, insecure: bool) -> None:
     print_table(titles, rows, wrapped=("runner", "job types"))
 
 
-def admin_client(worker_url: str, insecure: bool) -> "AdminClient":
+def admin_client(worker_url: str, insecure: bool) -> "WorkerClient":
     """Make a client with the admin key, or else the runner key.
 
     Args:
@@ -144,10 +144,10 @@ def admin_client(worker_url: str, insecure: bool) -> "AdminClient":
         MissingKey: Neither is in the environment.
         BadSetting: The URL, or the key, cannot be one.
     """
-    from devaria.client.client import AdminClient
+    from devaria.client.client import WorkerClient
     from devaria.common import config
 
-    return AdminClient(config.checked_worker_url(worker_url, insecure=insecure), key(*_ADMIN_KEYS))
+    return WorkerClient(config.checked_worker_url(worker_url, insecure=insecure), key(*_ADMIN_KEYS))
 
 
 def _told(job: "JobState") -> Dict[str, Any]:

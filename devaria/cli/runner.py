@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Callable, Mapping, Optional, TypeVar
 
 import click
 
@@ -118,7 +118,9 @@ def runner_options(command: Command) -> Command:
 
 @click.command(epilog=examples("devaria runner", "devaria runner --types hello_world --burst"))
 @runner_options
+@click.pass_obj
 def runner(
+    overrides: "Optional[Mapping[str, Any]]",
     worker_url: str,
     directory: str,
     types: Optional[str],
@@ -156,5 +158,6 @@ def runner(
         max_job_memory_bytes=memory_bound_bytes(max_job_memory),
         handlers=listed(handlers),
         environ=os.environ,
+        **(overrides or {}),
     )
     sys.exit(run_runner(settings, verbose=verbose))

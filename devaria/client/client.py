@@ -1,13 +1,13 @@
-"""The worker's wire contract: a method a route, typed results, and typed errors.
+"""The routes of the worker: one method for each, with typed results and typed errors.
 
-Facts about the worker (status codes, texts, limits) were observed on the public worker
-implementation; tests/contract holds each of them.
+Facts about the worker (status codes, texts, limits) were observed on the public worker;
+tests/contract holds each of them.
 """
 
-from typing import Any, List, Mapping, Optional, Sequence
+from typing import Any, List, Optional, Sequence
 from urllib.parse import quote
 
-from devaria.client.http import JsonObject, Wire
+from devaria.client.http import JsonObject, WorkerSession
 from devaria.client.models import (
     Job,
     JobState,
@@ -19,47 +19,46 @@ from devaria.client.models import (
     state_of,
     text_of,
 )
-from devaria.common.errors import StrangeAnswer
-
-#: A heartbeat that hangs must not cost the next one.
-HEARTBEAT_TIMEOUT_SEC = 10.0
+from devaria.common.errors import NotFound, StrangeAnswer
+from devaria.common.timing import Timing
 
 
 class WorkerClient:
-    """Talks to one worker over one keep-alive session. For one thread; see `another`.
+    """A client of one worker, over one keep-alive session. It is for one thread; see `another`.
 
-    Every method raises `WorkerError` in the kinds that `devaria.common.errors` draws. A docstring
-    names those that its caller has to expect.
+    The routes of a runner take the id of the runner that acts. Every method raises `WorkerError`
+    in the kinds that `devaria.common.errors` draws; a docstring names those that its caller has to
+    expect.
 
     Args:
         base_url: The worker's URL, without a path.
         key: The runner, submit or admin key; white space around it is dropped.
-        runner_id: This runner's id, for the runner's routes.
+        timing: The time-outs of its requests.
     """
 
     def __init__(
-        self, base_url: str, key: Optional[str] = None, *, runner_id: Optional[str] = None
+        self, base_url: str, key: Optional[str] = None, timing: Optional[Timing] = None
     ) -> None:
-        self.runner_id = runner_id
-        self._wire = Wire(base_url, key)
+        self.timing = timing or Timing()
+        self._session = WorkerSession(base_url, key, self.timing)
 
     @property
     def base_url(self) -> str:
         """The worker's URL."""
-        return self._wire.base_url
+        return self._session.base_url
 
     def another(self) -> "WorkerClient":
-        """Make a client of the same settings with a session of its own, for another thread."""
-        return WorkerClient(self._wire.base_url, self._wire.key, runner_id=self.runner_id)
+        """Return a client of the same settings for another thread."""
+        return WorkerClient(self.base_url, self._session.key, self.timing)
 
     def close(self) -> None:
         """Close the session's connections."""
-        self._wire.close()
+        self._session.close()
 
-    # --- the runner's routes ---------------------------------------------------------------
+    # --- the routes of a runner ------------------------------------------------------------
 
     def register(self, name: str, job_types: Sequence[str]) -> str:
-        """Register a runner; the worker gives a new id each time, also for a known name.
+        """Register a runner. The worker gives a new id each time, also for a known name.
 
         Args:
             name: The runner's name, not empty.
@@ -68,229 +67,209 @@ class WorkerClient:
         Returns:
             The new runner id.
         """
-        answer = self._post("/api/runner/register", {"name": name, "capabilities": list(job_types)})
-        return text_of(answer, "runner_id")
+        body = {"name": name, "capabilities": list(job_types)}
+        return text_of(self._post("/api/runner/register", body), "runner_id")
 
-    def verify(self) -> Optional[str]:
-        """Ask whether the worker knows this client's runner id.
+    def verify(self, runner_id: str) -> Optional[str]:
+        """Ask whether the worker knows a runner id.
 
         Returns:
-            The runner's name at the worker, or None where it does not know the id.
+            The runner's name at the worker; None where the worker does not know the id.
         """
         # 404 is both "no such runner" and "no such path": only the first has `exists`.
-        answer = self._get("/api/runner/verify", accept=(404,))
+        answer = self._get("/api/runner/verify", runner_id=runner_id, accept=(404,))
         if answer.get("exists") is True:
             return text_of(answer, "runner_name")
         if answer.get("exists") is False:
             return None
         raise StrangeAnswer(f"{self.base_url} does not answer as a Devaria worker: {answer}")
 
-    def available(self, job_types: Sequence[str]) -> List[Job]:
+    def available(self, runner_id: str, job_types: Sequence[str]) -> List[Job]:
         """List pending jobs, the oldest first, at most 50.
 
         Args:
-            job_types: The types to ask for, at most 100; with none the list is empty.
+            runner_id: The runner that asks.
+            job_types: The types to list, at most 100; with none the list is empty.
 
         Returns:
-            The jobs. Left out are entries that are no jobs, and those whose parameters are nested
+            The jobs. Entries that are no jobs are left out, and jobs whose parameters are nested
             more than 200 deep.
         """
+        path = "/api/runner/jobs/available"
         params = [("types[]", job_type) for job_type in job_types]
-        jobs = self._get("/api/runner/jobs/available", params=params).get("jobs")
+        jobs = self._get(path, runner_id=runner_id, params=params).get("jobs")
         if not isinstance(jobs, list):
-            raise StrangeAnswer(f"GET {self.base_url}/api/runner/jobs/available: no list of jobs")
+            raise StrangeAnswer(f"GET {self.base_url}{path}: no list of jobs")
         return [job_of(entry) for entry in jobs if is_job(entry)]
 
-    def claim(self, job_id: str) -> Job:
+    def claim(self, runner_id: str, job_id: str) -> Job:
         """Claim a pending job.
-
-        Args:
-            job_id: The job.
 
         Returns:
             The job, as the worker has it.
 
         Raises:
-            ClaimLost: Taken, finished, unknown, or already claimed by this very runner.
+            ClaimLost: It is taken, finished, unknown, or already claimed by this very runner.
         """
-        job = self._post(_runner_path(job_id, "claim"), {}).get("job")
+        job = self._post(_runner_path(job_id, "claim"), {}, runner_id=runner_id).get("job")
         if not is_job(job):
             raise StrangeAnswer(f"the claim of job {job_id} was answered without a job")
         return job_of(job)
 
     def heartbeat(
         self,
+        runner_id: str,
         job_id: str,
         progress_current: Optional[float],
         progress_total: Optional[float],
         console_output: str,
     ) -> None:
-        """Say that the job is running.
+        """Report that the job is running.
 
         Args:
-            job_id: The job.
+            runner_id: The runner that claimed the job.
+            job_id: The job's id.
             progress_current: How much is done; None where unknown.
             progress_total: How much there is to do; None where unknown.
             console_output: The whole console so far; it replaces the earlier one.
 
         Raises:
-            NotOurs: The job is not claimed by this runner (any more).
+            NotOurs: The job is not claimed by this runner, or not any more.
         """
         body = {
             "progress_current": progress_current,
             "progress_total": progress_total,
             "console_output": console_output,
         }
-        self._post(_runner_path(job_id, "heartbeat"), body, read_timeout_sec=HEARTBEAT_TIMEOUT_SEC)
+        path = _runner_path(job_id, "heartbeat")
+        timeout_sec = self.timing.heartbeat_timeout_sec
+        self._post(path, body, runner_id=runner_id, read_timeout_sec=timeout_sec)
 
-    def complete(self, job_id: str, output_data: Any, console_output: str) -> None:
-        """Report a job's result; the first report of a job wins.
+    def complete(self, runner_id: str, job_id: str, output_data: Any, console_output: str) -> None:
+        """Report a job's result. The first report of a job wins.
 
         Args:
-            job_id: The job.
+            runner_id: The runner that claimed the job.
+            job_id: The job's id.
             output_data: Any JSON value, at most 512,000 UTF-16 code units as compact JSON.
             console_output: The whole console, at most 1,048,576 UTF-16 code units.
 
         Raises:
-            NotOurs: Also where it was reported before.
+            NotOurs: The job is not claimed by this runner, or it was reported before.
             TooLarge: A field is over its limit.
         """
         body = {"output_data": output_data, "console_output": console_output}
-        self._post(_runner_path(job_id, "complete"), body)
+        self._post(_runner_path(job_id, "complete"), body, runner_id=runner_id)
 
-    def error(self, job_id: str, error_message: str, console_output: str) -> None:
-        """Report that a job failed; the worker keeps this answer for every later submission.
+    def error(self, runner_id: str, job_id: str, error_message: str, console_output: str) -> None:
+        """Report that a job failed. The worker gives this answer to every later submission.
 
         Args:
-            job_id: The job.
+            runner_id: The runner that claimed the job.
+            job_id: The job's id.
             error_message: Not empty, at most 10,240 UTF-16 code units.
             console_output: The whole console, at most 1,048,576 UTF-16 code units.
 
         Raises:
-            NotOurs: Also where it was reported before.
+            NotOurs: The job is not claimed by this runner, or it was reported before.
             TooLarge: A field is over its limit.
         """
         body = {"error_message": error_message, "console_output": console_output}
-        self._post(_runner_path(job_id, "error"), body)
+        self._post(_runner_path(job_id, "error"), body, runner_id=runner_id)
 
-    # --- the submitter's routes ------------------------------------------------------------
+    # --- the routes of a submitter ---------------------------------------------------------
 
     def submit(self, job_type: str, input_params: JsonObject) -> JobState:
-        """Submit a job, or learn of the same one that was submitted before.
+        """Submit a job, or find the same one that was submitted before.
 
         Args:
             job_type: The job type.
             input_params: Its parameters, at most 102,400 UTF-16 code units as compact JSON.
 
         Returns:
-            The job's state; `job` tells the result of one that completed before.
+            The job's state. `job` tells the result of one that completed before.
         """
         body = {"job_type": job_type, "input_params": input_params}
         return state_of(self._post("/api/jobs/submit", body))
 
     def check(self, job_type: str, input_params: JsonObject) -> Optional[JobState]:
-        """Look whether such a job is known, without submitting it.
-
-        Args:
-            job_type: The job type.
-            input_params: Its parameters.
-
-        Returns:
-            The job, or None.
-        """
+        """Return the state of a job if it was submitted before, without submitting it."""
         body = {"job_type": job_type, "input_params": input_params}
         answer = self._post("/api/jobs/check", body)
         return state_of(answer) if answer.get("exists") else None
 
     def job(self, job_id: str) -> JobState:
-        """Look at a job, as its submitter.
-
-        Args:
-            job_id: The job.
+        """Return the state of a job, as its submitter sees it.
 
         Raises:
-            NotFound: There is no such job (any more).
+            NotFound: There is no such job, or not any more.
         """
-        answer = self._get(f"/api/jobs/{quote(job_id, safe='')}")
-        return state_of(answer)
+        return state_of(self._get(f"/api/jobs/{quote(job_id, safe='')}"))
+
+    # --- the routes of an administrator ----------------------------------------------------
 
     def job_detail(self, job_id: str) -> JobState:
-        """Look at a job with its claim; the worker asks for no key here.
-
-        Args:
-            job_id: The job.
+        """Return the state of a job with its claim. Some workers need no key for this.
 
         Raises:
-            NotFound: There is no such job (any more).
+            NotFound: There is no such job, or not any more.
         """
-        answer = self._get(f"/api/admin/jobs/{quote(job_id, safe='')}")
+        answer = self._get(_admin_job_path(job_id))
         return state_of({**answer, "result": answer, "error": answer.get("error_message")})
 
-    def jobs_of_runner(self, runner_id: str) -> List[JobState]:
-        """List the last 100 jobs that a runner claimed; the runner key will do.
+    def is_claimed_by(self, runner_id: str, job_id: str) -> bool:
+        """Look whether a job is claimed by a runner and has not ended.
 
-        Args:
-            runner_id: The runner.
+        A runner asks this after a request was refused, before it gives a job up.
+        """
+        try:
+            job = self.job_detail(job_id)
+        except NotFound:
+            return False
+        return job.claimed_by == runner_id and job.is_in_hand
+
+    def jobs_of_runner(self, runner_id: str) -> List[JobState]:
+        """List the last 100 jobs that a runner claimed. The runner key is enough.
 
         Raises:
-            NotFound: The worker does not know it.
+            NotFound: The worker does not know the runner.
         """
         answer = self._get(f"/api/admin/runners/{quote(runner_id, safe='')}")
         return [state_of(job) for job in objects_of(answer, "jobs")]
 
+    def jobs(self, status: Optional[str] = None, limit: int = 100) -> List[JobState]:
+        """List jobs, the newest first.
+
+        Args:
+            status: List only jobs of this status; None for all.
+            limit: The most jobs to list.
+        """
+        params = [("limit", str(limit)), *([("status", status)] if status else [])]
+        answer = self._get("/api/admin/jobs", params=params)
+        return [state_of(job) for job in objects_of(answer, "jobs")]
+
+    def delete_job(self, job_id: str) -> None:
+        """Delete a job in any state. The next submission of the same job runs it again.
+
+        Raises:
+            NotFound: There is no such job.
+        """
+        self._session.request("DELETE", _admin_job_path(job_id))
+
+    def runners(self) -> List[RunnerState]:
+        """List the runners that have registered."""
+        return [runner_of(each) for each in objects_of(self._get("/api/admin/runners"), "runners")]
+
     def _get(self, path: str, **options: Any) -> JsonObject:
-        return self._wire.request("GET", path, headers=self._runner_header(), **options)
+        return self._session.request("GET", path, **options)
 
     def _post(self, path: str, body: JsonObject, **options: Any) -> JsonObject:
-        return self._wire.request("POST", path, body=body, headers=self._runner_header(), **options)
-
-    def _runner_header(self) -> Mapping[str, str]:
-        return {"X-Runner-ID": self.runner_id} if self.runner_id else {}
+        return self._session.request("POST", path, body=body, **options)
 
 
 def _runner_path(job_id: str, verb: str) -> str:
     return f"/api/runner/jobs/{quote(job_id, safe='')}/{verb}"
 
 
-class AdminClient:
-    """Looks after one worker over one keep-alive session; for one thread.
-
-    Args:
-        base_url: The worker's URL, without a path.
-        key: The admin or the runner key.
-    """
-
-    def __init__(self, base_url: str, key: str) -> None:
-        self._wire = Wire(base_url, key)
-
-    def close(self) -> None:
-        """Close the session's connections."""
-        self._wire.close()
-
-    def jobs(self, status: Optional[str] = None, limit: int = 100) -> List[JobState]:
-        """List jobs, the newest first.
-
-        Args:
-            status: Only jobs of this status; None for all.
-            limit: At most so many.
-        """
-        params = [("limit", str(limit)), *([("status", status)] if status else [])]
-        answer = self._wire.request("GET", "/api/admin/jobs", headers={}, params=params)
-        return [state_of(job) for job in objects_of(answer, "jobs")]
-
-    def delete_job(self, job_id: str) -> None:
-        """Delete a job, whatever its state; the next submission of the same job runs it anew.
-
-        Args:
-            job_id: The job.
-
-        Raises:
-            NotFound: There is no such job.
-        """
-        path = f"/api/admin/jobs/{quote(job_id, safe='')}"
-        self._wire.request("DELETE", path, headers={})
-
-    def runners(self) -> List[RunnerState]:
-        """List the runners that have registered."""
-        answer = self._wire.request("GET", "/api/admin/runners", headers={})
-        return [runner_of(runner) for runner in objects_of(answer, "runners")]
+def _admin_job_path(job_id: str) -> str:
+    return f"/api/admin/jobs/{quote(job_id, safe='')}"

@@ -27,9 +27,7 @@ from devaria.common.errors import (
 )
 from devaria.common.js_json import STRING_OR_BRACKET
 from devaria.common.retry import epoch_sec, retry_after_sec
-
-CONNECT_TIMEOUT_SEC = 10.0
-READ_TIMEOUT_SEC = 30.0
+from devaria.common.timing import Timing
 
 _SNIPPET_CHARACTERS = 120
 
@@ -51,17 +49,19 @@ class _BearerAuth(AuthBase):
         return request
 
 
-class Wire:
-    """One keep-alive session with a worker; for one thread.
+class WorkerSession:
+    """A keep-alive HTTP session with a worker, for one thread.
 
     Args:
         base_url: The worker's URL, without a path.
         key: Sent as bearer token, without the white space around it; None or empty sends none.
+        timing: The time-outs of its requests.
     """
 
-    def __init__(self, base_url: str, key: Optional[str]) -> None:
+    def __init__(self, base_url: str, key: Optional[str], timing: Timing) -> None:
         self.base_url = base_url.rstrip("/")
         self.key = (key or "").strip()
+        self._timing = timing
         self._session = requests.Session()
         # A proxy of the environment reaches another machine's loopback, and would get the key.
         self._session.trust_env = not is_loopback(urlsplit(self.base_url).hostname or "")
@@ -76,45 +76,47 @@ class Wire:
         method: str,
         path: str,
         *,
-        headers: Mapping[str, str],
+        runner_id: Optional[str] = None,
         params: Optional[List[Tuple[str, str]]] = None,
         body: Optional[JsonObject] = None,
         accept: Tuple[int, ...] = (),
-        read_timeout_sec: float = READ_TIMEOUT_SEC,
+        read_timeout_sec: Optional[float] = None,
     ) -> JsonObject:
-        """Send one request; never tries again and follows no redirect.
+        """Send one request. It is not repeated, and no redirect is followed.
 
         Args:
             method: `GET`, `POST` or `DELETE`.
-            path: From the worker's root.
-            headers: Beside those that every request has.
+            path: The path from the worker's root.
+            runner_id: Sent as `X-Runner-ID`; None sends none.
             params: Query parameters.
             body: Sent as JSON.
             accept: Statuses beside 2xx whose JSON object is an answer too.
-            read_timeout_sec: How long to wait for the answer, in seconds.
+            read_timeout_sec: How long to wait for the answer, in seconds; None for the usual time.
 
         Returns:
-            The JSON object that was answered.
+            The JSON object of the answer.
 
         Raises:
-            WorkerError: In the kind that says what the answer, or its absence, means.
+            WorkerError: In the kind that tells what the answer, or its absence, means.
         """
         what = f"{method} {self.base_url}{path}"
-        data = None if body is None else _encoded(body)
-        content_type = {} if body is None else {"Content-Type": "application/json"}
+        headers = {} if runner_id is None else {"X-Runner-ID": runner_id}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        timing = self._timing
         try:
             response = self._session.request(
                 method,
                 self.base_url + path,
                 params=params,
-                data=data,
-                headers={**headers, **content_type},
+                data=None if body is None else _encoded(body),
+                headers=headers,
                 auth=_BearerAuth(self.key),
-                timeout=(CONNECT_TIMEOUT_SEC, read_timeout_sec),
+                timeout=(timing.connect_timeout_sec, read_timeout_sec or timing.read_timeout_sec),
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            raise NoAnswer(f"{what}: {reason_of(error)}") from error
+            raise NoAnswer(f"{what}: {reason_of(error, timing.connect_timeout_sec)}") from error
         return _checked(response, what, accept, self.key)
 
 
@@ -127,14 +129,13 @@ def _encoded(body: JsonObject) -> bytes:
         return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def reason_of(error: requests.RequestException) -> str:
-    """Say in one line what requests wraps three times over.
+def reason_of(error: requests.RequestException, connect_timeout_sec: float) -> str:
+    """Return one line that says why a request failed.
 
-    Args:
-        error: What requests raised.
+    requests wraps the cause up to three times, and this finds the innermost one.
     """
     if isinstance(error, requests.ConnectTimeout):
-        return f"no connection within {CONNECT_TIMEOUT_SEC:.0f} s"
+        return f"no connection within {connect_timeout_sec:.0f} s"
     if isinstance(error, requests.ReadTimeout):
         return "no answer in time"
     cause: BaseException = error

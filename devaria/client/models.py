@@ -56,6 +56,11 @@ class JobState:
     last_heartbeat_ms: Optional[float] = None
 
     @property
+    def is_in_hand(self) -> bool:
+        """Whether a runner has claimed the job, and it has not ended."""
+        return self.status in ("claimed", "in_progress")
+
+    @property
     def is_final(self) -> bool:
         """Whether nothing more will happen to the job by itself."""
         return self.status in ("completed", "failed", "expired")

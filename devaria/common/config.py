@@ -11,10 +11,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from devaria.common.errors import BadSetting
 from devaria.common.files import set_aside, write_atomically
+from devaria.common.timing import Timing
 
 DEFAULT_WORKER_URL = "https://devaria-worker.neurosift.app"
 DEFAULT_POLL_INTERVAL_SEC = 30.0
 DEFAULT_JOB_TIMEOUT_SEC = 6 * 3600.0
+DEFAULT_LOG_FILE_BYTES = 10_000_000
 
 RUNNER_KEY_VARIABLE = "DEVARIA_RUNNER_API_KEY"
 SUBMIT_KEY_VARIABLE = "DEVARIA_SUBMIT_API_KEY"
@@ -41,6 +43,8 @@ class RunnerSettings:
         max_job_memory_bytes: Resident memory of a job process and all that it starts, in bytes.
         handlers: Handlers beside the built-in ones, each as `job_type=module:Class`.
         environ: The environment that job processes get, less the worker's keys.
+        timing: The intervals and time-outs of the runner.
+        log_file_bytes: The log file is rotated at this size.
     """
 
     worker_url: str
@@ -56,6 +60,8 @@ class RunnerSettings:
     max_job_memory_bytes: float = float("inf")
     handlers: Tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timing: Timing = field(default_factory=Timing)
+    log_file_bytes: int = DEFAULT_LOG_FILE_BYTES
 
     @property
     def secrets(self) -> List[str]:

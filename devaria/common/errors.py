@@ -32,7 +32,7 @@ EXIT_FAILED = 1
 #: Click's own: an unknown option or a value that does not parse.
 EXIT_USAGE = 2
 #: `devaria status`: a runner is there, but its worker has been silent for 5 minutes.
-EXIT_SILENT = 2
+EXIT_SILENT = 8
 #: A key is missing from the environment.
 EXIT_NO_KEY = 3
 #: The worker does not accept the key (401).

@@ -1,4 +1,4 @@
-"""How long to wait before the next try: exponential, capped, with full jitter."""
+"""How to try again: the waits between tries, and what a server asks for."""
 
 import math
 import random
@@ -8,76 +8,72 @@ from email.utils import parsedate_to_datetime
 from typing import Callable, Optional, TypeVar
 
 from devaria.common.errors import TransientError
+from devaria.common.timing import Timing
 
 T = TypeVar("T")
 
-#: How long `patiently` waits for a worker that does not answer, in seconds.
-_PATIENCE_SEC = 300.0
-
-#: A server's own wish is honoured up to this many seconds.
-MAX_SERVER_WISH_SEC = 600.0
+#: A longer wait that a server asks for is cut to this, in seconds.
+MAX_SERVER_WAIT_SEC = 600.0
 
 
 class Backoff:
-    """The waits between the tries of one thing; `reset` it after a success.
+    """The waits between the tries of one thing: exponential, capped, with full jitter.
 
-    Full jitter: each wait is drawn evenly between 0 and the cap of its try, so that many runners
-    that lost the worker at the same moment do not come back at the same moment. At least
-    `base_sec / 2`, so that it never becomes a busy loop.
+    Each wait is drawn evenly between 0 and the cap of its try, so that many runners that lost the
+    worker at the same moment do not come back at the same moment. It is at least `base_sec / 2`,
+    so that it never becomes a busy loop.
 
     Args:
-        base_sec: Cap of the first wait, in seconds; doubles with each further one.
-        max_sec: Cap of every wait, in seconds.
+        base_sec: The cap of the first wait, in seconds; it doubles with each further one.
+        max_sec: The cap of every wait, in seconds.
         draw: Draws a number from [0, 1).
     """
 
     def __init__(
-        self,
-        base_sec: float = 1.0,
-        max_sec: float = 300.0,
-        draw: Callable[[], float] = random.random,
+        self, base_sec: float, max_sec: float, draw: Callable[[], float] = random.random
     ) -> None:
         self._base_sec = base_sec
         self._max_sec = max_sec
         self._draw = draw
         self._cap_sec = base_sec
 
-    def next_wait_sec(self, server_wish_sec: Optional[float] = None) -> float:
-        """Tell how long to wait now, and lengthen the wait after it.
+    def next_wait_sec(self, retry_after_sec: Optional[float] = None) -> float:
+        """Return how long to wait now, and lengthen the wait after it.
 
         Args:
-            server_wish_sec: What the server asked for, in seconds from now (`Retry-After`, or a
-                rate limit's reset time). It is waited for in full, up to 10 minutes, with up to a
-                second of jitter on top.
+            retry_after_sec: What the server asked for, in seconds from now (`Retry-After`, or the
+                reset time of a rate limit). It is waited for in full, up to 10 minutes, and up to
+                a second longer.
 
         Returns:
             Seconds to wait.
         """
         wait = max(self._base_sec / 2, self._draw() * self._cap_sec)
         self._cap_sec = min(self._cap_sec * 2, self._max_sec)
-        if server_wish_sec is None or math.isnan(server_wish_sec):
+        if retry_after_sec is None or math.isnan(retry_after_sec):
             return wait
-        return min(max(server_wish_sec, 0.0), MAX_SERVER_WISH_SEC) + self._draw()
+        return min(max(retry_after_sec, 0.0), MAX_SERVER_WAIT_SEC) + self._draw()
 
     def reset(self) -> None:
-        """Start again from the shortest wait."""
+        """Start again from the shortest wait, after a success."""
         self._cap_sec = self._base_sec
 
 
-def patiently(request: Callable[[], T]) -> T:
-    """Make a request, again where that may help, for 5 minutes.
+def patiently(request: Callable[[], T], timing: Timing) -> T:
+    """Make a request, and repeat it while it fails in a way that may pass.
 
     Args:
-        request: Makes it; what it does must not matter if it is done twice.
+        request: Makes it. It must do no harm if it is made twice.
+        timing: Says for how long to repeat it: 5 minutes by default.
 
     Returns:
-        What it returns.
+        What the request returns.
 
     Raises:
-        WorkerError: As it raises it.
+        WorkerError: The last one that the request raised.
     """
-    backoff = Backoff(max_sec=30.0)
-    give_up_at = time.monotonic() + _PATIENCE_SEC
+    backoff = Backoff(timing.backoff_base_sec, timing.patience_max_wait_sec)
+    give_up_at = time.monotonic() + timing.patience_sec
     while True:
         try:
             return request()
@@ -106,10 +102,7 @@ def retry_after_sec(header: str, now: float) -> Optional[float]:
 
 
 def epoch_sec(http_date: str) -> Optional[float]:
-    """Read the date of an HTTP header.
-
-    Args:
-        http_date: The header's text.
+    """Read the date in an HTTP header.
 
     Returns:
         Seconds since 1970; None where it is no date.

@@ -1,11 +1,12 @@
-"""How long a runner waits for what, and how often it tries: every such number in one place."""
+"""Every interval, time-out and number of tries of a runner and of a worker's client."""
 
 from dataclasses import dataclass
+from typing import Tuple
 
 
 @dataclass(frozen=True)
 class Timing:
-    """A runner's intervals, time-outs and repeats. All times are in seconds.
+    """Intervals, time-outs and numbers of tries. All times are in seconds.
 
     The defaults are right for use; tests pass shorter ones.
 
@@ -29,6 +30,11 @@ class Timing:
             the worker answers 500 to it and takes the job's heartbeats.
         repeats_for_loss: The same before a result is given up. With the back-off between them, 25
             tries take about 40 minutes.
+        first_looks_sec: A submitter's first waits between two looks at a job: short, for quick
+            jobs.
+        look_sec: Its later waits, within the 60 looks a minute that the worker allows.
+        patience_sec: How long a submitter waits for a worker that does not answer.
+        patience_max_wait_sec: A submitter's longest wait between two tries meanwhile.
     """
 
     heartbeat_sec: float = 30.0
@@ -45,3 +51,7 @@ class Timing:
     status_gap_sec: float = 5.0
     repeats_for_less_console: int = 5
     repeats_for_loss: int = 25
+    first_looks_sec: Tuple[float, ...] = (0.25, 0.25, 0.5, 1.0)
+    look_sec: float = 2.0
+    patience_sec: float = 300.0
+    patience_max_wait_sec: float = 30.0

@@ -1,9 +1,10 @@
 """What one job may use, and the look at whether it uses more."""
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Type
 
 from devaria.execution.process_group import tree_bytes
+from devaria.jobs import JobHandler
 
 _MEGABYTE = 1_000_000
 
@@ -19,6 +20,14 @@ class JobLimits:
 
     timeout_sec: float
     memory_bytes: float
+
+    @classmethod
+    def for_handler(
+        cls, handler: Type[JobHandler], default_timeout_sec: float, memory_bytes: float
+    ) -> "JobLimits":
+        """TEMP."""
+        of_its_own = handler.timeout_sec
+        return cls(default_timeout_sec if of_its_own is None else of_its_own, memory_bytes)
 
 
 class LimitWatch:

@@ -55,7 +55,7 @@ def run_in_job_process(
     def why_stop() -> Optional[str]:
         return f"it was stopped ({stop.signal_name})" if stop.wants_end else None
 
-    process.hand_over(job, on_progress)
+    process.hand_over(job.job_type, job.input_params, on_progress)
     return process.wait(limits, why_stop)
 
 

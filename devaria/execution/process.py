@@ -13,7 +13,6 @@ import threading
 import time
 from typing import IO, Any, Callable, Dict, Mapping, Optional, Sequence
 
-from devaria.client.models import Job
 from devaria.common.config import WORKER_KEY_VARIABLES
 from devaria.execution.console import Console
 from devaria.execution.ending import death_of, failure_of, outcome_of
@@ -109,7 +108,9 @@ class JobProcess:
         """Whether the child is still there, for a job to be handed to it."""
         return self._process.poll() is None
 
-    def hand_over(self, job: Job, on_progress: ProgressCallback) -> None:
+    def hand_over(
+        self, job_type: str, input_params: Dict[str, Any], on_progress: ProgressCallback
+    ) -> None:
         """Give the child its job, which it runs at once.
 
         Args:
@@ -120,8 +121,8 @@ class JobProcess:
         self._started_at = time.monotonic()
         line = json.dumps(
             {
-                "job_type": job.job_type,
-                "input_params": job.input_params,
+                "job_type": job_type,
+                "input_params": input_params,
                 "handlers": self._handlers,
                 "run_dir": self.scratch,
             }

@@ -1,13 +1,14 @@
 """Signals as flags, and the one place where the main thread waits."""
 
 import logging
+import math
 import os
 import queue
 import signal
 import sys
 import time
 from types import FrameType
-from typing import List, Optional
+from typing import Callable, List, Optional
 
 #: Two signals within this time are one wish: a terminal's Ctrl-C and a service manager's SIGTERM
 #: may both arrive.
@@ -23,16 +24,19 @@ _WINDOWS_SLICE_SEC = 0.5
 class Wakeup:
     """Lets the main thread sleep until something happens, or a time is over.
 
-    Whoever has news (a signal handler, a thread) calls `notify`; the main thread then looks at
-    everything that it waits for. A `SimpleQueue`, not an `Event`: its `put` is the one primitive
-    that the standard library promises to be safe within a signal handler.
+    A signal handler or a thread that has news calls `notify`. The main thread then looks at
+    everything that it waits for. This is built on a `SimpleQueue`, not on an `Event`: its `put` is
+    the one primitive that the standard library promises to be safe within a signal handler.
     """
 
     def __init__(self) -> None:
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
+        #: Work that the main thread does whenever it waits. Returns in how many seconds it is due
+        #: again; infinity where it need not be done again.
+        self.chore: Callable[[], float] = lambda: math.inf
 
     def notify(self) -> None:
-        """Wake the main thread; from any thread, or from a signal handler."""
+        """Wake the main thread, from any thread or from a signal handler."""
         self._news.put(None)
 
     def wait(self, timeout_sec: float) -> bool:
@@ -46,8 +50,9 @@ class Wakeup:
         """
         deadline = time.monotonic() + timeout_sec
         while True:
+            chore_due_sec = self.chore()
             left = deadline - time.monotonic()
-            if self._took_news(max(left, 0.0)):
+            if self._took_news(max(min(left, chore_due_sec), 0.0)):
                 return True
             if left <= 0:
                 return False
@@ -59,7 +64,7 @@ class Wakeup:
             self._news.get(timeout=timeout_sec)
         except queue.Empty:
             return False
-        # Older news tell nothing that the look around will not see.
+        # The look around sees all that older news could tell.
         while not self._news.empty():
             self._news.get()
         return True

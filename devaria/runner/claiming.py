@@ -1,28 +1,33 @@
-"""Takes jobs from the list that the worker answered: journal, claim, run."""
+"""Claim jobs from the list that the worker answered, and run them."""
 
+import itertools
 import logging
 import random
 import time
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, List, Optional, Sequence, Set
 
+from devaria.client.client import WorkerClient
 from devaria.client.models import Job
-from devaria.common.config import RunnerSettings
-from devaria.common.errors import WorkerError
-from devaria.runner.dispatch import Dispatcher
-from devaria.runner.journal import Journal, JournalEntry
-from devaria.runner.prestart import NextProcess
-from devaria.runner.recovery import Recovery
-from devaria.runner.registration import register
-from devaria.runner.retrying import Caller
+from devaria.common.errors import ClaimLost, NotFound, ServerError, WorkerError
+from devaria.runner.job_run import JobRun, JobTools
+from devaria.runner.journal import JournalEntry
+from devaria.runner.registration import Registration
 
-#: So many lost races in a row say that what is left of a list is old: others have drawn from it.
+#: After this many lost races in a row, what is left of a list is old: others have drawn from it.
 _MAX_LOST_RACES = 2
 
-#: Where others draw from the same queue, a list that is older than this is not trusted. The worker
-#: answers 120 lists a minute: a runner that keeps each for so long stays within that.
+#: Where others draw from the same queue, a list is trusted for this time, in seconds. The worker
+#: answers 120 lists a minute: a runner that keeps each for half a second stays within that.
 _FRESH_SEC = 0.5
 
+#: After this many answers of 5xx to the claim of one job, the job is left to others.
+_MAX_FAILED_CLAIMS = 3
+
 _log = logging.getLogger(__name__)
+
+
+class RunnerUnknownError(Exception):
+    """The worker does not know this runner's id any more."""
 
 
 class ClaimOrder:
@@ -31,12 +36,12 @@ class ClaimOrder:
     A runner that is alone goes through its list, the oldest job first, however long that takes.
     Where others draw from the same queue, it picks at random, so that they do not all reach for
     the same job, and only while the list is fresh: while one of thirty runners works at a job, the
-    others take half of the fifty that a list holds. It knows of others by a lost race, or by jobs
-    that it left and that are gone from the next list; once they all still stand there, it is alone
-    again.
+    others take half of the fifty that a list holds. A lost race shows that there are others, and
+    so do jobs that this runner left and that are gone from the next list. Once they all still
+    stand there, the runner is alone again.
 
     Args:
-        clock: Gives a monotonic time in seconds.
+        clock: Returns a monotonic time in seconds.
         pick: Returns a random number from 0 to under its argument.
     """
 
@@ -59,7 +64,7 @@ class ClaimOrder:
         return bool(self._left)
 
     def begin(self, jobs: Sequence[Job]) -> None:
-        """Take over a list that the worker has just answered.
+        """Take a list that the worker has just answered.
 
         Args:
             jobs: The list, the oldest job first.
@@ -73,7 +78,7 @@ class ClaimOrder:
         self._lost_races = 0
 
     def next(self) -> Optional[Job]:
-        """Pick the job to claim; None where the list is at its end, or not to be trusted."""
+        """Return the job to claim; None where the list is at its end, or too old to trust."""
         is_old = self._clock() - self._listed_at > _FRESH_SEC
         is_drawn_from = self._is_contended or self._lost_races > 0
         if not self._left or self._lost_races >= _MAX_LOST_RACES or (is_old and is_drawn_from):
@@ -81,108 +86,138 @@ class ClaimOrder:
         return self._left.pop(self._pick(len(self._left)) if self._has_rivals else 0)
 
     def won(self) -> None:
-        """Note that the job picked last was to be had."""
+        """Note that this runner got the job picked last."""
         self._lost_races = 0
 
     def lost(self) -> None:
-        """Note that it went to another runner."""
+        """Note that another runner got it."""
         self._has_rivals = True
         self._lost_races += 1
 
 
 class Claimer:
-    """Goes through lists of pending jobs, and takes what it can get.
+    """Claims jobs, and runs those that it gets.
 
     Args:
-        settings: The operator's choices.
-        caller: Makes the requests.
-        journal: Where a job stands before it is claimed.
-        dispatcher: Runs and reports jobs.
-        next_process: Starts the process of a job while it is claimed.
-        recovery: Finds out whose a job is when the answer to a claim is lost.
+        tools: What jobs are run with.
     """
 
-    def __init__(
-        self,
-        settings: RunnerSettings,
-        caller: Caller,
-        journal: Journal,
-        dispatcher: Dispatcher,
-        next_process: NextProcess,
-        recovery: Recovery,
-    ) -> None:
-        #: What to register anew with, should the worker forget this runner.
-        self.job_types: Sequence[str] = ()
-        #: Whether something of this machine (a full disk, say) keeps it from taking jobs.
-        self.cannot_take = False
-        self._settings = settings
-        self._caller = caller
-        self._journal = journal
-        self._dispatcher = dispatcher
-        self._next_process = next_process
-        self._recovery = recovery
+    def __init__(self, tools: JobTools) -> None:
+        #: Whether something of this machine (a full disk, say) keeps it from claiming jobs.
+        self.cannot_claim = False
+        self._tools = tools
         self._order = ClaimOrder()
+        #: Jobs of which a claim may still be on its way.
+        self._unsure: Set[str] = set()
 
-    def go_through(self, jobs: List[Job], is_over: Callable[[], bool]) -> bool:
-        """Take one job of a list after the other, in the order that `ClaimOrder` gives.
+    def run_jobs(
+        self, jobs: List[Job], registration: Registration, is_over: Callable[[], bool]
+    ) -> bool:
+        """Claim and run the jobs of a list one after another, in the order of `ClaimOrder`.
 
         Args:
             jobs: The list.
-            is_over: Whether to take no further job.
+            registration: Whom to claim them for.
+            is_over: Returns whether to claim no further job.
 
         Returns:
-            Whether any was to be had.
+            Whether this runner got any of them.
+
+        Raises:
+            AbandonedError: The operator ends the runner first.
+            RunnerUnknownError: The worker does not know the runner.
         """
-        took_any = False
-        self._order.begin([job for job in jobs if job.job_type in self.job_types])
+        got_any = False
+        self._order.begin([job for job in jobs if job.job_type in registration.job_types])
         while not is_over():
             job = self._order.next()
             if job is None:
                 break
-            if self._take(job, expects_more=self._order.has_more):
-                took_any = True
+            if self._run_job(job, registration.runner_id):
+                got_any = True
                 self._order.won()
-            elif not self.cannot_take:
+            elif not self.cannot_claim:
                 self._order.lost()
-        if not took_any:  # else it asks for a new list at once
-            self._next_process.drop()
-        return took_any
+        if not got_any:  # else the runner asks for a new list at once
+            self._tools.prestart.drop()
+        return got_any
 
-    def _take(self, job: Job, *, expects_more: bool) -> bool:
-        """Claim a job, run it and report it; False where it is not to be had."""
-        runner_id = self._caller.client.runner_id
-        assert runner_id is not None  # noqa: S101 - the runner has identified itself
-        entry = JournalEntry(job.job_id, job.job_type, self._settings.worker_url, runner_id)
+    def claim(self, entry: JournalEntry) -> bool:
+        """Claim a job, or find that an earlier claim of it has acted.
+
+        A claim without an answer is sent again. The first one may still be on its way, and act
+        after any look at the job. Once a later claim is answered with 200 or 409, it cannot act
+        any more.
+
+        Args:
+            entry: The job, and the runner id to claim it under.
+
+        Returns:
+            Whether the job is this runner's.
+
+        Raises:
+            AbandonedError: The operator ends the runner first.
+            NotFound: The worker does not know the runner id.
+            WorkerError: It refuses the claim.
+        """
+        runner_id, job_id = entry.runner_id, entry.job_id
+        failures = itertools.count(1)
+
+        def claim(client: WorkerClient) -> bool:
+            may_be_ours = job_id in self._unsure
+            self._unsure.add(job_id)
+            is_ours = True
+            try:
+                client.claim(runner_id, job_id)
+            except ClaimLost:  # also the answer where it is this runner's already
+                is_ours = may_be_ours and client.is_claimed_by(runner_id, job_id)
+            except ServerError as error:
+                if client.verify(runner_id) is None:  # the worker answers 500 to an unknown id
+                    raise NotFound(f"the worker does not know {runner_id}") from error
+                if next(failures) < _MAX_FAILED_CLAIMS:
+                    raise
+                return client.is_claimed_by(runner_id, job_id)
+            self._unsure.discard(job_id)
+            return is_ours
+
+        return self._tools.caller.until_answered(claim)
+
+    def note_unsure(self, entries: Sequence[JournalEntry]) -> None:
+        """Note that earlier claims of jobs may still be on their way."""
+        self._unsure.update(entry.job_id for entry in entries)
+
+    def _run_job(self, job: Job, runner_id: str) -> bool:
+        """Claim a job, run it and report it. Return whether this runner got it."""
+        tools = self._tools
+        entry = JournalEntry(job.job_id, job.job_type, tools.worker_url, runner_id)
         try:
             # Before the claim: from the moment that it is sent, the job may be ours.
-            self._journal.write(entry)
-            self._next_process.start()
+            tools.journal.write(entry)
+            tools.prestart.start(runner_id)
         except OSError as error:
-            self._journal.remove(entry.job_id)
-            self._say_once_cannot_take(error)
+            tools.journal.remove(job.job_id)
+            self._say_once_cannot_claim(error)
             return False
-        self.cannot_take = False
-        if not self._claim(entry):
-            self._journal.remove(entry.job_id)
+        self.cannot_claim = False
+        if not self._is_claimed(entry):
+            tools.journal.remove(job.job_id)
             return False
-        self._dispatcher.run(entry, job.input_params, expects_more=expects_more)
+        tools.prestart.expects_more = self._order.has_more
+        JobRun(tools, entry).run(job.input_params)
         return True
 
-    def _claim(self, entry: JournalEntry) -> bool:
-        """Claim a job; False where it is not to be had."""
+    def _is_claimed(self, entry: JournalEntry) -> bool:
         try:
-            return self._recovery.claim(entry)
+            return self.claim(entry)
         except WorkerError as error:  # a refusal, which the next poll will meet too
             _log.debug("%s", error)
-            self._register_anew_if_unknown()
-            return False
+        runner_id = entry.runner_id
+        if self._tools.caller.until_answered(lambda client: client.verify(runner_id)) is None:
+            self._tools.journal.remove(entry.job_id)
+            raise RunnerUnknownError(runner_id)
+        return False
 
-    def _register_anew_if_unknown(self) -> None:
-        if self._caller.until_answered(lambda client: client.verify()) is None:
-            _log.warning("the worker does not know this runner any more; registering anew")
-            register(self._caller, self._settings.directory, self.job_types)
-
-    def _say_once_cannot_take(self, error: OSError) -> None:
-        if not self.cannot_take:
-            self.cannot_take = True
+    def _say_once_cannot_claim(self, error: OSError) -> None:
+        if not self.cannot_claim:
+            self.cannot_claim = True
             _log.error("cannot take jobs, trying on at every poll: %s", error)

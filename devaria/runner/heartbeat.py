@@ -1,4 +1,4 @@
-"""The heartbeat of one job: a thread that tells the worker the newest state, on a schedule."""
+"""The heartbeat of a job: a thread that sends the worker the newest state, on a schedule."""
 
 import logging
 import threading
@@ -6,65 +6,58 @@ import time
 from typing import Callable, Optional
 
 from devaria.client.client import WorkerClient
-from devaria.common.errors import NotFound, NotOurs, TransientError, WorkerError
+from devaria.common.errors import NotOurs, TransientError, WorkerError
 from devaria.common.retry import Backoff
 from devaria.common.text import shortened
 from devaria.execution.outcome import MAX_CONSOLE_BYTES
-
-INTERVAL_SEC = 30.0
-#: News are sent at once where the last beat is older than this: at most 30 beats a minute, of the
-#: 120 that the worker allows.
-MIN_GAP_SEC = 2.0
+from devaria.runner.journal import JournalEntry
 
 _STOP_SEC = 0.5
 
 _log = logging.getLogger(__name__)
 
 
-class Heartbeat:
-    """Beats for one job from its claim until its report is acknowledged.
+class HeartbeatThread:
+    """Sends heartbeats for one job from its claim until its report is acknowledged.
 
     Args:
-        client: A client of this thread's own.
-        job_id: The job.
+        client: A client for this thread alone.
+        entry: The job, and the runner id that it is claimed under.
         console: Returns what the job printed so far; called from the heartbeat's thread.
         on_lost: Called once, from the heartbeat's thread, when the worker says that the job is
-            not this runner's (any more); then the beating ends.
-        clean: Cuts out of a console what must not be told.
-        on_answer: Called at every beat that the worker took.
-        interval_sec: Time between two beats without news, in seconds.
+            not this runner's, or not any more; then the heartbeats end.
+        clean: Cuts secrets out of a console.
+        on_answer: Called after every heartbeat that the worker took.
     """
 
     def __init__(
         self,
         client: WorkerClient,
-        job_id: str,
+        entry: JournalEntry,
         console: Callable[[], str],
         on_lost: Callable[[], None],
         clean: Callable[[str], str] = str,
         on_answer: Callable[[], None] = lambda: None,
-        interval_sec: float = INTERVAL_SEC,
     ) -> None:
         self.lost = False
         self._client = client
-        self._job_id = job_id
+        self._timing = client.timing
+        self._entry = entry
         self._console = console
         self._on_lost = on_lost
         self._clean = clean
         self._on_answer = on_answer
-        self._interval_sec = interval_sec
-        self._backoff = Backoff(MIN_GAP_SEC, interval_sec)
+        self._backoff: Optional[Backoff] = None
         self._changed = threading.Condition()
         self._progress_current: Optional[float] = None
         self._progress_total: Optional[float] = None
         self._own_console: Optional[str] = None
         self._has_news = False
         self._stopping = False
-        self._failing = False
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin. The claim counts as the beat before the first one."""
+        """Start the thread. The claim counts as the beat before the first one."""
         self._thread.start()
 
     def update(
@@ -73,7 +66,7 @@ class Heartbeat:
         progress_total: Optional[float],
         own_console: Optional[str],
     ) -> None:
-        """Hand over the newest state; never waits for the network.
+        """Take the newest state. This never waits for the network.
 
         Args:
             progress_current: How much is done, or None.
@@ -88,10 +81,10 @@ class Heartbeat:
             self._changed.notify()
 
     def stop(self) -> bool:
-        """End; a beat that hangs is left to itself, since what it tells does no harm any more.
+        """End the heartbeats. One that hangs does no harm any more, and is left alone.
 
         Returns:
-            Whether the thread has ended, so that its client may be used by another one.
+            Whether the thread has ended, so that another one may use its client.
         """
         with self._changed:
             self._stopping = True
@@ -104,7 +97,7 @@ class Heartbeat:
         while self._sleep_until_due(time.monotonic(), retry_in_sec):
             try:
                 self._beat()
-                self._succeeded()
+                self._note_success()
                 retry_in_sec = None
             except NotOurs as error:
                 if self._is_lost(error):
@@ -113,13 +106,14 @@ class Heartbeat:
                     return
                 retry_in_sec = None
             except WorkerError as error:
-                retry_in_sec = self._failed(error)
+                retry_in_sec = self._wait_after(error)
 
     def _sleep_until_due(self, last_beat: float, retry_in_sec: Optional[float]) -> bool:
-        """Sleep until a beat is due; False when the heartbeat shall end."""
+        """Sleep until a beat is due. Return False when the heartbeats are to end."""
+        timing = self._timing
         with self._changed:
             while not self._stopping:
-                gap_sec = MIN_GAP_SEC if self._has_news else self._interval_sec
+                gap_sec = timing.heartbeat_gap_sec if self._has_news else timing.heartbeat_sec
                 due = last_beat + (gap_sec if retry_in_sec is None else retry_in_sec)
                 left = due - time.monotonic()
                 if left <= 0:
@@ -133,49 +127,31 @@ class Heartbeat:
             console = self._own_console
             self._has_news = False
         console = self._clean(self._console() if console is None else console)
-        self._client.heartbeat(self._job_id, current, total, shortened(console, MAX_CONSOLE_BYTES))
+        console = shortened(console, MAX_CONSOLE_BYTES)
+        entry = self._entry
+        self._client.heartbeat(entry.runner_id, entry.job_id, current, total, console)
 
-    def _succeeded(self) -> None:
+    def _note_success(self) -> None:
         self._on_answer()
-        self._backoff.reset()
-        if self._failing:
-            self._failing = False
-            _log.info("heartbeats of job %s arrive again", self._job_id)
+        if self._backoff is not None:
+            self._backoff = None
+            _log.info("heartbeats of job %s arrive again", self._entry.job_id)
 
-    def _failed(self, error: WorkerError) -> float:
-        # What was not told is still news, but the wait after a failure is the back-off's.
-        if not self._failing:
-            self._failing = True
-            _log.warning("heartbeat of job %s failed, trying on: %s", self._job_id, error)
-        wish = error.retry_after_sec if isinstance(error, TransientError) else None
-        return self._backoff.next_wait_sec(wish)
+    def _wait_after(self, error: WorkerError) -> float:
+        # What was not sent is still news, but after a failure the back-off sets the wait.
+        if self._backoff is None:
+            self._backoff = Backoff(self._timing.heartbeat_gap_sec, self._timing.heartbeat_sec)
+            _log.warning("heartbeat of job %s failed, trying on: %s", self._entry.job_id, error)
+        return self._backoff.next_wait_sec(
+            error.retry_after_sec if isinstance(error, TransientError) else None
+        )
 
     def _is_lost(self, error: NotOurs) -> bool:
         with self._changed:
             if self._stopping:  # the report was acknowledged while this beat was on its way
                 return False
-        _log.debug("heartbeat of job %s: %s", self._job_id, error)
+        _log.debug("heartbeat of job %s: %s", self._entry.job_id, error)
         try:
-            return not still_ours(self._client, self._job_id)
+            return not self._client.is_claimed_by(self._entry.runner_id, self._entry.job_id)
         except WorkerError:
             return False  # the next beat will ask again
-
-
-def still_ours(client: WorkerClient, job_id: str) -> bool:
-    """Look at a job whose heartbeat was refused, before anything is given up for it.
-
-    Args:
-        client: A client with the runner id in question.
-        job_id: The job.
-
-    Returns:
-        Whether the worker has the job as claimed by that runner, and not ended.
-
-    Raises:
-        WorkerError: The worker cannot tell.
-    """
-    try:
-        job = client.job_detail(job_id)
-    except NotFound:
-        return False
-    return job.claimed_by == client.runner_id and job.status in ("claimed", "in_progress")

@@ -8,11 +8,11 @@ import threading
 from pathlib import Path
 from typing import Iterable, List
 
+from devaria.common.config import DEFAULT_LOG_FILE_BYTES
 from devaria.common.errors import BadSetting
 from devaria.common.text import printable, redacted
 
 LOG_FILE = "devaria_runner.log"
-MAX_LOG_BYTES = 10_000_000
 LOG_FILES_KEPT = 5
 
 _FORMAT = "[%(asctime)s] %(levelname)s: %(message)s"
@@ -55,13 +55,20 @@ class _FileHandler(logging.handlers.RotatingFileHandler):
                 sys.stderr.write(f"cannot write {self.baseFilename}: {sys.exc_info()[1]}\n")
 
 
-def set_up_logging(directory: Path, *, verbose: bool, secrets: Iterable[str]) -> None:
+def set_up_logging(
+    directory: Path,
+    *,
+    verbose: bool,
+    secrets: Iterable[str],
+    file_bytes: int = DEFAULT_LOG_FILE_BYTES,
+) -> None:
     """Send devaria's log to stdout and to `devaria_runner.log`.
 
     Args:
-        directory: Where the log file lies. It rotates at 10 MB; five old ones are kept.
+        directory: Where the log file lies; five old ones are kept.
         verbose: Also log what happens below the events: requests, waits, heartbeats.
         secrets: Keys that must never be written.
+        file_bytes: The log file is rotated at this size.
 
     Raises:
         BadSetting: The log file cannot be opened.
@@ -69,7 +76,7 @@ def set_up_logging(directory: Path, *, verbose: bool, secrets: Iterable[str]) ->
     path = directory / LOG_FILE
     try:
         to_file = _FileHandler(
-            path, maxBytes=MAX_LOG_BYTES, backupCount=LOG_FILES_KEPT, encoding="utf-8"
+            path, maxBytes=file_bytes, backupCount=LOG_FILES_KEPT, encoding="utf-8"
         )
     except OSError as error:
         raise BadSetting(

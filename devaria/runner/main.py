@@ -37,9 +37,14 @@ def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
     stop = StopRequest(wakeup)
     prepare_directory(settings.directory)
     with directory_lock(settings.directory):
-        set_up_logging(settings.directory, verbose=verbose, secrets=settings.secrets)
+        set_up_logging(
+            settings.directory,
+            verbose=verbose,
+            secrets=settings.secrets,
+            file_bytes=settings.log_file_bytes,
+        )
         stop.listen()
-        client = WorkerClient(settings.worker_url, settings.api_key)
+        client = WorkerClient(settings.worker_url, settings.api_key, settings.timing)
         try:
             return JobRunner(settings, client, find_handlers(settings.handlers), wakeup, stop).run()
         except DevariaError as error:

@@ -1,5 +1,11 @@
-"""The process for the next job: started ahead, so that its start-up costs no time."""
+"""The process for the next job, started before it is needed: its start-up then costs no time.
 
+A job process takes longer to start than the rest of a short job takes. So the runner starts one
+while a claim is on its way, and, where more jobs of the list are left, the next one while a job
+runs. An idle runner keeps none.
+"""
+
+import contextlib
 import logging
 from typing import Optional
 
@@ -9,30 +15,32 @@ from devaria.execution.process_group import Sentinel
 from devaria.execution.signals import Wakeup
 from devaria.runner.retrying import Caller
 
-#: How long to wait where a claimed job's process cannot be started, in seconds.
-START_RETRY_SEC = 30.0
-
 _log = logging.getLogger(__name__)
 
 
-class NextProcess:
-    """Starts job processes, one ahead of need.
+class Prestart:
+    """Starts job processes, one before it is needed.
 
     Args:
         settings: The operator's choices.
         caller: Waits for the main thread.
-        wakeup: Is notified at every event of a job process.
+        wakeup: Notified at every event of a job process.
     """
 
     def __init__(self, settings: RunnerSettings, caller: Caller, wakeup: Wakeup) -> None:
+        #: Whether another job will follow the one that is claimed next.
+        self.expects_more = False
         self._settings = settings
         self._caller = caller
         self._wakeup = wakeup
         self._sentinel = Sentinel()
         self._process: Optional[JobProcess] = None
 
-    def start(self) -> None:
-        """Start it now, where it is not there already.
+    def start(self, runner_id: str) -> None:
+        """Start a process, unless one is waiting already.
+
+        Args:
+            runner_id: Marks its scratch files.
 
         Raises:
             OSError: It cannot be started.
@@ -44,27 +52,33 @@ class NextProcess:
                 self._settings.environ,
                 self._settings.handlers,
                 self._sentinel,
-                self._caller.client.runner_id,
+                runner_id,
             )
 
+    def start_if_expected(self, runner_id: str) -> None:
+        """Start a process for the job that will follow; a failure shows when that needs it."""
+        if self.expects_more:
+            with contextlib.suppress(OSError):
+                self.start(runner_id)
+
     def drop(self) -> None:
-        """End it unused, where it is there."""
+        """End the waiting process, if there is one."""
         if self._process is not None:
             self._process.close()
             self._process = None
 
-    def take(self) -> JobProcess:
-        """Hand it out; wait until there is one.
+    def take(self, runner_id: str) -> JobProcess:
+        """Return the waiting process, or a new one; wait until one can be started.
 
         Raises:
             AbandonedError: The operator ends the runner first.
         """
         while True:
             try:
-                self.start()
+                self.start(runner_id)
             except OSError as error:
                 _log.error("cannot start a job process, trying on: %s", error)
-                self._caller.pause(START_RETRY_SEC)
+                self._caller.pause(self._settings.timing.start_retry_sec)
             process, self._process = self._process, None
             if process is not None:
                 return process

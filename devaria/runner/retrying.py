@@ -1,10 +1,10 @@
-"""The main thread's requests and waits: tried again while it makes sense, cut short when not."""
+"""Requests of the main thread: repeated while that makes sense, cut short by the operator."""
 
-import contextlib
 import logging
+import queue
 import threading
 import time
-from typing import Callable, Iterator, List, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Generic, Optional, Tuple, Type, TypeVar, Union
 
 from devaria.client.client import WorkerClient
 from devaria.common.errors import TransientError, Unauthorized, WorkerError, WorkerGivenUp
@@ -12,9 +12,6 @@ from devaria.common.retry import Backoff
 from devaria.execution.signals import StopRequest, Wakeup
 
 T = TypeVar("T")
-
-#: Keys are rotated by people: one that is refused is tried again this often, in seconds.
-UNAUTHORIZED_WAIT_SEC = 300.0
 
 #: How long an answer that is on its way is waited for after it became unwanted, in seconds.
 _GRACE_SEC = 1.5
@@ -29,18 +26,69 @@ class AbandonedError(Exception):
     """Nobody waits for the answer any more, since the operator ends the runner."""
 
 
+class _Exchange(Generic[T]):
+    """One request on its way through the request thread, and what came of it."""
+
+    def __init__(self, request: Callable[[WorkerClient], T]) -> None:
+        self.request = request
+        self.is_over = False
+        self._answer: Optional[T] = None
+        self._error: Optional[BaseException] = None
+
+    def make(self, client: WorkerClient) -> None:
+        """Make the request; an error is kept for the thread that asked."""
+        try:
+            self._answer = self.request(client)
+        except BaseException as error:
+            self._error = error
+        self.is_over = True
+
+    def result(self) -> T:
+        """Return the answer, or raise the error."""
+        if self._error is not None:
+            raise self._error
+        return self._answer  # type: ignore[return-value] # it is a T, and a T may be None
+
+
+class _RequestThread:
+    """Makes one request after another over one client."""
+
+    def __init__(self, client: WorkerClient, on_over: Callable[[], None]) -> None:
+        self.client = client
+        self._on_over = on_over
+        self._exchanges: queue.SimpleQueue[Optional[_Exchange[Any]]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="requests", daemon=True).start()
+
+    def send(self, exchange: "_Exchange[T]") -> None:
+        """Make a request after those that were sent before."""
+        self._exchanges.put(exchange)
+
+    def end(self) -> None:
+        """End the thread and its client's connections, after a request that still hangs."""
+        self._exchanges.put(None)
+
+    def _work(self) -> None:
+        while True:
+            exchange = self._exchanges.get()
+            if exchange is None:
+                self.client.close()
+                return
+            exchange.make(self.client)
+            self._on_over()
+
+
 class Caller:
     """Makes requests to the worker for the main thread.
 
-    A request runs in a thread of its own for as long as it takes, since no signal interrupts it
-    on every system; the main thread waits for it only while its answer is wanted. That is, until
-    the operator's first signal, or, where a method is told to be `patient`, the second one.
+    A thread of its own makes them, since no signal interrupts a request on every system. The main
+    thread waits for the answer only while it is wanted: until the operator's first signal, or,
+    where a method is told to be `patient`, until the second one.
 
     Args:
         client: The client for these requests.
         wakeup: What the main thread waits on.
         stop: What the operator has asked for.
-        on_answer: Called at every good answer.
+        on_answer: Called after every good answer.
     """
 
     def __init__(
@@ -50,31 +98,26 @@ class Caller:
         stop: StopRequest,
         on_answer: Callable[[], None] = lambda: None,
     ) -> None:
-        self.client = client
+        self._timing = client.timing
+        self._thread = _RequestThread(client, wakeup.notify)
         self._wakeup = wakeup
         self._stop = stop
         self._on_answer = on_answer
         self._is_failing = False
 
-    @contextlib.contextmanager
-    def acting_as(self, runner_id: str) -> Iterator[None]:
-        """Make requests under another runner id for a while.
+    def another_client(self) -> WorkerClient:
+        """Return a client of the same settings for another thread."""
+        return self._thread.client.another()
 
-        Args:
-            runner_id: An id that jobs were claimed under before.
-        """
-        own_id = self.client.runner_id
-        self.client.runner_id = runner_id
-        try:
-            yield
-        finally:
-            self.client.runner_id = own_id
+    def close(self) -> None:
+        """End the request thread and its connections."""
+        self._thread.end()
 
     def once(self, request: Callable[[WorkerClient], T], *, patient: bool = False) -> T:
         """Make one request.
 
         Args:
-            request: Is given the client.
+            request: Called with the client, in the request thread.
             patient: Wait for the answer also after the operator's first signal.
 
         Returns:
@@ -82,22 +125,12 @@ class Caller:
 
         Raises:
             AbandonedError: The answer became unwanted first.
-            WorkerError: As the request raises it.
+            WorkerError: The one that the request raises.
         """
-        results: List[T] = []
-        errors: List[BaseException] = []
-        client = self.client
-
-        def work() -> None:
-            try:
-                results.append(request(client))
-            except BaseException as error:  # raised below, in the thread that asked
-                errors.append(error)
-            self._wakeup.notify()
-
+        exchange = _Exchange(request)
         started = time.monotonic()
-        threading.Thread(target=work, name="request", daemon=True).start()
-        while not results and not errors:
+        self._thread.send(exchange)
+        while not exchange.is_over:
             if patient:
                 self._stop.say_once()
             unwanted_since = self._stop.since(patient=patient)
@@ -105,14 +138,11 @@ class Caller:
                 self._wakeup.wait(_LONG_SEC)
                 continue
             left = max(unwanted_since, started) + _GRACE_SEC - time.monotonic()
-            if left > 0:
-                self._wakeup.wait(left)
-            else:
-                self.client = client.another()  # the request keeps the old one's session
+            if left <= 0:
+                self._replace_thread()  # the request still hangs in this one
                 raise AbandonedError
-        if errors:
-            raise errors[0]
-        return results[0]
+            self._wakeup.wait(left)
+        return exchange.result()
 
     def until_answered(
         self,
@@ -124,15 +154,15 @@ class Caller:
     ) -> T:
         """Make one request again and again, with back-off, until it is answered.
 
-        Of the failures, only the first and the recovery are logged.
+        Only the first failure and the recovery are logged.
 
         Args:
-            request: Is given the client.
+            request: Called with the client, in the request thread.
             patient: Go on also after the operator's first signal.
             give_up_at: When to give up, on the monotonic clock in seconds; None for never. With a
                 bound, a key that is refused is not tried again.
-            final: The errors that are an answer, of those that are not transient; any other comes
-                from something that stands in the worker's place, and is tried again.
+            final: The errors that count as an answer, among those that are not transient. Any
+                other one comes from something in the worker's place, and the request is repeated.
 
         Returns:
             What the request returns.
@@ -142,14 +172,15 @@ class Caller:
             WorkerGivenUp: The time was over.
             WorkerError: One that is final.
         """
-        backoff = Backoff()
+        backoff: Optional[Backoff] = None
         while True:
             try:
                 answer = self.once(request, patient=patient)
             except WorkerError as error:
                 if isinstance(error, final) and not isinstance(error, _NEVER_FINAL):
                     raise
-                wait_sec = _wait_after(error, backoff)
+                backoff = backoff or self._backoff()
+                wait_sec = self._wait_after(error, backoff)
                 if give_up_at is not None:
                     seconds_left = give_up_at - time.monotonic()
                     _check_patience(error, seconds_left)
@@ -182,6 +213,21 @@ class Caller:
                 return
             self._wakeup.wait(left)
 
+    def _replace_thread(self) -> None:
+        client = self.another_client()
+        self._thread.end()
+        self._thread = _RequestThread(client, self._wakeup.notify)
+
+    def _backoff(self) -> Backoff:
+        return Backoff(self._timing.backoff_base_sec, self._timing.backoff_max_sec)
+
+    def _wait_after(self, error: WorkerError, backoff: Backoff) -> float:
+        if isinstance(error, Unauthorized):
+            return self._timing.unauthorized_wait_sec
+        return backoff.next_wait_sec(
+            error.retry_after_sec if isinstance(error, TransientError) else None
+        )
+
     def _log_failure(self, error: WorkerError) -> None:
         if not self._is_failing:
             self._is_failing = True
@@ -191,14 +237,6 @@ class Caller:
         if self._is_failing:
             self._is_failing = False
             _log.info("the worker answers again")
-
-
-def _wait_after(error: WorkerError, backoff: Backoff) -> float:
-    if isinstance(error, Unauthorized):
-        return UNAUTHORIZED_WAIT_SEC
-    return backoff.next_wait_sec(
-        error.retry_after_sec if isinstance(error, TransientError) else None
-    )
 
 
 def _check_patience(error: WorkerError, seconds_left: float) -> None:

@@ -1,8 +1,8 @@
-"""The runner: identify, settle what is owed, then poll, claim, dispatch, report, and sleep.
+"""The runner: identify, settle what is owed, then poll, claim, run, report, and sleep.
 
-The main thread does all of it, one job at a time; beside it are the heartbeat and the two readers
-of the job's pipes. It waits only on the wake-up, so that a signal, the end of a job or the loss of
-one is acted on at once.
+The main thread does all of it, one job at a time. Beside it are a thread that makes its requests,
+the heartbeat of the job in hand, and the two readers of the job's pipes. The main thread waits
+only on the wake-up, so that it acts at once on a signal, on the end of a job, or on its loss.
 """
 
 import logging
@@ -18,12 +18,11 @@ from devaria.common.errors import EXIT_OK, BadSetting
 from devaria.execution.scratch import remove_left_scratch
 from devaria.execution.signals import StopRequest, Wakeup
 from devaria.jobs.loading import FoundHandler
-from devaria.runner.claiming import Claimer
-from devaria.runner.dispatch import Dispatcher
+from devaria.runner.claiming import Claimer, RunnerUnknownError
+from devaria.runner.job_run import JobTools
 from devaria.runner.journal import Journal
-from devaria.runner.prestart import NextProcess
 from devaria.runner.recovery import Recovery
-from devaria.runner.registration import identify
+from devaria.runner.registration import Registration, identify, register
 from devaria.runner.retrying import AbandonedError, Caller
 from devaria.runner.status import RunnerStatus, StatusFile
 
@@ -31,7 +30,7 @@ from devaria.runner.status import RunnerStatus, StatusFile
 #: started together do not poll together.
 _POLL_JITTER = 0.1
 
-#: So many lists in a row of which every job went to another runner count as nothing to be had.
+#: After this many lists in a row of which every job went to another runner, the runner sleeps.
 _MAX_FRUITLESS_LISTS = 3
 
 _log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ class JobRunner:
     Args:
         settings: The operator's choices.
         client: A client with the runner key.
-        found: The job types that were found, those that cannot run here included.
+        found: The job types that were found, also those that cannot run here.
         wakeup: What the main thread waits on.
         stop: What the operator has asked for.
     """
@@ -60,67 +59,51 @@ class JobRunner:
         self._found = found
         self._stop = stop
         self._status = StatusFile(
-            settings.directory, RunnerStatus(os.getpid(), time.time(), settings.worker_url)
+            settings.directory,
+            RunnerStatus(os.getpid(), time.time(), settings.worker_url),
+            settings.timing.status_gap_sec,
         )
+        wakeup.chore = self._status.write_if_due
         self._caller = Caller(client, wakeup, stop, self._status.note_contact)
         handlers = {name: each.handler for name, each in found.items() if each.handler is not None}
-        self._journal = Journal(settings.directory)
-        self._next_process = NextProcess(settings, self._caller, wakeup)
-        self._dispatcher = Dispatcher(
-            settings,
-            handlers,
-            self._caller,
-            self._journal,
-            self._next_process,
-            self._status,
-            wakeup,
-            stop,
+        journal = Journal(settings.directory)
+        self._tools = JobTools(
+            settings, handlers, self._caller, journal, self._status, wakeup, stop
         )
-        self._recovery = Recovery(
-            settings.worker_url, found, self._caller, self._journal, self._dispatcher, stop
-        )
-        self._claimer = Claimer(
-            settings,
-            self._caller,
-            self._journal,
-            self._dispatcher,
-            self._next_process,
-            self._recovery,
-        )
+        self._claimer = Claimer(self._tools)
         self._started = time.monotonic()
-        self._job_types: List[str] = []
 
     def run(self) -> int:
         """Work until the operator ends it, or nothing is left to do.
 
         Returns:
-            The exit code: 0, or 128 + the signal's number where a job was ended by it.
+            The exit code: 0, or 128 + the signal's number where a signal ended a job.
 
         Raises:
             OperatorError: Something is only the operator's to mend.
             WorkerError: The worker refuses this runner.
         """
         _log.info("devaria %s, worker %s", __version__, self._settings.worker_url)
-        self._job_types = self._ready_types()
+        job_types = self._ready_types()
+        patience_sec = self._settings.timing.start_patience_sec
         try:
-            config = identify(self._caller, self._settings.directory, self._job_types)
-            remove_left_scratch(config.runner_id)
-            self._claimer.job_types = self._job_types
-            self._status.update(runner_id=config.runner_id, runner_name=config.runner_name)
-            self._recovery.run()
-            self._work()
+            registration = identify(self._caller, self._settings.directory, job_types, patience_sec)
+            self._note_identity(registration)
+            remove_left_scratch(registration.runner_id)
+            Recovery(self._tools, self._found, self._claimer).run(registration.runner_id)
+            self._work(registration)
         except AbandonedError:
             pass
         finally:
-            self._next_process.drop()
-            self._caller.client.close()
+            self._tools.prestart.drop()
+            self._caller.close()
             self._status.close()
-        jobs_done = self._dispatcher.jobs_done
+        jobs_done = self._status.jobs_done
         _log.info("Ended after %d job%s", jobs_done, "" if jobs_done == 1 else "s")
         return self._stop.exit_code if self._stop.wants_job_end else EXIT_OK
 
     def _ready_types(self) -> List[str]:
-        """Pick the job types to offer: those wanted that can run here."""
+        """Return the job types to offer: those wanted that can run here."""
         wanted = self._settings.job_types or tuple(self._found)
         unknown = [job_type for job_type in wanted if job_type not in self._found]
         if unknown:
@@ -139,23 +122,28 @@ class JobRunner:
         _log.info("Job types: %s", ", ".join(ready))
         return ready
 
-    def _work(self) -> None:
+    def _work(self, registration: Registration) -> None:
         """Poll and work until there is a reason to end."""
         _log.info("Polling every %g s", self._settings.poll_interval_sec)
         fruitless_lists = 0
         idle_since = time.monotonic()
         while not self._is_over():
+            runner_id, job_types = registration.runner_id, registration.job_types
             jobs = self._caller.until_answered(
-                lambda client: client.available(self._job_types),
+                # Each request is made before `registration` can change.
+                lambda client: client.available(runner_id, job_types),  # noqa: B023
                 final=(),
                 give_up_at=self._ends_at(idle_since),
             )
-            if self._claimer.go_through(jobs, self._is_over):
-                fruitless_lists = 0
-                idle_since = time.monotonic()
-                continue
+            try:
+                if self._claimer.run_jobs(jobs, registration, self._is_over):
+                    fruitless_lists = 0
+                    idle_since = time.monotonic()
+                    continue
+            except RunnerUnknownError:
+                registration = self._registered_anew(registration)
             fruitless_lists += 1
-            is_race = bool(jobs) and not self._claimer.cannot_take
+            is_race = bool(jobs) and not self._claimer.cannot_claim
             if is_race and fruitless_lists < _MAX_FRUITLESS_LISTS:
                 continue
             # Where others are faster, or this machine cannot, there is still something to do.
@@ -163,9 +151,19 @@ class JobRunner:
                 return
             self._sleep(idle_since)
 
+    def _registered_anew(self, registration: Registration) -> Registration:
+        _log.warning("the worker does not know this runner any more; registering anew")
+        self._tools.prestart.drop()
+        new = register(self._caller, self._settings.directory, registration.job_types)
+        self._note_identity(new)
+        return new
+
+    def _note_identity(self, registration: Registration) -> None:
+        self._status.update(runner_id=registration.runner_id, runner_name=registration.runner_name)
+
     def _is_over(self) -> bool:
         settings = self._settings
-        is_enough = _is_reached(settings.max_jobs, self._dispatcher.jobs_done)
+        is_enough = _is_reached(settings.max_jobs, self._status.jobs_done)
         is_late = _is_reached(settings.max_time_sec, time.monotonic() - self._started)
         return self._stop.wants_end or is_enough or is_late
 
@@ -173,7 +171,7 @@ class JobRunner:
         return _is_reached(self._settings.max_idle_sec, time.monotonic() - idle_since)
 
     def _ends_at(self, idle_since: float) -> Optional[float]:
-        """Tell when a bound on idle or running time is reached; None where there is none."""
+        """Return when a bound on idle or running time is reached; None where there is none."""
         settings = self._settings
         bounds = ((settings.max_idle_sec, idle_since), (settings.max_time_sec, self._started))
         return min((since + bound for bound, since in bounds if bound is not None), default=None)

@@ -1,8 +1,9 @@
-"""What a runner is doing, in a small file beside its log, for `devaria status` and monitoring."""
+"""The status file: what a runner is doing, for `devaria status` and for monitoring."""
 
 import atexit
 import contextlib
 import json
+import math
 import os
 import threading
 import time
@@ -14,19 +15,13 @@ from devaria.common.files import LOCK_FILE, write_atomically
 
 STATUS_FILE = ".devaria_status.json"
 
-#: The file is replaced at most this often, in seconds; what changes meanwhile is in the next one.
-MIN_GAP_SEC = 5.0
-
-#: A runner that has had no good answer of its worker for so long is not healthy, in seconds.
+#: A runner is not healthy when its worker gave no good answer for this long, in seconds.
 SILENT_SEC = 300.0
-
-#: How long the end of the process waits for the last writing, in seconds.
-_LAST_WRITE_SEC = 1.0
 
 
 @dataclass(frozen=True)
 class RunnerStatus:
-    """A moment in a runner's life. Times are seconds since 1970 on the machine's clock.
+    """The state of a runner at one moment. Times are seconds since 1970 on the machine's clock.
 
     Args:
         pid: The runner's process id.
@@ -36,14 +31,14 @@ class RunnerStatus:
         runner_name: Its name there.
         last_contact_at: When the worker last gave a good answer, to a poll, heartbeat or report.
         job_id: The job in hand, or None.
-        job_type: Its type.
-        job_started_at: When it was started.
+        job_type: The type of the job in hand.
+        job_started_at: When the job in hand was started.
         progress_current: How much of it is done, or None.
         progress_total: How much there is to do, or None.
         owes_report: Whether the job in hand has ended, and the worker does not know it yet.
         jobs_completed: How many jobs were reported as completed since the start.
-        jobs_failed: How many were reported as failed.
-        updated_at: When this was written.
+        jobs_failed: How many jobs were reported as failed since the start.
+        updated_at: When the file was written.
     """
 
     pid: int
@@ -70,13 +65,10 @@ class RunnerStatus:
 
     @classmethod
     def load(cls, directory: Path) -> Optional["RunnerStatus"]:
-        """Read the file.
-
-        Args:
-            directory: The runner's directory.
+        """Read the status file in a runner's directory.
 
         Returns:
-            What it says; None where there is none, or it cannot be understood.
+            The status; None where there is no file, or it cannot be understood.
         """
         try:
             content: Dict[str, Any] = json.loads((directory / STATUS_FILE).read_bytes())
@@ -88,13 +80,9 @@ class RunnerStatus:
 
 
 def unreadable_file(directory: Path) -> Optional[Path]:
-    """Name what keeps this user from telling how a runner is; None where nothing does.
-
-    Args:
-        directory: The runner's directory.
-    """
+    """Return the file that keeps this user from asking after a runner; None where none does."""
     wanted = {directory: os.X_OK, directory / STATUS_FILE: os.R_OK}
-    # A lock can be asked after only by who may hold it.
+    # To ask whether a lock is held takes the right to hold it.
     wanted[directory / LOCK_FILE] = os.R_OK | os.W_OK
     for path, access in wanted.items():
         try:
@@ -109,30 +97,32 @@ def unreadable_file(directory: Path) -> Optional[Path]:
 
 
 class StatusFile:
-    """Keeps the file up to date; for several threads.
+    """Keeps the status file up to date.
 
-    The first state is written before the constructor returns, so that what an earlier runner left
-    is not taken for this one's; the last one when the process ends, at the latest.
+    Any thread may change the status. The main thread writes it: whenever it waits, it calls
+    `write_if_due`. The first state is written by the constructor, so that what an earlier runner
+    left is not taken for this one's.
 
     Args:
         directory: The runner's directory.
-        status: What holds at the start.
+        status: The state at the start.
         min_gap_sec: The file is replaced at most this often, in seconds.
     """
 
-    def __init__(
-        self, directory: Path, status: RunnerStatus, *, min_gap_sec: float = MIN_GAP_SEC
-    ) -> None:
+    def __init__(self, directory: Path, status: RunnerStatus, min_gap_sec: float) -> None:
         self._path = directory / STATUS_FILE
         self._status = status
         self._min_gap_sec = min_gap_sec
-        self._changed = threading.Condition()
-        self._has_news = False
-        self._is_closed = False
+        self._lock = threading.Lock()
+        self._has_news = True
+        self._written_at = 0.0
         self._write()
-        self._thread = threading.Thread(target=self._keep_writing, name="status", daemon=True)
-        self._thread.start()
         atexit.register(self.close)
+
+    @property
+    def jobs_done(self) -> int:
+        """How many jobs were reported since the start."""
+        return self._status.jobs_completed + self._status.jobs_failed
 
     def note_contact(self) -> None:
         """Note that the worker has just given a good answer."""
@@ -148,12 +138,7 @@ class StatusFile:
         self.update(progress_current=current, progress_total=total)
 
     def note_job(self, job_id: str, job_type: str) -> None:
-        """Note that a job was started.
-
-        Args:
-            job_id: The job.
-            job_type: Its type.
-        """
+        """Note that a job was started."""
         self.update(
             job_id=job_id,
             job_type=job_type,
@@ -164,7 +149,7 @@ class StatusFile:
         )
 
     def note_end(self, succeeded: Optional[bool]) -> None:
-        """Note that the job in hand is done with.
+        """Note that the runner is done with the job in hand.
 
         Args:
             succeeded: How it was reported; None where it was not this runner's any more.
@@ -179,46 +164,36 @@ class StatusFile:
         )
 
     def update(self, **changes: Any) -> None:
-        """Take changes; they are in the file within 5 s.
-
-        Args:
-            changes: Fields of `RunnerStatus`.
-        """
-        with self._changed:
+        """Change fields of the `RunnerStatus`. The file has them within 5 s."""
+        with self._lock:
             self._status = replace(self._status, **changes)
             self._has_news = True
-            self._changed.notify()
+
+    def write_if_due(self) -> float:
+        """Write the status if it has changed, and the last write is long enough ago.
+
+        Returns:
+            In how many seconds to call this again. Without end where nothing can change: only a
+            job in hand has threads beside the main one.
+        """
+        left = self._written_at + self._min_gap_sec - time.monotonic()
+        if self._has_news and left <= 0:
+            self._write()
+            left = self._min_gap_sec
+        may_change = self._has_news or self._status.job_id is not None
+        return max(left, 0.0) if may_change else math.inf
 
     def close(self) -> None:
-        """Write what is not written yet, and end."""
+        """Write what is not written yet."""
         atexit.unregister(self.close)
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify()
-        self._thread.join(_LAST_WRITE_SEC)
-
-    def _keep_writing(self) -> None:
-        # In a thread of its own, so that a disk that hangs stops neither heartbeats nor the loop.
-        written_at = time.monotonic()
-        while self._is_due(written_at):
+        if self._has_news:
             self._write()
-            written_at = time.monotonic()
-
-    def _is_due(self, written_at: float) -> bool:
-        """Sleep until there is something to write and it may be; False where that is the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._has_news or self._is_closed)
-            while not self._is_closed:
-                left = written_at + self._min_gap_sec - time.monotonic()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-            return self._has_news
 
     def _write(self) -> None:
-        with self._changed:
+        with self._lock:
             self._has_news = False
             status = replace(self._status, updated_at=time.time())
+        self._written_at = time.monotonic()
         # A status that cannot be written is no reason to do anything else.
         with contextlib.suppress(OSError):
             write_atomically(self._path, json.dumps(asdict(status)).encode("ascii"))

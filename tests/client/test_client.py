@@ -6,9 +6,10 @@ import pytest
 from core_fixtures import KEY, RUNNER_ID, job
 from scripted_server import Answer, as_json, hang, ok
 
-from devaria.client import client as client_module
-from devaria.client.client import Job, JobState, WorkerClient
+from devaria.client.client import WorkerClient
+from devaria.client.models import Job, JobState
 from devaria.common import errors
+from devaria.common.timing import Timing
 
 JOB_PATH = "/api/runner/jobs/j-1"
 DONE = ok(success=True, message="ok")
@@ -16,8 +17,8 @@ DONE = ok(success=True, message="ok")
 
 @pytest.fixture
 def client(server):
-    """A client of the scripted server with a runner id."""
-    made = WorkerClient(server.url, KEY, runner_id=RUNNER_ID)
+    """A client of the scripted server."""
+    made = WorkerClient(server.url, KEY, Timing(heartbeat_timeout_sec=0.2))
     yield made
     made.close()
 
@@ -54,7 +55,7 @@ def test_verify_tells_the_name_of_a_known_runner(server, client):
     """The id travels in its header."""
     server.on("GET /api/runner/verify", ok(exists=True, runner_name="runner-x", message="ok"))
 
-    assert client.verify() == "runner-x"
+    assert client.verify(RUNNER_ID) == "runner-x"
     assert sent(server).headers["x-runner-id"] == RUNNER_ID
 
 
@@ -62,7 +63,7 @@ def test_verify_tells_none_for_an_unknown_runner(server, client):
     """404 with `exists` is an answer."""
     server.on("GET /api/runner/verify", as_json({"exists": False, "message": "no"}, 404))
 
-    assert client.verify() is None
+    assert client.verify(RUNNER_ID) is None
 
 
 @pytest.mark.parametrize("answer", [as_json({"error": "Not found"}, 404), ok(), ok(exists="yes")])
@@ -71,7 +72,7 @@ def test_verify_does_not_take_another_service_for_a_worker(server, client, answe
     server.on("GET /api/runner/verify", answer)
 
     with pytest.raises(errors.StrangeAnswer):
-        client.verify()
+        client.verify(RUNNER_ID)
 
 
 def test_available_asks_for_each_type_and_lists_jobs_in_their_order(server, client):
@@ -79,7 +80,7 @@ def test_available_asks_for_each_type_and_lists_jobs_in_their_order(server, clie
     jobs = [job("j-1", "a", x=1), job("j-2", "b", y=[])]
     server.on("GET /api/runner/jobs/available", ok(jobs=jobs))
 
-    assert client.available(["a", "b"]) == [
+    assert client.available(RUNNER_ID, ["a", "b"]) == [
         Job("j-1", "a", {"x": 1}),
         Job("j-2", "b", {"y": []}),
     ]
@@ -103,7 +104,7 @@ def test_an_entry_that_is_no_job_does_not_hide_the_others(server, client, entry)
     """It is left out."""
     server.on("GET /api/runner/jobs/available", ok(jobs=[entry, job("j-1")]))
 
-    assert [each.job_id for each in client.available(["a"])] == ["j-1"]
+    assert [each.job_id for each in client.available(RUNNER_ID, ["a"])] == ["j-1"]
 
 
 @pytest.mark.parametrize("depth", [200, 900, 50_000])
@@ -115,7 +116,7 @@ def test_a_job_with_bottomless_parameters_does_not_hide_the_others(server, clien
     body = f'{{"jobs": [{poison}, {good}]}}'.encode()
     server.on("GET /api/runner/jobs/available", Answer(body=body))
 
-    assert [each.job_id for each in client.available(["a"])] == ["j-1"]
+    assert [each.job_id for each in client.available(RUNNER_ID, ["a"])] == ["j-1"]
 
 
 @pytest.mark.parametrize("answer", [ok(), ok(jobs=None), ok(jobs={"job_id": "j-1"})])
@@ -124,14 +125,14 @@ def test_available_without_a_list_is_strange(server, client, answer):
     server.on("GET /api/runner/jobs/available", answer)
 
     with pytest.raises(errors.StrangeAnswer):
-        client.available(["a"])
+        client.available(RUNNER_ID, ["a"])
 
 
 def test_claim_returns_the_job(server, client):
     """The claim names job and runner."""
     server.on(f"POST {JOB_PATH}/claim", ok(success=True, message="ok", job=job("j-1", "a", x=1)))
 
-    assert client.claim("j-1") == Job("j-1", "a", {"x": 1})
+    assert client.claim(RUNNER_ID, "j-1") == Job("j-1", "a", {"x": 1})
     assert sent(server).headers["x-runner-id"] == RUNNER_ID
 
 
@@ -140,7 +141,7 @@ def test_a_lost_claim_says_so(server, client):
     server.on(f"POST {JOB_PATH}/claim", as_json({"success": False, "message": "taken"}, 409))
 
     with pytest.raises(errors.ClaimLost):
-        client.claim("j-1")
+        client.claim(RUNNER_ID, "j-1")
 
 
 def test_a_claim_without_a_job_may_have_acted(server, client):
@@ -148,7 +149,7 @@ def test_a_claim_without_a_job_may_have_acted(server, client):
     server.on(f"POST {JOB_PATH}/claim", ok(success=True))
 
     with pytest.raises(errors.TransientError):
-        client.claim("j-1")
+        client.claim(RUNNER_ID, "j-1")
 
 
 @pytest.mark.parametrize("progress", [(3, 10), (0.5, 1.5), (None, None)])
@@ -156,7 +157,7 @@ def test_heartbeat_sends_all_three_fields(server, client, progress):
     """The worker fails on a missing one, so unknown progress goes as null."""
     server.on(f"POST {JOB_PATH}/heartbeat", DONE)
 
-    client.heartbeat("j-1", *progress, "console")
+    client.heartbeat(RUNNER_ID, "j-1", *progress, "console")
 
     assert sent(server).json == {
         "progress_current": progress[0],
@@ -165,20 +166,19 @@ def test_heartbeat_sends_all_three_fields(server, client, progress):
     }
 
 
-def test_a_heartbeat_has_a_time_out_of_its_own(server, client, monkeypatch):
+def test_a_heartbeat_has_a_time_out_of_its_own(server, client):
     """One that hangs must not hold up the next."""
-    monkeypatch.setattr(client_module, "HEARTBEAT_TIMEOUT_SEC", 0.2)
     server.on(f"POST {JOB_PATH}/heartbeat", hang())
 
     with pytest.raises(errors.NoAnswer):
-        client.heartbeat("j-1", None, None, "")
+        client.heartbeat(RUNNER_ID, "j-1", None, None, "")
 
 
 def test_complete_sends_result_and_console(server, client):
     """Both fields are there, also empty ones."""
     server.on(f"POST {JOB_PATH}/complete", DONE)
 
-    client.complete("j-1", {"spikes": [1, 2.5]}, "")
+    client.complete(RUNNER_ID, "j-1", {"spikes": [1, 2.5]}, "")
 
     assert sent(server).json == {"output_data": {"spikes": [1, 2.5]}, "console_output": ""}
 
@@ -187,15 +187,15 @@ def test_error_sends_message_and_console(server, client):
     """Both fields are there."""
     server.on(f"POST {JOB_PATH}/error", DONE)
 
-    client.error("j-1", "it broke", "last words")
+    client.error(RUNNER_ID, "j-1", "it broke", "last words")
 
     assert sent(server).json == {"error_message": "it broke", "console_output": "last words"}
 
 
 REPORTS = {
-    "heartbeat": lambda client: client.heartbeat("j-1", None, None, ""),
-    "complete": lambda client: client.complete("j-1", {}, ""),
-    "error": lambda client: client.error("j-1", "x", ""),
+    "heartbeat": lambda client: client.heartbeat(RUNNER_ID, "j-1", None, None, ""),
+    "complete": lambda client: client.complete(RUNNER_ID, "j-1", {}, ""),
+    "error": lambda client: client.error(RUNNER_ID, "j-1", "x", ""),
 }
 
 
@@ -227,7 +227,7 @@ def test_a_job_id_cannot_reach_another_route(server, client):
     """Whatever the id holds is quoted into one part of the path."""
     server.on("POST *", DONE)
 
-    client.complete("../../admin/x?y#z é", {}, "")
+    client.complete(RUNNER_ID, "../../admin/x?y#z é", {}, "")
 
     assert sent(server).path == ("/api/runner/jobs/..%2F..%2Fadmin%2Fx%3Fy%23z%20%C3%A9/complete")
 
@@ -362,6 +362,25 @@ def test_a_job_without_id_or_status_is_strange(server, client, answer):
         client.job("j-1")
 
 
+def test_a_job_is_claimed_by_whom_its_detail_names(server, client):
+    """And only while it has not ended; a deleted one is nobody's."""
+
+    def detail(status, claimed_by=RUNNER_ID):
+        return ok(job_id="j-1", status=status, claimed_by=claimed_by)
+
+    server.on(
+        "GET /api/admin/jobs/j-1",
+        detail("in_progress"),
+        detail("claimed"),
+        detail("in_progress", "another"),
+        detail("completed"),
+        as_json({"error": "Job not found"}, 404),
+    )
+
+    told = [client.is_claimed_by(RUNNER_ID, "j-1") for _ in range(5)]
+    assert told == [True, True, False, False, False]
+
+
 # --- the session -----------------------------------------------------------------------------
 
 
@@ -381,8 +400,8 @@ def test_another_client_has_settings_alike_and_a_connection_of_its_own(server, c
     server.on("GET /api/runner/verify", ok(exists=True, runner_name="runner-x"))
     other = client.another()
 
-    client.verify()
-    thread = threading.Thread(target=other.verify)
+    client.verify(RUNNER_ID)
+    thread = threading.Thread(target=other.verify, args=(RUNNER_ID,))
     thread.start()
     thread.join()
     other.close()

@@ -1,32 +1,27 @@
 """Waiting for a job, as its submitter does."""
 
+from dataclasses import replace
+
 import pytest
 from scripted_server import as_json, drop, html, ok, rate_limited
 
-from devaria.client import follow
 from devaria.client.client import WorkerClient
 from devaria.client.follow import wait_for
-from devaria.common import retry
 from devaria.common.errors import NotFound, TransientError, Unauthorized
-from devaria.common.retry import Backoff
+from devaria.common.timing import Timing
 
 JOB = "GET /api/jobs/j-1"
+
+#: Looks and tries after one another in no time.
+QUICK = Timing(first_looks_sec=(0.01,), look_sec=0.01, backoff_base_sec=0.01)
 
 
 @pytest.fixture
 def client(server):
     """A client of the scripted server."""
-    made = WorkerClient(server.url, "submit-key")
+    made = WorkerClient(server.url, "submit-key", QUICK)
     yield made
     made.close()
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """Looks and tries after one another in no time."""
-    monkeypatch.setattr(follow, "_LOOK_EVERY_SEC", (0.01,))
-    monkeypatch.setattr(follow, "_LATER_LOOK_EVERY_SEC", 0.01)
-    monkeypatch.setattr(retry, "Backoff", lambda max_sec: Backoff(0.01, max_sec))
 
 
 def state(status, **fields):
@@ -70,9 +65,9 @@ def test_a_worker_that_fails_for_a_while_is_waited_for(server, client):
     assert len(server.requests) == 5
 
 
-def test_patience_with_a_worker_ends(server, client, monkeypatch):
+def test_patience_with_a_worker_ends(server):
     """With the last reason."""
-    monkeypatch.setattr(retry, "_PATIENCE_SEC", 0.2)
+    client = WorkerClient(server.url, "submit-key", replace(QUICK, patience_sec=0.2))
     server.on(JOB, html())
 
     with pytest.raises(TransientError, match="text/html"):

@@ -11,29 +11,34 @@ from core_fixtures import KEY
 from scripted_server import Answer, as_json, drop, hang, html, ok, rate_limited, redirect
 
 from devaria import __version__
-from devaria.client import http as wire
-from devaria.client.http import Wire
+from devaria.client.http import WorkerSession
 from devaria.common import errors
+from devaria.common.timing import Timing
 
 ROUTE = "GET /thing"
 
 
+def session(url, key, **timing):
+    """Open a session with a worker."""
+    return WorkerSession(url, key, Timing(**timing))
+
+
 @pytest.fixture
 def line(server):
-    """A wire to the scripted server, with a key that has white space around it."""
-    wire_to_server = Wire(server.url + "/", f" \t{KEY}\r\n")
-    yield wire_to_server
-    wire_to_server.close()
+    """A session with the scripted server, with a key that has white space around it."""
+    made = session(server.url + "/", f" \t{KEY}\r\n")
+    yield made
+    made.close()
 
 
 def get(line, **options):
     """Ask for the one thing."""
-    return line.request("GET", "/thing", headers={}, **options)
+    return line.request("GET", "/thing", **options)
 
 
 def post(line, body):
     """Send a body there."""
-    return line.request("POST", "/thing", headers={}, body=body)
+    return line.request("POST", "/thing", body=body)
 
 
 def failure(line):
@@ -75,7 +80,7 @@ def test_a_get_has_no_body_and_no_content_type(server, line):
 def test_without_a_key_no_authorization_is_sent(server, key):
     """An empty key is no key."""
     server.on(ROUTE, ok())
-    line = Wire(server.url, key)
+    line = session(server.url, key)
 
     get(line)
     line.close()
@@ -198,7 +203,7 @@ def test_an_accepted_status_is_an_answer(server, line):
 
 def test_a_refused_connection_is_no_answer(closed_port):
     """Nothing listens: that says so in a few words, not in three nested exceptions."""
-    line = Wire(f"http://127.0.0.1:{closed_port}", KEY)
+    line = session(f"http://127.0.0.1:{closed_port}", KEY)
 
     error = failure(line)
 
@@ -209,7 +214,7 @@ def test_a_refused_connection_is_no_answer(closed_port):
 
 def test_a_host_that_does_not_exist_is_no_answer():
     """A name that cannot be resolved is transient: the network may come back."""
-    error = failure(Wire("http://no-such-host.invalid", KEY))
+    error = failure(session("http://no-such-host.invalid", KEY))
 
     assert type(error) is errors.NoAnswer
     assert "object at 0x" not in str(error)
@@ -230,9 +235,8 @@ def test_a_slow_answer_is_an_answer(server, line):
     assert get(line, read_timeout_sec=5.0) == {"text": "x" * 100}
 
 
-def test_a_connection_that_does_not_open_ends_at_the_connect_time_out(monkeypatch):
+def test_a_connection_that_does_not_open_ends_at_the_connect_time_out():
     """A host that swallows packets is given up on, and the text says so."""
-    monkeypatch.setattr(wire, "CONNECT_TIMEOUT_SEC", 0.3)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -241,7 +245,8 @@ def test_a_connection_that_does_not_open_ends_at_the_connect_time_out(monkeypatc
             each.setblocking(False)
             each.connect_ex(full.getsockname())
 
-        error = failure(Wire(f"http://127.0.0.1:{full.getsockname()[1]}", KEY))
+        url = f"http://127.0.0.1:{full.getsockname()[1]}"
+        error = failure(session(url, KEY, connect_timeout_sec=0.3))
 
         for each in crowd:
             each.close()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devaria.common.retry import MAX_SERVER_WISH_SEC, Backoff
+from devaria.common.retry import MAX_SERVER_WAIT_SEC, Backoff
 
 DRAWS = st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=40)
 
@@ -17,7 +17,7 @@ DRAWS = st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=40)
 def test_each_wait_is_within_the_cap_of_its_try(draws):
     """Between half the base and 1, 2, 4, ... up to 300 s."""
     numbers = iter(draws)
-    backoff = Backoff(draw=lambda: next(numbers))
+    backoff = Backoff(1.0, 300.0, draw=lambda: next(numbers))
 
     for turn in range(len(draws)):
         assert 0.5 <= backoff.next_wait_sec() <= min(2.0**turn, 300.0)
@@ -34,7 +34,7 @@ def test_waits_double_up_to_the_maximum():
 
 def test_a_success_starts_from_the_shortest_wait_again():
     """An outage of yesterday does not slow down today's."""
-    backoff = Backoff(draw=lambda: 1.0)
+    backoff = Backoff(1.0, 300.0, draw=lambda: 1.0)
     for _ in range(20):
         backoff.next_wait_sec()
 
@@ -45,7 +45,7 @@ def test_a_success_starts_from_the_shortest_wait_again():
 
 def test_waits_are_spread():
     """Runners that lost the worker at the same moment do not come back at the same moment."""
-    backoff = Backoff()
+    backoff = Backoff(1.0, 300.0)
     for _ in range(10):
         backoff.next_wait_sec()
 
@@ -59,26 +59,26 @@ def test_waits_are_spread():
 @given(st.floats(), st.floats(0, 1, exclude_max=True), st.integers(0, 20))
 def test_a_servers_wish_is_waited_for_in_full_and_within_ten_minutes(wish, draw, tries_before):
     """Whatever number it is, past times, infinity and NaN included."""
-    backoff = Backoff(draw=lambda: draw)
+    backoff = Backoff(1.0, 300.0, draw=lambda: draw)
     for _ in range(tries_before):
         backoff.next_wait_sec()
 
     wait = backoff.next_wait_sec(wish)
 
-    assert 0.0 <= wait <= MAX_SERVER_WISH_SEC + 1.0
+    assert 0.0 <= wait <= MAX_SERVER_WAIT_SEC + 1.0
     if not math.isnan(wish):
-        assert wait >= min(wish, MAX_SERVER_WISH_SEC)
+        assert wait >= min(wish, MAX_SERVER_WAIT_SEC)
 
 
 @pytest.mark.parametrize("wish", [None, math.nan])
 def test_without_a_wish_the_wait_is_the_back_offs_own(wish):
     """NaN is no wish."""
-    assert Backoff(8.0, draw=lambda: 0.5).next_wait_sec(wish) == 4.0
+    assert Backoff(8.0, 300.0, draw=lambda: 0.5).next_wait_sec(wish) == 4.0
 
 
 def test_a_wish_lengthens_the_waits_after_it_too():
     """A server that answers 429 again and again is left alone for longer."""
-    backoff = Backoff(draw=lambda: 1.0)
+    backoff = Backoff(1.0, 300.0, draw=lambda: 1.0)
     for _ in range(5):
         backoff.next_wait_sec(0.0)
 

@@ -12,7 +12,6 @@ import pytest
 from core_fixtures import Process, environment, wait_until
 from misbehaving_handlers import NO_RESULTS
 
-from devaria.client.client import Job
 from devaria.execution import process as job_process_module
 from devaria.execution.limits import JobLimits
 from devaria.execution.process import JobProcess
@@ -40,8 +39,9 @@ class Runner:
         """Run a handler; the outcome must come, and the process be gone."""
         if self.process is None:
             self.start(handler)
-        job = Job("j-1", "test", params)
-        self.process.hand_over(job, lambda *news: self.progress.append(news))
+        self.process.hand_over(
+            job.job_type, job.input_params, lambda *news: self.progress.append(news)
+        )
         outcome = self.process.wait(limits, why_stop)
         assert self.process._process.returncode is not None
         assert not Path(self.process.scratch).exists()
@@ -445,8 +445,8 @@ from devaria.execution.process import JobProcess
 from devaria.execution.signals import Wakeup
 
 process = JobProcess(Wakeup(), os.environ, ["test=misbehaving_handlers:Holds"])
-job = Job("j-1", "test", {"how": sys.argv[1]})
-process.hand_over(job, lambda pid, *_: print("child", int(pid), flush=True))
+show = lambda pid, *_: print("child", int(pid), flush=True)
+process.hand_over("test", {"how": sys.argv[1]}, show)
 process.wait(JobLimits(600, 1e12), lambda: None)
 """
 

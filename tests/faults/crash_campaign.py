@@ -34,11 +34,11 @@ _FAULTS = (
 )
 
 #: Waits that are made for days, at a pace for minutes.
-CONSTANTS = {
+TIMING = {
     **QUICK_HEARTBEATS,
-    "devaria.client.http.READ_TIMEOUT_SEC": 2.0,
-    "devaria.common.retry:Backoff.__init__.base_sec": 0.05,
-    "devaria.common.retry:Backoff.__init__.max_sec": 0.5,
+    "read_timeout_sec": 2.0,
+    "backoff_base_sec": 0.05,
+    "backoff_max_sec": 0.5,
 }
 
 _GIVEN_UP = "the job was started 2 times, and the runner or its machine died each time"
@@ -161,7 +161,7 @@ class Campaign:
         self._expected[job_id] = {"kind": kind, **expected}
 
     def _start(self, **settings):
-        return self._lab.runner("--poll-interval", "0.1", constants=CONSTANTS, **settings)
+        return self._lab.runner("--poll-interval", "0.1", timing=TIMING, **settings)
 
     def _killed_at_random(self):
         runner = self._start()

@@ -1,17 +1,14 @@
-"""Starts `devaria` with what only tests want: other constants, crash points, another clock.
+"""Starts `devaria` with what only tests want: other timing, crash points, another clock.
 
 Everything comes by environment variables:
 
-- `FAULTS_CONSTANTS`: a JSON object of `module.NAME` and value, such as
-  `{"devaria.runner.heartbeat.INTERVAL_SEC": 0.5}`; default values that were taken from such a
-  constant change with it. `module:function.parameter` names a default value that has no constant.
+- `FAULTS_SETTINGS`: a JSON object of fields of `RunnerSettings` beside those that options set, such
+  as `{"log_file_bytes": 50000}`; its `timing` is an object of fields of `Timing`.
 - `FAULTS_CRASH_AT`: `<point> <n>`: the process kills itself (SIGKILL) when it comes by that point
   for the nth time. `CRASH_POINTS` lists them.
 - `FAULTS_CLOCK_JUMP_SEC`: the wall clock leaps by so much at every look at it, to and fro.
 """
 
-import importlib
-import inspect
 import json
 import os
 import signal
@@ -35,52 +32,17 @@ CRASH_POINTS = tuple(
 
 
 def main():
-    """Patch what is asked for, and become the command."""
-    for path, value in json.loads(os.environ.get("FAULTS_CONSTANTS", "{}")).items():
-        if ":" in path:
-            _set_default(path, value)
-        else:
-            _set_constant(path, value)
+    """Switch on what is asked for, and become the command."""
     if "FAULTS_CRASH_AT" in os.environ:
         point, _, nth = os.environ["FAULTS_CRASH_AT"].rpartition(" ")
         _switch_on_crash(point, int(nth))
     if "FAULTS_CLOCK_JUMP_SEC" in os.environ:
         _let_clock_jump(float(os.environ["FAULTS_CLOCK_JUMP_SEC"]))
     from devaria.cli import main as command
+    from devaria.common.timing import Timing
 
-    command()
-
-
-def _set_constant(path, value):
-    module_name, _, name = path.rpartition(".")
-    module = importlib.import_module(module_name)
-    old = getattr(module, name)
-    setattr(module, name, value)
-    for function in _functions(module):
-        defaults = function.__defaults__ or ()
-        function.__defaults__ = tuple(value if each is old else each for each in defaults)
-        for key, each in (function.__kwdefaults__ or {}).items():
-            if each is old:
-                function.__kwdefaults__[key] = value
-
-
-def _set_default(path, value):
-    module_name, _, inner = path.partition(":")
-    *names, parameter = inner.split(".")
-    function = importlib.import_module(module_name)
-    for name in names:
-        function = getattr(function, name)
-    with_default = list(inspect.signature(function).parameters)[-len(function.__defaults__) :]
-    at = with_default.index(parameter)
-    function.__defaults__ = (*function.__defaults__[:at], value, *function.__defaults__[at + 1 :])
-
-
-def _functions(module):
-    classes = [each for _, each in inspect.getmembers(module, inspect.isclass)]
-    for holder in (module, *classes):
-        for _, function in inspect.getmembers(holder, inspect.isfunction):
-            if function.__module__ == module.__name__:
-                yield function
+    settings = json.loads(os.environ.get("FAULTS_SETTINGS", "{}"))
+    command(obj={**settings, "timing": Timing(**settings.get("timing", {}))})
 
 
 def _switch_on_crash(point, nth):

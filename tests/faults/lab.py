@@ -20,12 +20,12 @@ HERE = Path(__file__).parent
 
 #: Heartbeats at a pace that a test can wait for.
 QUICK_HEARTBEATS = {
-    "devaria.runner.heartbeat.INTERVAL_SEC": 0.3,
-    "devaria.runner.heartbeat.MIN_GAP_SEC": 0.1,
+    "heartbeat_sec": 0.3,
+    "heartbeat_gap_sec": 0.1,
 }
 
 #: Waits after failures, likewise.
-QUICK_TRIES = {"devaria.common.retry:Backoff.__init__.base_sec": 0.1}
+QUICK_TRIES = {"backoff_base_sec": 0.1}
 
 
 def until(condition, what, bound_sec=15.0, context=str):
@@ -48,7 +48,8 @@ class Runner:
     Args:
         lab: Where it works.
         options: Beside worker URL, directory and handlers.
-        constants: For the launcher; with any of the launcher's wishes it goes through that.
+        timing: Fields of `Timing`, for the launcher; with any of its wishes it starts through that.
+        settings: Further fields of `RunnerSettings`, likewise.
         crash_at: A crash point and a count, likewise.
         environ: Added to the environment.
         directory: Its directory; the lab's one by default.
@@ -60,7 +61,8 @@ class Runner:
         self,
         lab,
         *options,
-        constants=None,
+        timing=None,
+        settings=None,
         crash_at=None,
         environ=None,
         directory=None,
@@ -71,8 +73,8 @@ class Runner:
         self.directory = directory or lab.directory
         self.output_path = lab.tmp_path / f"output-{next(lab.numbers)}"
         wishes = {}
-        if constants:
-            wishes["FAULTS_CONSTANTS"] = json.dumps(constants)
+        if timing or settings:
+            wishes["FAULTS_SETTINGS"] = json.dumps({**(settings or {}), "timing": timing or {}})
         if crash_at:
             wishes["FAULTS_CRASH_AT"] = crash_at
         wishes.update(environ or {})
@@ -200,12 +202,13 @@ class Lab:
         paths = (self.directory / ".devaria_jobs").glob("*/entry.json")
         return [json.loads(path.read_text(encoding="ascii")) for path in paths]
 
-    def runner_client(self, runner_id=None):
-        """Make a client with the runner key and, by default, the lab's runner's id."""
-        if runner_id is None:
-            file = self.directory / ".devaria_runner.json"
-            runner_id = json.loads(file.read_text())["runner_id"]
-        return WorkerClient(self.worker.url, self.worker.keys.runner, runner_id=runner_id)
+    def runner_client(self):
+        """Make a client with the runner key."""
+        return WorkerClient(self.worker.url, self.worker.keys.runner)
+
+    def runner_id(self):
+        """Read the id of the runner in the lab's directory."""
+        return json.loads((self.directory / ".devaria_runner.json").read_text())["runner_id"]
 
 
 class WaitingJob:

@@ -22,11 +22,11 @@ from lab import QUICK_HEARTBEATS, QUICK_TRIES, is_running, until
 
 #: A report that is refused again and again is given up after a few tries, not after many.
 FEW_REPEATS = {
-    "devaria.runner.reporting._REPEATS_FOR_LESS_CONSOLE": 1,
-    "devaria.runner.reporting._REPEATS_FOR_LOSS": 2,
+    "repeats_for_less_console": 1,
+    "repeats_for_loss": 2,
     **QUICK_TRIES,
 }
-QUICK_REQUESTS = {"devaria.client.http.READ_TIMEOUT_SEC": 0.5, **QUICK_TRIES}
+QUICK_REQUESTS = {"read_timeout_sec": 0.5, **QUICK_TRIES}
 
 # --- the worker at the runner's start --------------------------------------------------------
 
@@ -47,8 +47,8 @@ def test_worker_down_at_start(lab):
 def test_worker_that_stays_down_at_start(lab):
     """A runner that finds no worker for too long gives up with its own exit code."""
     lab.proxy.refuse()
-    patience = {"devaria.runner.registration.START_PATIENCE_SEC": 0.5}
-    runner = lab.runner(constants={**QUICK_TRIES, **patience})
+    patience = {"start_patience_sec": 0.5}
+    runner = lab.runner(timing={**QUICK_TRIES, **patience})
     assert runner.wait() == 5
     assert "gave up on the worker" in runner.output()
     runner.check_sanity()
@@ -79,7 +79,7 @@ def test_404_or_500_at_start(lab, route, fault):
         lab.runner("--burst").wait()
     rule = lab.proxy.on(route, fault, times=1)
     job_id = lab.submit("good")
-    runner = lab.runner("--burst", constants=QUICK_TRIES)
+    runner = lab.runner("--burst", timing=QUICK_TRIES)
     assert runner.wait() == 0
     assert rule.hits == 1
     assert lab.job(job_id).status == "completed"
@@ -115,7 +115,7 @@ def test_unknown_id_at_start(lab):
 
 def test_worker_down_while_polling(lab):
     """An outage is one warning and one recovery; the waits start short again after each."""
-    runner = lab.runner(constants=QUICK_TRIES)
+    runner = lab.runner(timing=QUICK_TRIES)
     runner.wait_for("Polling")
     for outage in (1, 2):
         lab.proxy.refuse()
@@ -132,7 +132,7 @@ def test_worker_down_while_polling(lab):
 
 def test_worker_down_until_a_bound_is_reached(lab):
     """A runner that may run only so long does not wait beyond that for its worker."""
-    runner = lab.runner("--max-time", "3", constants=QUICK_TRIES)
+    runner = lab.runner("--max-time", "3", timing=QUICK_TRIES)
     runner.wait_for("Polling every")
     lab.proxy.refuse()
     assert runner.wait() == 5
@@ -165,7 +165,7 @@ def test_strange_answer_while_polling(lab, fault):
     """A poll that is answered as no worker would does not end a runner."""
     rule = lab.proxy.on("available", fault, times=2)
     job_id = lab.submit("good")
-    runner = lab.runner(constants=QUICK_TRIES)
+    runner = lab.runner(timing=QUICK_TRIES)
     assert lab.ended(job_id).status == "completed"
     assert rule.hits == 2
     runner.end()
@@ -174,7 +174,7 @@ def test_strange_answer_while_polling(lab, fault):
 def test_401_while_running(lab):
     """A key that is refused while running is said once and tried again; what is owed is kept."""
     job = lab.submit_waiting()
-    runner = lab.runner(constants={"devaria.runner.retrying.UNAUTHORIZED_WAIT_SEC": 0.3})
+    runner = lab.runner(timing={"unauthorized_wait_sec": 0.3})
     job.wait_for_start()
     rule = lab.proxy.on(ANY, unauthorized)
     job.let_go()
@@ -189,10 +189,10 @@ def test_401_while_running(lab):
 # --- a claim --------------------------------------------------------------------------------
 
 
-def completes_all_the_same(lab, constants=QUICK_TRIES):
+def completes_all_the_same(lab, timing=QUICK_TRIES):
     """Run a runner until it finds nothing more; check that the lab's one job was completed."""
     job_id = lab.submit("good")
-    runner = lab.runner(constants=constants)
+    runner = lab.runner(timing=timing)
     job = lab.ended(job_id)
     assert (job.status, job.error) == ("completed", None)
     until(lambda: not lab.journal(), "an empty journal")
@@ -219,7 +219,7 @@ def test_claim_answer_lost_with_the_network(lab):
     lab.proxy.on("claim", cut_after, times=1)
     rule = lab.proxy.on(ANY, cut_before, skip=4)
     job_id = lab.submit("good")
-    runner = lab.runner(constants=QUICK_TRIES)
+    runner = lab.runner(timing=QUICK_TRIES)
     until(lambda: rule.hits >= 2, "requests that are lost")
     assert lab.job(job_id).claimed_by is not None
     assert [entry["state"] for entry in lab.journal()] == ["claiming"]
@@ -234,7 +234,7 @@ def test_claim_that_acts_late(lab):
     job_id = lab.submit("good")
     lab.proxy.on("detail", lambda forward, _: _after(forward, rule.lift), times=1)
     lab.proxy.on("claim", lambda forward, _: _before(rule, forward, lab, job_id), times=1)
-    runner = lab.runner(constants=QUICK_REQUESTS)
+    runner = lab.runner(timing=QUICK_REQUESTS)
     assert lab.ended(job_id).status == "completed"
     runner.end()
 
@@ -257,10 +257,10 @@ def test_two_runners_race(lab):
 
     def with_rival(forward, _lifted):
         answer = forward()
-        rival = lab.runner_client("")
-        rival.runner_id = rival.register("rival", ["good"])
-        rival.claim(jobs[0])
-        rival.complete(jobs[0], {"rival": True}, "")
+        rival = lab.runner_client()
+        rival_id = rival.register("rival", ["good"])
+        rival.claim(rival_id, jobs[0])
+        rival.complete(rival_id, jobs[0], {"rival": True}, "")
         rival.close()
         return answer
 
@@ -369,7 +369,7 @@ def test_heartbeats_go_on_while_a_report_is_owed(lab):
     """While a report is owed its job's heartbeats go on, and no other job is claimed."""
     rule = lab.proxy.on("complete", server_error)
     jobs = [lab.submit("good") for _ in range(2)]
-    runner = lab.runner(constants=QUICK_HEARTBEATS)
+    runner = lab.runner(timing=QUICK_HEARTBEATS)
     until(lambda: rule.hits, "a report")
     beats = len(lab.proxy.passed("heartbeat"))
     until(lambda: len(lab.proxy.passed("heartbeat")) >= beats + 4, "heartbeats")
@@ -383,7 +383,7 @@ def test_500_on_both_reports(lab):
     """A worker that fails on complete and error alike gets the result when it has recovered."""
     rules = [lab.proxy.on(route, server_error) for route in ("complete", "error", "heartbeat")]
     job_id = lab.submit("good")
-    runner = lab.runner(constants=QUICK_TRIES)
+    runner = lab.runner(timing=QUICK_TRIES)
     until(lambda: rules[0].hits >= 3, "three reports")
     for rule in rules:
         rule.lift()
@@ -395,7 +395,7 @@ def test_500_for_one_body_for_ever(lab):
     """A body on which the worker always fails is sent with less, and at last as an error."""
     lab.proxy.on("complete", server_error)
     job_id = lab.submit("floods", what="console")
-    runner = lab.runner(constants=FEW_REPEATS)
+    runner = lab.runner(timing=FEW_REPEATS)
     job = lab.ended(job_id)
     assert job.status == "failed"
     assert "the worker refused the result" in job.error
@@ -412,7 +412,7 @@ def test_report_that_is_always_refused(lab):
         for route in ("complete", "error")
     ]
     job_id = lab.submit("good")
-    runner = lab.runner(constants=FEW_REPEATS)
+    runner = lab.runner(timing=FEW_REPEATS)
     until(lambda: rules[1].hits >= 3, "several error reports")
     assert [entry["state"] for entry in lab.journal()] == ["done"]
     rules[1].lift()
@@ -427,7 +427,7 @@ def test_report_that_is_always_refused(lab):
 def test_worker_accepts_and_never_answers(lab, route):
     """A request that is never answered is given up and sent again."""
     rule = lab.proxy.on(route, hang, times=1)
-    completes_all_the_same(lab, constants=QUICK_REQUESTS)
+    completes_all_the_same(lab, timing=QUICK_REQUESTS)
     assert rule.hits == 1
 
 
@@ -435,8 +435,8 @@ def test_one_heartbeat_hangs(lab):
     """A heartbeat that hangs is given up after its own time-out, and the next ones come."""
     job = lab.submit_waiting()
     rule = lab.proxy.on("heartbeat", hang, times=1)
-    constants = {**QUICK_HEARTBEATS, "devaria.client.client.HEARTBEAT_TIMEOUT_SEC": 0.5}
-    runner = lab.runner(constants=constants)
+    timing = {**QUICK_HEARTBEATS, "heartbeat_timeout_sec": 0.5}
+    runner = lab.runner(timing=timing)
     until(lambda: len(lab.proxy.passed("heartbeat")) >= 4, "later heartbeats")
     assert rule.hits == 1
     job.let_go()
@@ -449,7 +449,7 @@ def test_heartbeat_gets_429(lab):
     """A heartbeat that gets 429 is followed by the next one at resetTime, not before."""
     job = lab.submit_waiting()
     rule = lab.proxy.on("heartbeat", rate_limited(1.5), times=1)
-    lab.runner(constants=QUICK_HEARTBEATS)
+    lab.runner(timing=QUICK_HEARTBEATS)
     until(lambda: len(lab.proxy.passed("heartbeat")) >= 2, "the next heartbeat")
     first, second = lab.proxy.passed("heartbeat")[:2]
     assert rule.hits == 1
@@ -557,7 +557,7 @@ def test_handler_leaves_a_process_behind(lab):
 def test_c_code_holds_the_gil(lab):
     """Heartbeats go on while a job's C code keeps Python's lock for many of their intervals."""
     job_id = lab.submit("holdsgil", seconds=2.5)
-    runner = lab.runner(constants=QUICK_HEARTBEATS)
+    runner = lab.runner(timing=QUICK_HEARTBEATS)
     assert lab.ended(job_id).status == "completed"
     beats = [e.at for e in lab.proxy.passed("heartbeat")]
     assert len(beats) >= 6
@@ -569,8 +569,8 @@ def test_chatty_handler(lab):
     """Ten thousands of callbacks cause few beats, and the last state is the one that arrives."""
     job_id = lab.submit("floods", what="callbacks")
     gap_sec = 0.5
-    constants = {**QUICK_HEARTBEATS, "devaria.runner.heartbeat.MIN_GAP_SEC": gap_sec}
-    runner = lab.runner(constants=constants)
+    timing = {**QUICK_HEARTBEATS, "heartbeat_gap_sec": gap_sec}
+    runner = lab.runner(timing=timing)
     job = lab.ended(job_id)
     beats = [e.at for e in lab.proxy.passed("heartbeat")]
     assert all(late - early >= gap_sec * 0.9 for early, late in zip(beats, beats[1:]))
@@ -581,7 +581,7 @@ def test_chatty_handler(lab):
 def test_job_deleted_while_running(lab):
     """A job that is deleted while it runs is stopped, and nothing is reported for it."""
     job = lab.submit_waiting()
-    runner = lab.runner(constants=QUICK_HEARTBEATS)
+    runner = lab.runner(timing=QUICK_HEARTBEATS)
     job.wait_for_start()
     delete(lab, job.job_id)
     runner.wait_for("is not this runner's any more")

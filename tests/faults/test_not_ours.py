@@ -21,7 +21,7 @@ def set_columns(lab, job_id, **columns):
 def completed_by_another(lab, job_id):
     """Complete a job under the runner's id, as a copy of its directory elsewhere might."""
     with contextlib.closing(lab.runner_client()) as client:
-        client.complete(job_id, {"by": "another"}, "")
+        client.complete(lab.runner_id(), job_id, {"by": "another"}, "")
 
 
 def failed_by_the_worker(lab, job_id):
@@ -31,7 +31,7 @@ def failed_by_the_worker(lab, job_id):
 
 def claimed_by_another(lab, job_id):
     """Give a job to another runner."""
-    with contextlib.closing(lab.runner_client("none")) as client:
+    with contextlib.closing(lab.runner_client()) as client:
         rival = client.register("rival", ["waits"])
     set_columns(lab, job_id, claimed_by=rival)
 
@@ -43,7 +43,7 @@ LOSSES = [delete, completed_by_another, failed_by_the_worker, claimed_by_another
 def test_lost_while_running(lab, lose):
     """A job lost while it runs is stopped; nothing is reported, the log says so, all goes on."""
     job = lab.submit_waiting()
-    runner = lab.runner(constants=QUICK_HEARTBEATS)
+    runner = lab.runner(timing=QUICK_HEARTBEATS)
     job.wait_for_start()
     lose(lab, job.job_id)
     before = lab.job(job.job_id)
@@ -79,7 +79,7 @@ def test_pending_again_while_a_report_is_owed(lab, route):
     """A job that its worker gave up while its result was owed is claimed again for it."""
     rule = lab.proxy.on("complete", cut_before)
     job_id = lab.submit("good")
-    runner = lab.runner(constants=QUICK_TRIES)
+    runner = lab.runner(timing=QUICK_TRIES)
     until(lambda: rule.hits, "a report")
     set_columns(lab, job_id, status="pending", claimed_by=None)
     if route is not None:
@@ -95,7 +95,7 @@ def test_pending_again_under_an_id_that_is_gone(lab):
     """A job that was given up by a worker that forgot its runner, too, is left to others."""
     rule = lab.proxy.on("complete", cut_before)
     job_id = lab.submit("good")
-    runner = lab.runner(constants=QUICK_TRIES)
+    runner = lab.runner(timing=QUICK_TRIES)
     until(lambda: rule.hits, "a report")
     set_columns(lab, job_id, status="pending", claimed_by=None)
     forget_runners(lab)
@@ -110,7 +110,7 @@ def test_a_refused_heartbeat_is_looked_into(lab):
     refusal = {"success": False, "message": "Job not found or not claimed by this runner"}
     rule = lab.proxy.on("heartbeat", answered(400, refusal), times=2)
     job = lab.submit_waiting()
-    runner = lab.runner(constants=QUICK_HEARTBEATS)
+    runner = lab.runner(timing=QUICK_HEARTBEATS)
     until(lambda: len(lab.proxy.passed("heartbeat")) >= 4, "later heartbeats")
     assert rule.hits == 2
     job.let_go()

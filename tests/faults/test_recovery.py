@@ -233,12 +233,12 @@ def test_unknown_id_while_running(lab):
     """A runner whose id the worker does not know any more registers anew, and works on."""
     runner = lab.runner()
     runner.wait_for("Polling")
-    old_id = lab.runner_client().runner_id
+    old_id = lab.runner_id()
     forget_runners(lab)
     job = lab.ended(lab.submit("good"))
     assert job.status == "completed"
     assert job.claimed_by != old_id
-    assert job.claimed_by == lab.runner_client().runner_id
+    assert job.claimed_by == lab.runner_id()
     runner.end()
     assert runner.output().count("registering anew") == 1
 
@@ -250,7 +250,7 @@ def test_old_id_for_what_is_owed(lab):
     runner = lab.runner()
     until(lambda: rule.hits, "a report")
     runner.kill()
-    old_id = lab.runner_client().runner_id
+    old_id = lab.runner_id()
     forget_runners(lab)
     rule.lift()
     next_job = lab.submit("good")
@@ -316,12 +316,12 @@ def test_journal_is_lost_while_running(lab):
 
 def test_clock_jumps(lab):
     """A wall clock that leaps days to and fro has no part in any wait, time limit or heartbeat."""
-    constants = {**QUICK_HEARTBEATS, **QUICK_TRIES}
+    timing = {**QUICK_HEARTBEATS, **QUICK_TRIES}
     environ = {"FAULTS_CLOCK_JUMP_SEC": "1000000"}
     lab.proxy.on(ANY, cut_before, skip=2, times=2)  # so that there are waits
     lab.proxy.on("available", rate_limited(1.5), times=1)
     job = lab.submit_waiting()
-    runner = lab.runner("--job-timeout", "30", constants=constants, environ=environ)
+    runner = lab.runner("--job-timeout", "30", timing=timing, environ=environ)
     job.wait_for_start()
     started = time.monotonic()
     until(lambda: len(lab.proxy.passed("heartbeat")) >= 5, "heartbeats")
@@ -342,7 +342,7 @@ def test_clock_jumps(lab):
 def test_machine_that_slept(lab):
     """Polls and heartbeats resume by themselves after a sleep, with no burst of missed ones."""
     job = lab.submit_waiting()
-    runner = lab.runner(constants=QUICK_HEARTBEATS)
+    runner = lab.runner(timing=QUICK_HEARTBEATS)
     until(lambda: lab.proxy.passed("heartbeat"), "a heartbeat")
     runner.signal(signal.SIGSTOP)
     time.sleep(1.5)

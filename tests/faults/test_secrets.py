@@ -24,7 +24,7 @@ def leaky(lab):
         "DEVARIA_ADMIN_API_KEY": lab.worker.keys.admin,
         "FIGPACK_API_KEY": FIGPACK_KEY,
     }
-    runner = lab.runner("--verbose", environ=keys, constants=QUICK_HEARTBEATS)
+    runner = lab.runner("--verbose", environ=keys, timing=QUICK_HEARTBEATS)
     until(environ.exists, "the job's start")
     until(lambda: lab.proxy.passed("heartbeat"), "a heartbeat")
     return runner, job_id, go, environ

@@ -154,7 +154,7 @@ def test_second_in_a_report(lab, fault):
     """The second signal while a report is owed ends the runner; the next run delivers it."""
     job_id = lab.submit("good")
     rule = lab.proxy.on("complete", fault)
-    runner = lab.runner(constants=QUICK_HEARTBEATS)
+    runner = lab.runner(timing=QUICK_HEARTBEATS)
     until(lambda: rule.hits, "a report")
     runner.signal(signal.SIGTERM)
     time.sleep(APART_SEC)

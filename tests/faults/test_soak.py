@@ -32,11 +32,10 @@ IDLE_POLLS = 60
 POLLS_LOOKED_AT = 5
 
 MAX_LOG_BYTES = 50_000
-CONSTANTS = {
-    "devaria.runner.heartbeat.INTERVAL_SEC": 0.03,
-    "devaria.runner.heartbeat.MIN_GAP_SEC": 0.03,
-    "devaria.runner.status.MIN_GAP_SEC": 0.1,
-    "devaria.runner.log.MAX_LOG_BYTES": MAX_LOG_BYTES,
+TIMING = {
+    "heartbeat_sec": 0.03,
+    "heartbeat_gap_sec": 0.03,
+    "status_gap_sec": 0.1,
 }
 POLL_INTERVAL_SEC = 0.5
 KEEP_ALIVE_SEC = 0.2
@@ -92,7 +91,9 @@ class Soak:
         self._lab = lab
         options = ("--types", "hello_world", "--poll-interval", str(POLL_INTERVAL_SEC))
         environ = {"TMPDIR": str(temporary)}
-        self.runner = lab.runner(*options, constants=CONSTANTS, environ=environ)
+        self.runner = lab.runner(
+            *options, timing=TIMING, settings={"log_file_bytes": MAX_LOG_BYTES}, environ=environ
+        )
         self._process = psutil.Process(self.runner.pid)
 
     def run_jobs(self, count):

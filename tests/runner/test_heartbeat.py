@@ -9,10 +9,11 @@ import pytest
 from core_fixtures import KEY, RUNNER_ID, wait_until
 from scripted_server import as_json, drop, hang, html, ok, rate_limited
 
-from devaria.client import client as client_module
 from devaria.client.client import WorkerClient
+from devaria.common.timing import Timing
 from devaria.runner import heartbeat as heartbeat_module
-from devaria.runner.heartbeat import Heartbeat, still_ours
+from devaria.runner.heartbeat import HeartbeatThread
+from devaria.runner.journal import JournalEntry
 
 BEAT = "POST /api/runner/jobs/j-1/heartbeat"
 DETAIL = "GET /api/admin/jobs/j-1"
@@ -31,17 +32,24 @@ def detail(status, claimed_by=RUNNER_ID):
 class Beating:
     """A heartbeat of a job, and what it called."""
 
-    def __init__(self, server, interval_sec):
+    def __init__(self, server, interval_sec, timeout_sec):
         self.lost_calls = 0
         self.console = "printed"
-        self._client = WorkerClient(server.url, KEY, runner_id=RUNNER_ID)
-        self.heartbeat = Heartbeat(
+        self._client = WorkerClient(
+            server.url,
+            KEY,
+            Timing(
+                heartbeat_sec=interval_sec,
+                heartbeat_gap_sec=GAP_SEC,
+                heartbeat_timeout_sec=timeout_sec,
+            ),
+        )
+        self.heartbeat = HeartbeatThread(
             self._client,
-            "j-1",
+            JournalEntry("j-1", "hello_world", server.url, RUNNER_ID),
             lambda: self.console,
             on_lost=self._on_lost,
             clean=lambda text: text.replace("s3cr3t", "***"),
-            interval_sec=interval_sec,
         )
         self.heartbeat.start()
 
@@ -59,13 +67,11 @@ class Beating:
 @pytest.fixture
 def beating(server, monkeypatch):
     """Start heartbeats with short times; they end before the server does."""
-    monkeypatch.setattr(heartbeat_module, "MIN_GAP_SEC", GAP_SEC)
     monkeypatch.setattr(heartbeat_module, "_STOP_SEC", 0.2)
-    monkeypatch.setattr(client_module, "HEARTBEAT_TIMEOUT_SEC", 0.3)
     started = []
 
-    def start(interval_sec=60.0):
-        started.append(Beating(server, interval_sec))
+    def start(interval_sec=60.0, timeout_sec=0.3):
+        started.append(Beating(server, interval_sec, timeout_sec))
         return started[-1]
 
     yield start
@@ -280,15 +286,6 @@ def test_a_job_is_not_lost_while_nothing_confirms_it(server, beating, answer):
     assert beats.lost_calls == 0
 
 
-def test_still_ours_is_what_the_detail_says(server):
-    """For the runner id in question."""
-    server.on(DETAIL, detail("in_progress"), detail("in_progress", "another"), detail("completed"))
-    client = WorkerClient(server.url, KEY, runner_id=RUNNER_ID)
-
-    assert [still_ours(client, "j-1") for _ in range(3)] == [True, False, False]
-    client.close()
-
-
 # --- the end ---------------------------------------------------------------------------------
 
 
@@ -306,11 +303,10 @@ def test_after_its_stop_nothing_is_sent(server, beating):
     assert len(server.seen(BEAT)) == sent
 
 
-def test_a_stop_does_not_wait_for_a_beat_that_hangs(server, beating, monkeypatch):
+def test_a_stop_does_not_wait_for_a_beat_that_hangs(server, beating):
     """It says that the client is still in use."""
-    monkeypatch.setattr(client_module, "HEARTBEAT_TIMEOUT_SEC", 60.0)
     server.on(BEAT, hang())
-    beats = beating(interval_sec=0.05)
+    beats = beating(interval_sec=0.05, timeout_sec=60.0)
     server.wait_for(BEAT)
 
     assert not beats.heartbeat.stop()

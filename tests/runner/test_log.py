@@ -13,10 +13,10 @@ from core_fixtures import Process
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devaria.common.config import DEFAULT_LOG_FILE_BYTES
 from devaria.common.errors import BadSetting
 from devaria.common.text import printable, redacted
-from devaria.runner import log as log_module
-from devaria.runner.log import LOG_FILE, set_up_logging
+from devaria.runner.log import LOG_FILE, LOG_FILES_KEPT, set_up_logging
 
 KEY = "key-5f1c"
 LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] (DEBUG|INFO|WARNING|ERROR|CRITICAL): (.*)")
@@ -87,11 +87,10 @@ def test_the_file_goes_on_where_an_earlier_run_ended(logger, tmp_path):
     assert messages_of(tmp_path) == ["before", "after"]
 
 
-def test_the_file_rotates_and_five_old_ones_are_kept(logger, tmp_path, monkeypatch):
+def test_the_file_rotates_and_five_old_ones_are_kept(logger, tmp_path):
     """Each is within the size, and no line is lost but with the oldest file."""
-    assert (log_module.MAX_LOG_BYTES, log_module.LOG_FILES_KEPT) == (10_000_000, 5)
-    monkeypatch.setattr(log_module, "MAX_LOG_BYTES", 1_000)
-    set_up_logging(tmp_path, verbose=False, secrets=[])
+    assert (DEFAULT_LOG_FILE_BYTES, LOG_FILES_KEPT) == (10_000_000, 5)
+    set_up_logging(tmp_path, verbose=False, secrets=[], file_bytes=1_000)
 
     for number in range(200):
         logger.info("line %d", number)

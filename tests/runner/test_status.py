@@ -1,13 +1,16 @@
 """The status file, what `devaria status` makes of it, and what a runner owes."""
 
 import json
+import math
+import threading
 import time
 
 import pytest
-from core_fixtures import devaria, wait_until
+from core_fixtures import devaria
 
 from devaria.common.files import directory_lock
 from devaria.execution.outcome import JobOutcome
+from devaria.execution.signals import Wakeup
 from devaria.runner.journal import Journal, JournalEntry, owed_jobs
 from devaria.runner.status import STATUS_FILE, RunnerStatus, StatusFile
 
@@ -23,7 +26,7 @@ def directory(tmp_path):
 
 def status_of(directory, **changes):
     """Write a status as a runner would leave it, and ask `devaria status`."""
-    StatusFile(directory, RunnerStatus(7, time.time(), "http://w", **changes)).close()
+    StatusFile(directory, RunnerStatus(7, time.time(), "http://w", **changes), 5.0).close()
     return asked(directory)
 
 
@@ -41,13 +44,37 @@ def test_the_first_state_is_there_at_once(tmp_path):
 
 
 def test_news_are_written_when_the_gap_is_over(tmp_path):
-    """The newest state comes to the file by itself, also where nothing happens after it."""
+    """The main thread writes the newest state while it waits, also where nothing wakes it."""
     file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), min_gap_sec=0.2)
+    wakeup = Wakeup()
+    wakeup.chore = file.write_if_due
     file.note_job("j-1", "a")
     for done in range(50):
         file.note_progress(done, 50)
-    wait_until(lambda: RunnerStatus.load(tmp_path).progress_current == 49)
+    assert not wakeup.wait(0.5)
+    assert RunnerStatus.load(tmp_path).progress_current == 49
     assert RunnerStatus.load(tmp_path).job_id == "j-1"
+    file.close()
+
+
+def test_news_of_other_threads_are_written_during_a_job(tmp_path):
+    """They wake nobody, so the main thread looks for them while a job is in hand."""
+    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), min_gap_sec=0.05)
+    wakeup = Wakeup()
+    wakeup.chore = file.write_if_due
+    file.note_job("j-1", "a")
+    threading.Timer(0.2, file.note_progress, (7, 50)).start()
+    assert not wakeup.wait(0.6)
+    assert RunnerStatus.load(tmp_path).progress_current == 7
+    file.close()
+
+
+def test_an_idle_runner_is_not_woken_for_its_status(tmp_path):
+    """Once all is written, nothing is due."""
+    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), min_gap_sec=0)
+    file.note_contact()
+    assert file.write_if_due() == math.inf
+    assert RunnerStatus.load(tmp_path).last_contact_at is not None
     file.close()
 
 
@@ -66,7 +93,7 @@ def test_the_file_is_not_replaced_more_often(tmp_path):
 
 def test_a_job_that_ends_is_counted(tmp_path):
     """As completed, as failed, or as nobody's; it is in hand no more."""
-    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"))
+    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), 5.0)
     for succeeded in (True, False, False, None):
         file.note_job("j-1", "a")
         file.update(owes_report=True)
@@ -86,7 +113,6 @@ def test_a_file_that_cannot_be_written_stops_nothing(tmp_path):
     (tmp_path / "gone").rmdir()
     file.note_contact()
     file.close()
-    assert not file._thread.is_alive()
 
 
 @pytest.mark.parametrize(
@@ -113,10 +139,10 @@ def test_healthy_is_0(directory):
     assert (done.returncode, json.loads(done.stdout)["health"]) == (0, "healthy")
 
 
-def test_silent_is_2(directory):
+def test_silent_is_8(directory):
     """It is running, and its worker answered last more than five minutes ago."""
     done = status_of(directory, last_contact_at=time.time() - 301)
-    assert (done.returncode, json.loads(done.stdout)["health"]) == (2, "silent")
+    assert (done.returncode, json.loads(done.stdout)["health"]) == (8, "silent")
 
 
 def test_a_runner_that_never_reached_its_worker_has_five_minutes(directory):
@@ -124,7 +150,7 @@ def test_a_runner_that_never_reached_its_worker_has_five_minutes(directory):
     assert status_of(directory).returncode == 0
     status = {"pid": 7, "started_at": time.time() - 301, "worker_url": "http://w"}
     (directory / STATUS_FILE).write_text(json.dumps(status))
-    assert asked(directory).returncode == 2
+    assert asked(directory).returncode == 8
 
 
 def test_not_running_is_1(tmp_path):

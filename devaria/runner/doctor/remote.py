@@ -7,12 +7,14 @@ from typing import Iterator, Tuple
 import requests
 
 from devaria.client.client import WorkerClient
-from devaria.client.http import CONNECT_TIMEOUT_SEC, reason_of
+from devaria.client.http import reason_of
 from devaria.common.config import RunnerConfig, checked_worker_url
 from devaria.common.errors import DevariaError, Unauthorized
 from devaria.common.retry import epoch_sec
+from devaria.common.timing import Timing
 from devaria.runner.doctor.check import FAILURE, OK, WARNING, Check, Patient
 
+_TIMEOUT_SEC = Timing().connect_timeout_sec
 _MAX_CLOCK_ERROR_SEC = 60.0
 _FIGPACK_URL = "https://figpack-api.figpack.org"
 _FIGPACK_JOB_TYPE = "figpack_nwb_raster_plot"
@@ -44,12 +46,12 @@ def _looks_at_worker(patient: Patient) -> Iterator[Check]:
     try:
         started = time.monotonic()
         with requests.get(
-            f"{url}/health", timeout=CONNECT_TIMEOUT_SEC, allow_redirects=False, stream=True
+            f"{url}/health", timeout=_TIMEOUT_SEC, allow_redirects=False, stream=True
         ) as answer:
             elapsed = time.monotonic() - started
     except requests.RequestException as error:
         advice = "check the URL, the network and the proxy"
-        yield Check("worker", FAILURE, f"{url}: {reason_of(error)}", advice)
+        yield Check("worker", FAILURE, f"{url}: {reason_of(error, _TIMEOUT_SEC)}", advice)
         return
     found = f"{url} answered {answer.status_code} in {elapsed * 1000:.0f} ms"
     if answer.status_code != 200:
@@ -74,11 +76,9 @@ def _clock(date_header: str) -> Check:
 
 def _at_worker(patient: Patient, url: str) -> Iterator[Check]:
     config = RunnerConfig.peek(patient.directory)
-    client = WorkerClient(
-        url, patient.key, runner_id=_NO_RUNNER if config is None else config.runner_id
-    )
+    client = WorkerClient(url, patient.key)
     try:
-        known_as = client.verify()
+        known_as = client.verify(_NO_RUNNER if config is None else config.runner_id)
     except Unauthorized:
         advice = "use the runner key of this worker; submit and admin keys are others"
         yield Check("key accepted", FAILURE, "the worker refuses the key (401)", advice)
@@ -115,7 +115,11 @@ def look_at_figpack(patient: Patient) -> Iterator[Check]:
     try:
         status, is_figpack = _tried_key(url, key)
     except (requests.RequestException, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, requests.RequestException) else str(error)
+        reason = (
+            reason_of(error, _TIMEOUT_SEC)
+            if isinstance(error, requests.RequestException)
+            else str(error)
+        )
         advice = "check the network, and FIGPACK_API_BASE_URL"
         yield Check("figpack", WARNING, f"{url}: {reason}", advice)
         return
@@ -137,7 +141,7 @@ def _tried_key(url: str, key: str) -> Tuple[int, bool]:
         f"{url}/upload",
         json={},
         headers={"x-api-key": key},
-        timeout=CONNECT_TIMEOUT_SEC,
+        timeout=_TIMEOUT_SEC,
         allow_redirects=False,
         stream=True,
     ) as answer:

@@ -1,0 +1,248 @@
+"""One job in hand, from its claim to the acknowledgement of its outcome."""
+
+import contextlib
+import logging
+import time
+from dataclasses import replace
+from typing import Iterator, Mapping, Optional, Type
+
+from devaria.client.http import JsonObject
+from devaria.common.config import RunnerSettings
+from devaria.common.text import redacted
+from devaria.execution.limits import JobLimits
+from devaria.execution.outcome import JobOutcome
+from devaria.execution.process import JobProcess
+from devaria.execution.signals import StopRequest, Wakeup
+from devaria.jobs import JobHandler
+from devaria.jobs.loading import HandlerUnavailableError
+from devaria.runner.heartbeat import HeartbeatThread
+from devaria.runner.journal import Journal, JournalEntry
+from devaria.runner.prestart import Prestart
+from devaria.runner.reporting import deliver
+from devaria.runner.retrying import AbandonedError, Caller
+from devaria.runner.status import StatusFile
+
+_log = logging.getLogger(__name__)
+
+
+class JobTools:
+    """What every job of a runner is run with.
+
+    Args:
+        settings: The operator's choices.
+        handlers: The handler classes by job type.
+        caller: Makes the main thread's requests.
+        journal: Where every step is written down.
+        status: The status file.
+        wakeup: What the main thread waits on.
+        stop: What the operator has asked for.
+    """
+
+    def __init__(
+        self,
+        settings: RunnerSettings,
+        handlers: Mapping[str, Type[JobHandler]],
+        caller: Caller,
+        journal: Journal,
+        status: StatusFile,
+        wakeup: Wakeup,
+        stop: StopRequest,
+    ) -> None:
+        self.worker_url = settings.worker_url
+        self.settings = settings
+        self.handlers = handlers
+        self.caller = caller
+        self.journal = journal
+        self.status = status
+        self.wakeup = wakeup
+        self.stop = stop
+        self.prestart = Prestart(settings, caller, wakeup)
+        #: One connection serves the heartbeats of all jobs, unless one still hangs in it.
+        self.heartbeat_client = caller.another_client()
+        self._secrets = settings.secrets
+
+    def redacted(self, text: str) -> str:
+        """Cut secrets out of a text."""
+        return redacted(text, self._secrets)
+
+
+class JobRun:
+    """One job in hand: its journal entry, its process, its heartbeats.
+
+    Args:
+        tools: What it is run with.
+        entry: Its journal entry. The job is claimed by this runner.
+    """
+
+    def __init__(self, tools: JobTools, entry: JournalEntry) -> None:
+        self._tools = tools
+        self._entry = entry
+        self._process: Optional[JobProcess] = None
+        self._heartbeat: HeartbeatThread
+
+    def run(self, input_params: JsonObject) -> None:
+        """Run the job, and report how it ended.
+
+        Raises:
+            AbandonedError: The operator ends the runner while the job waits for a process, or
+                while its report is owed. The job stays in the journal.
+        """
+        self._tools.status.note_job(self._entry.job_id, self._entry.job_type)
+        self._process = self._tools.prestart.take(self._entry.runner_id)
+        with self._heartbeats():
+            outcome = self._outcome(input_params)
+            if self._heartbeat.lost:
+                self._forget()
+            else:
+                self._report(outcome)
+
+    def report(self, outcome: JobOutcome) -> None:
+        """Report a job that has ended in an earlier run of the runner.
+
+        Raises:
+            AbandonedError: The operator ends the runner while the report is owed.
+        """
+        # A console that an earlier run of the runner left is as the job printed it.
+        outcome = self._clean(outcome)
+        self._entry = self._entry.ended(outcome)
+        with self._heartbeats():
+            self._report(outcome)
+
+    # --- running ---------------------------------------------------------------------------
+
+    def _outcome(self, input_params: JsonObject) -> JobOutcome:
+        """Run the job until it has an outcome, however often its handler cannot be loaded."""
+        claimed = self._entry
+        while True:
+            try:
+                return self._outcome_of_run(input_params)
+            except HandlerUnavailableError as error:
+                # This machine's fault, which somebody is about to mend: it is neither a failure
+                # of the job nor a run of it.
+                job_id = claimed.job_id
+                _log.error("Job %s: cannot load its handler, trying on: %s", job_id, error)
+                self._write(claimed)
+                self._tools.prestart.drop()
+                self._tools.caller.pause(self._tools.settings.timing.start_retry_sec)
+                self._process = self._tools.prestart.take(claimed.runner_id)
+
+    def _outcome_of_run(self, input_params: JsonObject) -> JobOutcome:
+        tools, process = self._tools, self._process
+        assert process is not None  # noqa: S101 - `run` took one
+        self._write(self._entry.started())
+        entry = self._entry
+        process.console.keep_in(tools.journal.console_path(entry.job_id), tools.redacted)
+        process.hand_over(entry.job_type, input_params, self._on_progress)
+        try:
+            tools.prestart.start_if_expected(entry.runner_id)
+            return self._clean(self._wait(process))
+        finally:
+            process.console.close()
+
+    def _wait(self, process: JobProcess) -> JobOutcome:
+        entry = self._entry
+        _log.info("Job %s (%s) started", entry.job_id, entry.job_type)
+        started = time.monotonic()
+        outcome = process.wait(self._limits(), self._why_stop)
+        elapsed = time.monotonic() - started
+        if outcome.error_message is None:
+            _log.info("Job %s succeeded after %.1f s", entry.job_id, elapsed)
+        elif not self._heartbeat.lost:
+            reason = outcome.error_message.splitlines()[0][:300]
+            _log.info("Job %s failed after %.1f s: %s", entry.job_id, elapsed, reason)
+        return outcome
+
+    def _limits(self) -> JobLimits:
+        settings = self._tools.settings
+        handler = self._tools.handlers[self._entry.job_type]
+        return JobLimits.for_handler(
+            handler, settings.job_timeout_sec, settings.max_job_memory_bytes
+        )
+
+    def _on_progress(
+        self, current: Optional[float], total: Optional[float], console: Optional[str]
+    ) -> None:
+        self._heartbeat.update(current, total, console)
+        self._tools.status.note_progress(current, total)
+
+    def _why_stop(self) -> Optional[str]:
+        stop = self._tools.stop
+        if self._heartbeat.lost:
+            return "it is not this runner's any more"
+        stop.say_once()
+        if stop.wants_job_end:
+            return f"the operator of the runner stopped it ({stop.signal_name})"
+        return None
+
+    # --- reporting -------------------------------------------------------------------------
+
+    def _report(self, outcome: JobOutcome) -> None:
+        """Report the outcome until the worker has acknowledged it."""
+        tools, job_id = self._tools, self._entry.job_id
+        self._write(self._entry.ended(outcome))
+        tools.status.update(owes_report=True)
+        try:
+            is_acknowledged = deliver(tools.caller, self._entry, tools.settings.timing)
+        except AbandonedError:
+            _log.warning("Job %s: its outcome is kept, and reported at the next start", job_id)
+            raise
+        if not is_acknowledged:
+            self._forget()
+            return
+        tools.status.note_end(outcome.succeeded)
+        state = "completed" if outcome.succeeded else "failed"
+        _log.info("Job %s reported as %s", job_id, state)
+        tools.journal.remove(job_id)
+
+    def _forget(self) -> None:
+        self._tools.status.note_end(None)
+        _log.warning(
+            "Job %s is not this runner's any more (deleted, or ended by the worker); "
+            "nothing is reported",
+            self._entry.job_id,
+        )
+        self._tools.journal.remove(self._entry.job_id)
+
+    def _write(self, entry: JournalEntry) -> None:
+        """Write the entry into the journal; if that fails, the job goes on from memory."""
+        self._entry = entry
+        try:
+            self._tools.journal.write(entry)
+        except OSError as error:
+            _log.error("cannot write job %s into the journal: %s", entry.job_id, error)
+
+    def _clean(self, outcome: JobOutcome) -> JobOutcome:
+        """Cut secrets out of what people will read. The result itself stays as it is."""
+        message = outcome.error_message
+        return replace(
+            outcome,
+            error_message=None if message is None else self._tools.redacted(message),
+            console_output=self._tools.redacted(outcome.console_output),
+        )
+
+    # --- heartbeats ------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _heartbeats(self) -> Iterator[None]:
+        """Send heartbeats for the length of a `with` block."""
+        tools = self._tools
+        self._heartbeat = HeartbeatThread(
+            tools.heartbeat_client,
+            self._entry,
+            self._console,
+            on_lost=tools.wakeup.notify,
+            clean=tools.redacted,
+            on_answer=tools.status.note_contact,
+        )
+        self._heartbeat.start()
+        try:
+            yield
+        finally:
+            if not self._heartbeat.stop():
+                tools.heartbeat_client = tools.caller.another_client()
+
+    def _console(self) -> str:
+        """Return the console so far: that of the process, or of an outcome left behind."""
+        if self._process is not None:
+            return self._process.console.text()
+        return self._entry.outcome.console_output if self._entry.outcome is not None else ""
