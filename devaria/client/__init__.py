@@ -1,1 +1,7 @@
-"""The wire contract, as a client of the worker sees it."""
+"""The worker's wire contract, as its clients see it.
+
+client    one method for each route
+http      one HTTP exchange, and what each kind of answer means
+models    the answers as typed values
+follow    wait for the end of a job
+"""

@@ -1,4 +1,4 @@
-"""One HTTP exchange with the worker: a JSON object, or an error that says what the answer means."""
+"""HTTP exchanges with the worker: a JSON object, or an error that tells what the answer means."""
 
 import json
 import re
@@ -31,7 +31,7 @@ from devaria.common.timing import Timing
 
 _SNIPPET_CHARACTERS = 120
 
-#: No time that a server means is beyond this: the year 5138, in milliseconds.
+#: A `resetTime` beyond the year 5138, in milliseconds, is none.
 _MAX_EPOCH_MS = 1e14
 
 JsonObject = Dict[str, Any]
@@ -154,7 +154,7 @@ def reason_of(error: requests.RequestException, connect_timeout_sec: float) -> s
 def _checked(
     response: requests.Response, what: str, accept: Tuple[int, ...], key: str
 ) -> JsonObject:
-    """Return the JSON object of a good answer; raise what another one means."""
+    """Return the JSON object of a good answer; raise the error that any other one means."""
     status = response.status_code
     answer = _json_object(response)
     if answer is None:
@@ -179,7 +179,7 @@ def _json_object(response: requests.Response) -> Optional[JsonObject]:
 
 
 def _without_depths(text: str) -> str:
-    """Put null for every value deeper than `MAX_ANSWER_DEPTH`, where the brackets close."""
+    """Put null in the place of every value that is nested deeper than `MAX_ANSWER_DEPTH`."""
     kept: List[str] = []
     depth = start = 0
     for match in re.finditer(STRING_OR_BRACKET, text):
@@ -207,7 +207,7 @@ def _without_json(response: requests.Response, what: str, key: str) -> WorkerErr
         return RateLimited(message, _retry_after_sec(response, {}))
     if response.status_code == 413:
         return TooLarge(message)
-    # What is not the worker's own answer may come while the worker still acts.
+    # A proxy may give such an answer while the worker still acts on the request.
     return NoAnswer(message) if response.status_code >= 500 else StrangeAnswer(message)
 
 
@@ -219,7 +219,7 @@ def _snippet(text: str, key: str) -> str:
 
 
 def _meaning(status: int, answer: Mapping[str, Any], text: str) -> Type[WorkerError]:
-    # 413 is a proxy's: they have limits of their own.
+    # 413 comes from a proxy, which has limits of its own.
     if status == 413 or (status == 400 and "exceeds size limit" in text):
         return TooLarge
     if status == 400:
@@ -227,14 +227,14 @@ def _meaning(status: int, answer: Mapping[str, Any], text: str) -> Type[WorkerEr
     if status >= 500:
         return ServerError
     if status == 404 and text == "Not found":
-        return StrangeAnswer  # it has no such route: what answers is no Devaria worker
+        return StrangeAnswer  # there is no such route, so this is no Devaria worker
     by_status: Dict[int, Type[WorkerError]] = {401: Unauthorized, 404: NotFound, 409: ClaimLost}
     return by_status.get(status, StrangeAnswer)
 
 
 def _retry_after_sec(response: requests.Response, answer: Mapping[str, Any]) -> Optional[float]:
-    """Tell in how many seconds it takes requests again: its `resetTime` (ms) or `Retry-After`."""
-    # Its own clock, where it tells: ours may be hours off, and then so would be the wait.
+    """Return the wait that the worker asks for: its `resetTime` (ms) or `Retry-After`."""
+    # By the worker's clock, where it tells: ours may be hours off, and so would be the wait.
     there = epoch_sec(response.headers.get("Date", ""))
     now = time.time() if there is None else there
     reset = answer.get("resetTime")

@@ -1,4 +1,4 @@
-"""What the worker answers, in types: jobs, what is told of them, and runners."""
+"""The worker's answers as typed values: jobs, their states, and runners."""
 
 from dataclasses import dataclass
 from typing import Any, Iterable, List, Mapping, Optional, Tuple
@@ -10,12 +10,12 @@ from devaria.common.errors import StrangeAnswer
 
 @dataclass(frozen=True)
 class Job:
-    """A job to be run.
+    """A job to run.
 
     Args:
         job_id: The worker's id of the job.
-        job_type: Which handler runs it.
-        input_params: Parameters as the submitter gave them.
+        job_type: Says which handler runs it.
+        input_params: The parameters as the submitter gave them.
     """
 
     job_id: str
@@ -25,7 +25,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobState:
-    """What the worker tells of a job, to its submitter or to anybody.
+    """The state of a job, as the worker tells it to the submitter or to anybody.
 
     Args:
         job_id: The worker's id of the job.
@@ -35,11 +35,11 @@ class JobState:
         output_data: The result of a completed job.
         console_output: The job's console, where the answer has one.
         error: The error message of a failed job.
-        claimed_by: The runner id that has or had it, where the answer tells.
+        claimed_by: The id of the runner that has or had it, where the answer tells.
         job_type: The job's type, where the answer tells.
         input_params: The job's parameters, where the answer tells.
         created_at_ms: When it was submitted, in milliseconds since 1970, where the answer tells.
-        last_heartbeat_ms: When its runner was last heard of, likewise.
+        last_heartbeat_ms: When its runner last sent a heartbeat, likewise.
     """
 
     job_id: str
@@ -62,17 +62,17 @@ class JobState:
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen to the job by itself."""
+        """Whether the job has ended."""
         return self.status in ("completed", "failed", "expired")
 
 
 @dataclass(frozen=True)
 class RunnerState:
-    """What the worker tells of a runner.
+    """The state of a runner, as the worker tells it.
 
     Args:
-        runner_id: Its id.
-        name: Its name.
+        runner_id: The id that the worker gave it.
+        name: The name that it registered under.
         job_types: The job types that it offers.
         last_seen_ms: When the worker last heard of it, in milliseconds since 1970.
         is_active: Whether that is within 5 minutes.
@@ -86,17 +86,10 @@ class RunnerState:
 
 
 def text_of(answer: Mapping[str, Any], field: str) -> str:
-    """Read a field that must be there.
-
-    Args:
-        answer: The JSON object that was answered.
-        field: The field's name.
-
-    Returns:
-        Its text, not empty.
+    """Return the text of a field that must be there.
 
     Raises:
-        StrangeAnswer: It is not there.
+        StrangeAnswer: The field is missing, empty, or no text.
     """
     value = answer.get(field)
     if not isinstance(value, str) or not value:
@@ -105,11 +98,7 @@ def text_of(answer: Mapping[str, Any], field: str) -> str:
 
 
 def is_job(entry: Any) -> bool:
-    """Tell whether a part of an answer is a job that can be run.
-
-    Args:
-        entry: Anything.
-    """
+    """Return whether a part of an answer is a job that can be run."""
     return (
         isinstance(entry, dict)
         and isinstance(entry.get("job_id"), str)
@@ -135,25 +124,15 @@ def _inside(value: Any) -> Iterable[Any]:
 
 
 def job_of(entry: Any) -> Job:
-    """Read a job.
-
-    Args:
-        entry: Something that `is_job`.
-    """
+    """Return a part of an answer as a job. It must be one for which `is_job` is true."""
     return Job(entry["job_id"], entry["job_type"], entry["input_params"])
 
 
 def state_of(answer: JsonObject) -> JobState:
-    """Read what is told of a job.
-
-    Args:
-        answer: The JSON object that was answered.
-
-    Returns:
-        What it tells; fields of a wrong type are as good as absent.
+    """Return an answer as the state of a job. Fields of a wrong type count as absent.
 
     Raises:
-        StrangeAnswer: It does not even name the job and its status.
+        StrangeAnswer: The answer does not name the job and its status.
     """
     params = answer.get("input_params")
     progress = _object(answer.get("progress"))
@@ -175,13 +154,10 @@ def state_of(answer: JsonObject) -> JobState:
 
 
 def runner_of(answer: JsonObject) -> RunnerState:
-    """Read what is told of a runner.
-
-    Args:
-        answer: The JSON object that was answered.
+    """Return an answer as the state of a runner. Fields of a wrong type count as absent.
 
     Raises:
-        StrangeAnswer: It does not even name the runner.
+        StrangeAnswer: The answer does not name the runner.
     """
     types = answer.get("capabilities")
     return RunnerState(
@@ -194,14 +170,7 @@ def runner_of(answer: JsonObject) -> RunnerState:
 
 
 def objects_of(answer: JsonObject, field: str) -> List[JsonObject]:
-    """Read a list of objects.
-
-    Args:
-        answer: The JSON object that was answered.
-        field: The list's name.
-
-    Returns:
-        The objects in it; entries of another type are left out.
+    """Return the objects of a list in an answer. Entries of another type are left out.
 
     Raises:
         StrangeAnswer: There is no such list.

@@ -1,4 +1,4 @@
-"""A runner's settings, what it keeps in its directory, and the lock on that directory."""
+"""A runner's settings, `.devaria_runner.json`, and the form of a worker's URL."""
 
 import json
 import os
@@ -27,7 +27,7 @@ CONFIG_FILE = ".devaria_runner.json"
 
 @dataclass(frozen=True)
 class RunnerSettings:
-    """What the operator chose for one runner.
+    """The operator's choices for one runner.
 
     Args:
         worker_url: The worker, as `checked_worker_url` returns it.
@@ -36,9 +36,9 @@ class RunnerSettings:
         job_types: The job types to offer; None for all that can run here.
         poll_interval_sec: Time between two polls that found nothing, in seconds.
         burst: End when there is nothing left to do.
-        max_jobs: End after so many jobs; None for no bound.
-        max_idle_sec: End after so many seconds in which no job was to be had; None for no bound.
-        max_time_sec: Claim no job after so many seconds, and end; None for no bound.
+        max_jobs: End after this many jobs; None for no bound.
+        max_idle_sec: End after this many seconds without a job; None for no bound.
+        max_time_sec: Claim no job after this many seconds, and end; None for no bound.
         job_timeout_sec: Running time of a job, in seconds, where its handler sets none.
         max_job_memory_bytes: Resident memory of a job process and all that it starts, in bytes.
         handlers: Handlers beside the built-in ones, each as `job_type=module:Class`.
@@ -65,14 +65,14 @@ class RunnerSettings:
 
     @property
     def secrets(self) -> List[str]:
-        """The keys that must appear in no text that leaves this process."""
+        """The keys, which must not appear in any text that leaves this process."""
         names = (*WORKER_KEY_VARIABLES, "FIGPACK_API_KEY")
         return [self.api_key, *(self.environ.get(name, "").strip() for name in names)]
 
 
 @dataclass(frozen=True)
 class RunnerConfig:
-    """Who this runner is at its worker, as `.devaria_runner.json` keeps it.
+    """The runner's identity at its worker, as `.devaria_runner.json` keeps it.
 
     Args:
         runner_id: The id that the worker gave.
@@ -83,7 +83,7 @@ class RunnerConfig:
     runner_name: str
 
     def save(self, directory: Path) -> None:
-        """Write the file whole or not at all, readable for its owner only.
+        """Write the file as a whole or not at all, readable for its owner only.
 
         Args:
             directory: The runner's directory.
@@ -102,7 +102,7 @@ class RunnerConfig:
 
     @classmethod
     def peek(cls, directory: Path) -> Optional["RunnerConfig"]:
-        """Read the file, and leave it alone whatever it is.
+        """Read the file, and change nothing.
 
         Args:
             directory: The runner's directory.
@@ -117,7 +117,7 @@ class RunnerConfig:
 
     @classmethod
     def load(cls, directory: Path) -> Tuple[Optional["RunnerConfig"], Optional[Path]]:
-        """Read the file; one that cannot be understood is set aside under a new name.
+        """Read the file. One that cannot be understood is set aside under a new name.
 
         Args:
             directory: The runner's directory.
@@ -142,7 +142,7 @@ class RunnerConfig:
 
 
 def checked_worker_url(url: str, *, insecure: bool = False) -> str:
-    """Check a worker's URL: the key travels to it in a header.
+    """Check the form of a worker's URL, to which the key is sent in a header.
 
     Args:
         url: The URL, without a path; a slash at its end is dropped.
@@ -170,7 +170,7 @@ def checked_worker_url(url: str, *, insecure: bool = False) -> str:
 
 
 def new_runner_name() -> str:
-    """Make up a runner's name: `runner-<hostname>-<8 hex digits>`."""
+    """Return a new name for a runner: `runner-<hostname>-<8 hex digits>`."""
     return f"runner-{socket.gethostname()}-{os.urandom(4).hex()}"
 
 
@@ -197,7 +197,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def _takes_paths(url: str, parts: SplitResult) -> bool:
-    """Tell whether paths can be put after a URL; ValueError where no request can be made of it."""
+    """Return whether paths can be put after a URL; ValueError where no request can be made."""
     import requests  # here, since the settings alone need no HTTP
 
     (parts.hostname or "").encode("idna")  # a label that is empty or too long
@@ -208,11 +208,7 @@ def _takes_paths(url: str, parts: SplitResult) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine by its name or address.
-
-    Args:
-        host: A name or an address.
-    """
+    """Return whether a host name or address means this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -10,14 +10,14 @@ import time
 from types import FrameType
 from typing import Callable, List, Optional
 
-#: Two signals within this time are one wish: a terminal's Ctrl-C and a service manager's SIGTERM
-#: may both arrive.
-_SAME_WISH_SEC = 1.0
+#: Two signals within this time, in seconds, count as one: a terminal's Ctrl-C and a service
+#: manager's SIGTERM may both arrive.
+_SAME_REQUEST_SEC = 1.0
 
 _log = logging.getLogger(__name__)
 
 
-#: A wait cannot be interrupted by a signal on Windows; it is cut into slices of this length there.
+#: On Windows a signal cannot interrupt a wait, so it is cut into slices of this length there.
 _WINDOWS_SLICE_SEC = 0.5
 
 
@@ -71,17 +71,17 @@ class Wakeup:
 
 
 class StopRequest:
-    """What the operator has asked for so far.
+    """What the operator has asked for by signals so far.
 
     The first signal asks to take no new job, the second to end the job in hand. The third ends
     the process at once.
 
     Args:
-        wakeup: Is notified of each signal.
+        wakeup: Notified of each signal.
     """
 
     def __init__(self, wakeup: Wakeup) -> None:
-        #: The signal that asked last.
+        #: The last signal.
         self.signal_number: Optional[int] = None
         self._wakeup = wakeup
         self._asked_at: List[float] = []
@@ -98,7 +98,7 @@ class StopRequest:
         return len(self._asked_at) >= 2
 
     def since(self, *, patient: bool) -> Optional[float]:
-        """Tell since when something is to end.
+        """Return since when the runner, or the job in hand, is to end.
 
         Args:
             patient: Ask for the job in hand, not for the runner.
@@ -110,19 +110,19 @@ class StopRequest:
         return asked[0] if asked else None
 
     def say_once(self) -> None:
-        """Log that the first signal has arrived; from the main thread, as a handler must not."""
+        """Log that the first signal has arrived. The main thread calls this; a handler must not log."""
         if self.wants_end and not self._is_said:
             self._is_said = True
             _log.info("%s: finishing the job in hand; a second one ends it", self.signal_name)
 
     def listen(self) -> None:
-        """Take SIGINT, SIGTERM, and SIGHUP unless it is ignored, as it is under nohup."""
+        """Handle SIGINT, SIGTERM, and SIGHUP unless it is ignored, as it is under nohup."""
         for number in _stop_signals():
             signal.signal(number, self._on_signal)
 
     @property
     def signal_name(self) -> str:
-        """The name of the signal that asked last."""
+        """The name of the last signal."""
         return signal.Signals(self.signal_number or signal.SIGINT).name
 
     @property
@@ -134,7 +134,7 @@ class StopRequest:
         del frame
         now = time.monotonic()
         self.signal_number = number
-        if self._asked_at and now - self._asked_at[-1] < _SAME_WISH_SEC:
+        if self._asked_at and now - self._asked_at[-1] < _SAME_REQUEST_SEC:
             return
         if self.wants_job_end:
             os._exit(self.exit_code)  # what is owed stands on disk

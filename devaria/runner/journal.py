@@ -1,8 +1,8 @@
-"""The journal: every job from before its claim until its outcome is acknowledged, on disk.
+"""The journal on disk: every job from before its claim until its outcome is acknowledged.
 
-`.devaria_jobs/` holds a folder a job, with `entry.json` and, while it runs, `console.txt`. An entry
-is replaced whole (write, fsync, rename), so that after a crash or a power cut it is there as it was
-before or as it is after.
+`.devaria_jobs/` holds a folder for each job, with `entry.json` and, while the job runs,
+`console.txt`. An entry is replaced as a whole (write, fsync, rename). After a crash or a power cut
+it is either the old one or the new one.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ JOURNAL_FOLDER = ".devaria_jobs"
 
 #: A claim may be on its way, or its answer may be lost.
 CLAIMING = "claiming"
-#: The job is ours, and runs or ran.
+#: The job is this runner's, and runs or ran.
 RUNNING = "running"
 #: The job has an outcome, which is not acknowledged yet.
 DONE = "done"
@@ -38,17 +38,17 @@ _SAFE_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
 class JournalEntry:
     """One job in the journal.
 
-    Its parameters are not in here: they may hold a stranger's secrets, such as a signed URL, and
-    the worker keeps them.
+    The job's parameters are not kept here: they may hold a stranger's secrets, such as a signed
+    URL, and the worker keeps them.
 
     Args:
-        job_id: The job.
-        job_type: Its type.
-        worker_url: The worker that it belongs to.
-        runner_id: The runner id that it is, or may be, claimed under.
+        job_id: The worker's id of the job.
+        job_type: The job type.
+        worker_url: The worker that the job belongs to.
+        runner_id: The runner id that the job is, or may be, claimed under.
         state: `CLAIMING`, `RUNNING` or `DONE`.
         runs: How often the job was started.
-        outcome: How it ended, in state `DONE`.
+        outcome: How the job ended, in state `DONE`.
     """
 
     job_id: str
@@ -60,16 +60,16 @@ class JournalEntry:
     outcome: Optional[JobOutcome] = None
 
     def started(self) -> "JournalEntry":
-        """The entry of the same job, at the start of its next run."""
+        """Return the entry of the same job at the start of its next run."""
         return replace(self, state=RUNNING, runs=self.runs + 1, outcome=None)
 
     def ended(self, outcome: JobOutcome) -> "JournalEntry":
-        """The entry of the same job, with its outcome."""
+        """Return the entry of the same job with its outcome."""
         return replace(self, state=DONE, outcome=outcome)
 
 
 class Journal:
-    """The entries in one runner's directory; used by the one process that holds its lock.
+    """The entries in one runner's directory, for the one process that holds its lock.
 
     Args:
         directory: The runner's directory.
@@ -79,10 +79,7 @@ class Journal:
         self._root = directory / JOURNAL_FOLDER
 
     def write(self, entry: JournalEntry) -> None:
-        """Put an entry on disk, in place of an earlier one of the same job.
-
-        Args:
-            entry: The entry.
+        """Write an entry, in place of an earlier one of the same job.
 
         Raises:
             OSError: It cannot be written; an earlier one stays.
@@ -97,34 +94,19 @@ class Journal:
             _sync_folder(self._root)
 
     def remove(self, job_id: str) -> None:
-        """Forget a job.
-
-        Args:
-            job_id: The job; it need not be in the journal.
-        """
+        """Remove the entry of a job, if there is one."""
         folder = self._folder(job_id)
-        # The entry first: a folder without one means nothing, however much of it is left.
+        # The entry goes first: a folder without one means nothing, whatever else is left in it.
         with contextlib.suppress(OSError):
             (folder / ENTRY_FILE).unlink()
         shutil.rmtree(folder, ignore_errors=True)
 
     def console_path(self, job_id: str) -> Path:
-        """Name the file for a job's console.
-
-        Args:
-            job_id: A job in the journal.
-        """
+        """Return the file for the console of a job in the journal."""
         return self._folder(job_id) / _CONSOLE_FILE
 
     def kept_console(self, job_id: str) -> str:
-        """Read what a job printed before this process was started.
-
-        Args:
-            job_id: A job in the journal.
-
-        Returns:
-            The text, empty where there is none.
-        """
+        """Return what a job printed in an earlier run of the runner; empty where nothing is kept."""
         try:
             return self.console_path(job_id).read_bytes().decode("utf-8", "replace")
         except OSError:
@@ -134,8 +116,8 @@ class Journal:
         """Read the whole journal.
 
         Returns:
-            The entries, those with an outcome first; and the files that could not be understood,
-            by the names under which they were set aside.
+            The entries, those with an outcome first; and the new names of the files that could not
+            be understood and were set aside.
 
         Raises:
             BadSetting: The journal cannot be read.
@@ -163,14 +145,14 @@ class Journal:
         return sorted(good, key=lambda entry: entry.state != DONE), corrupt
 
     def _folder(self, job_id: str) -> Path:
-        # A job id is the worker's; a name like "..", or one too long, must not matter.
+        # The worker chose the job id: a name like "..", or one that is too long, must do no harm.
         if _SAFE_NAME.fullmatch(job_id):
             return self._root / job_id
         return self._root / hashlib.sha256(job_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what is left of a job whose entry is not written yet, or removed already."""
+    """Remove the folder of a job whose entry is not written yet, or removed already."""
     if not any(folder.glob(f"{ENTRY_FILE}.corrupt-*")):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -186,7 +168,7 @@ def _parsed(data: bytes) -> Optional[JournalEntry]:
     try:
         fields = json.loads(data)
         outcome = fields["outcome"]
-        # Another version may have written more.
+        # Another version may have written more fields.
         known = {name: fields[name] for name in JournalEntry.__dataclass_fields__ if name in fields}
         entry = JournalEntry(**{**known, "outcome": JobOutcome(**outcome) if outcome else None})
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -215,7 +197,7 @@ def _has_outcome(entry: JournalEntry) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in a folder last; on Windows there is no such call, nor need of it."""
+    """Make a rename in a folder durable. Windows has no such call, and needs none."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -227,13 +209,13 @@ def _sync_folder(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class OwedJob:
-    """A job that stands in a runner's journal: the worker does not know its end yet.
+    """A job in a runner's journal: the worker does not know how it ended yet.
 
     Args:
-        job_id: The job.
-        job_type: Its type.
+        job_id: The worker's id of the job.
+        job_type: The job type.
         state: `claiming`, `running`, or `done`, where only the report is owed.
-        worker_url: The worker that has it.
+        worker_url: The worker that has the job.
     """
 
     job_id: str
@@ -243,7 +225,7 @@ class OwedJob:
 
     @property
     def meaning(self) -> str:
-        """What will become of it, in words."""
+        """What will happen to the job, in words."""
         return _MEANINGS.get(self.state, self.state)
 
 
@@ -255,13 +237,10 @@ _MEANINGS = {
 
 
 def owed_jobs(directory: Path) -> List[OwedJob]:
-    """Read what the journal holds, and leave it alone: it may be a running runner's.
+    """List the jobs in the journal of a runner's directory, and change nothing there.
 
-    Args:
-        directory: The runner's directory.
-
-    Returns:
-        The jobs; entries that cannot be understood are left out.
+    The journal may belong to a runner that is running. Entries that cannot be understood are left
+    out.
     """
     owed = []
     for path in sorted((directory / JOURNAL_FOLDER).glob(f"*/{ENTRY_FILE}")):

@@ -1,4 +1,4 @@
-"""The runner's log: one line an event, on stdout and in a rotating file, without secrets."""
+"""The runner's log: one line for each event, on stdout and in a rotating file, without secrets."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ _TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 class _SafeFormatter(logging.Formatter):
-    r"""One line a record: secrets out, control characters visible, line breaks as `\n`.
+    r"""Writes each record as one line: no secrets, control characters visible, breaks as `\n`.
 
     Only a traceback has several lines, and all but the first are indented.
     """
@@ -36,14 +36,14 @@ class _SafeFormatter(logging.Formatter):
 
 
 class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg] # not subscriptable in 3.8
-    """Writes to stdout; a terminal that was closed is no reason to stop running jobs."""
+    """Writes to stdout. It ignores a closed terminal, so that the runner goes on running jobs."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         del record
 
 
 class _FileHandler(logging.handlers.RotatingFileHandler):
-    """The log file; a full disk is said once on stderr, and writing resumes by itself."""
+    """Writes the log file. It reports a full disk once on stderr, and resumes by itself."""
 
     _complained = False
 
@@ -66,7 +66,7 @@ def set_up_logging(
 
     Args:
         directory: Where the log file lies; five old ones are kept.
-        verbose: Also log what happens below the events: requests, waits, heartbeats.
+        verbose: Log details, too: requests, waits, heartbeats.
         secrets: Keys that must never be written.
         file_bytes: The log file is rotated at this size.
 
@@ -94,6 +94,6 @@ def set_up_logging(
 
 
 def _log_thread_death(args: "threading.ExceptHookArgs") -> None:
-    """An unexpected error in a thread is loud: with its traceback, in the log."""
+    """Log an unexpected error in a thread with its traceback."""
     exc_info = (args.exc_type, args.exc_value, args.exc_traceback)
     logging.getLogger("devaria").critical("unexpected error", exc_info=exc_info)  # type: ignore[arg-type] # exc_value is None only while the interpreter ends

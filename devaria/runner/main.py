@@ -25,7 +25,7 @@ def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
 
     Args:
         settings: The operator's choices.
-        verbose: Log also what happens below the events.
+        verbose: Log details, too: requests, waits, heartbeats.
 
     Returns:
         The exit code.
@@ -58,7 +58,7 @@ def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
 
 
 def _leave_closed_streams() -> None:
-    """Let no terminal that was closed meanwhile turn a good end into Python's exit code 120."""
+    """Keep a terminal that was closed meanwhile from turning the exit code into Python's 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

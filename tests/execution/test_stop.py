@@ -18,7 +18,7 @@ import sys
 from devaria.execution import signals as stop_module
 from devaria.execution.signals import Wakeup
 
-stop_module._SAME_WISH_SEC = float(sys.argv[1])
+stop_module._SAME_REQUEST_SEC = float(sys.argv[1])
 wakeup = Wakeup()
 stop = stop_module.StopRequest(wakeup)
 stop.listen()
