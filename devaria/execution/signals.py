@@ -110,7 +110,7 @@ class StopRequest:
         return asked[0] if asked else None
 
     def say_once(self) -> None:
-        """Log that the first signal has arrived. The main thread calls this; a handler must not log."""
+        """Log once that the first signal has arrived. A signal handler itself must not log."""
         if self.wants_end and not self._is_said:
             self._is_said = True
             _log.info("%s: finishing the job in hand; a second one ends it", self.signal_name)

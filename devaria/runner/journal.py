@@ -106,7 +106,7 @@ class Journal:
         return self._folder(job_id) / _CONSOLE_FILE
 
     def kept_console(self, job_id: str) -> str:
-        """Return what a job printed in an earlier run of the runner; empty where nothing is kept."""
+        """Return what a job printed in an earlier run of the runner, if anything was kept."""
         try:
             return self.console_path(job_id).read_bytes().decode("utf-8", "replace")
         except OSError:
