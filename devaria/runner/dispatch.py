@@ -8,7 +8,6 @@ from typing import Callable, Mapping, Optional, Type
 
 from devaria.client.client import WorkerClient
 from devaria.client.http import JsonObject
-from devaria.client.models import Job
 from devaria.common.config import RunnerSettings
 from devaria.common.text import redacted
 from devaria.execution.limits import JobLimits
@@ -107,8 +106,7 @@ class Dispatcher:
     ) -> JobOutcome:
         self._keep(entry.started())
         process.console.keep_in(self._journal.console_path(entry.job_id), self._redacted)
-        job = Job(entry.job_id, entry.job_type, input_params)
-        process.hand_over(job, self._on_progress(heartbeat))
+        process.hand_over(entry.job_type, input_params, self._on_progress(heartbeat))
         try:
             if expects_more:  # beside this one, and only after it has its job
                 with contextlib.suppress(OSError):  # it will be said when that job needs it
