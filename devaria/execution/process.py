@@ -18,28 +18,25 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 from devaria.common.child_process import ChildProcess
 from devaria.common.config import WORKER_KEY_VARIABLES
 from devaria.execution.console import Console
-from devaria.execution.limits import JobLimits, LimitWatch
+from devaria.execution.limits import JobLimits, LimitWatch, ProcessTiming
 from devaria.execution.outcome import JobOutcome, death_of, failure_of, outcome_of
 from devaria.execution.process_group import Sentinel, end_group, own_group
 from devaria.execution.signals import Wakeup
 from devaria.jobs.loading import HandlerUnavailableError
 
-#: How often time and memory limits are checked, in seconds: soon in a job's first moments, less
-#: often later, and very often when its pipe has ended, since its process is then about to end.
+#: The time until the first check of the limits, in seconds. Later checks are further apart.
 _FIRST_WATCH_SEC = 0.1
-_WATCH_SEC = 1.0
+#: The time between two checks of a child that has closed its pipe, in seconds.
 _ENDING_WATCH_SEC = 0.01
-#: How long a job process may take to end after its outcome, in seconds.
-_EXIT_SEC = 10.0
-#: How long to wait for the end of its pipe before waiting for the process itself, in seconds. The
+#: How long to wait for the end of the pipe before waiting for the process itself, in seconds. The
 #: pipe's end comes at once; a wait for a process sleeps up to 50 ms between two looks.
 _PIPE_END_SEC = 0.05
-#: How long the last output of a process that has ended may take to arrive, in seconds.
-_DRAIN_SEC = 1.0
 #: The longest line of the event pipe: one result or one console, with its escapes.
 _MAX_EVENT_BYTES = 16_000_000
 
 _SCRATCH_PREFIX = "devaria-job-"
+
+_TIMING = ProcessTiming()
 
 #: Called with the job's newest progress_current, progress_total, and own console or None.
 ProgressCallback = Callable[[Optional[float], Optional[float], Optional[str]], None]
@@ -57,6 +54,7 @@ class JobProcess:
         sentinel: Ends the child if this process is killed; None for one of its own.
         runner_id: Marks the scratch folder, so that `remove_left_scratch` can find it if the
             runner is killed.
+        timing: How long to wait for the child.
 
     Raises:
         OSError: The process cannot be started, or the scratch folder cannot be made.
@@ -69,7 +67,9 @@ class JobProcess:
         handlers: Sequence[str] = (),
         sentinel: Optional[Sentinel] = None,
         runner_id: Optional[str] = None,
+        timing: ProcessTiming = _TIMING,
     ) -> None:
+        self._timing = timing
         self.console = Console()
         self._wakeup = wakeup
         self._handlers = list(handlers)
@@ -153,7 +153,7 @@ class JobProcess:
             stopped_for = why_stop()
             if stopped_for is None and not self._has_ended():
                 stopped_for = watch.beyond(self._elapsed_sec())
-        self.close(grace_sec=None if stopped_for is None else _EXIT_SEC)
+        self.close(grace_sec=None if stopped_for is None else self._timing.exit_sec)
         event, printed = self._outcome_event, self.console.text()
         if event is not None and event["event"] == "unavailable":
             raise HandlerUnavailableError(event["reason"])
@@ -174,12 +174,12 @@ class JobProcess:
         if grace_sec is None:
             self._event_reader.join(_PIPE_END_SEC)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_EXIT_SEC)
+                self._process.wait(self._timing.exit_sec)
         end_group(self._process, grace_sec or 0.0)
         self._sentinel.forget(self._process)
         self._process.close_stdin()
         for reader in (self._console_reader, self._event_reader):
-            reader.join(_DRAIN_SEC)
+            reader.join(self._timing.drain_sec)
         # A descendant that left the group may keep the pipes open. Its output no longer counts.
         self._finished = True
         _remove(self.scratch)
@@ -228,9 +228,9 @@ class JobProcess:
         ended_at = self._pipe_ended_at
         # The pipe ends a moment before the exit code is there. Job code may also have closed the
         # pipe and go on, so this lasts only a while.
-        if ended_at is not None and time.monotonic() - ended_at < _WATCH_SEC:
+        if ended_at is not None and time.monotonic() - ended_at < self._timing.watch_sec:
             return _ENDING_WATCH_SEC
-        return min(max(self._elapsed_sec(), _FIRST_WATCH_SEC), _WATCH_SEC)
+        return min(max(self._elapsed_sec(), _FIRST_WATCH_SEC), self._timing.watch_sec)
 
 
 def make_scratch(runner_id: Optional[str] = None) -> str:
