@@ -42,22 +42,21 @@ def test_a_request_goes_in_and_events_come_out(start):
 
 
 @pytest.mark.parametrize(
-    "raw",
+    ("raw", "times"),
     [
-        "no JSON\n",
-        "\n",
-        "[1]\n",
-        '"event"\n',
-        '{"kind": 1}\n',
-        "[" * 9_000 + "\n",
-        "x" * 25_000 + "\n",
+        ("no JSON", 1),
+        ("", 1),
+        ("[1]", 1),
+        ('"event"', 1),
+        ('{"kind": 1}', 1),
+        ("[", 9_000),
+        ("x", 25_000),
     ],
-    ids=["text", "empty", "list", "string", "other dict", "deep", "long"],
 )
-def test_a_line_that_is_no_event_is_left_out(start, raw):
+def test_a_line_that_is_no_event_is_left_out(start, raw, times):
     """Code in the child may have written it."""
     child = start()
-    child.hand_over({"raw": raw})
+    child.hand_over({"raw": raw, "times": times})
 
     assert [event["event"] for event in child.events()] == ["echo"]
 

@@ -14,7 +14,8 @@ def main() -> None:
     request = parent.receive()
     if request is None:
         sys.exit(7)
-    os.write(raw_pipe, request.get("raw", "").encode())
+    if "raw" in request:
+        os.write(raw_pipe, request["raw"].encode() * request["times"] + b"\n")
     os.close(raw_pipe)
     print("printed")
     parent.send({"event": "echo", "request": request, "stdin": sys.stdin.read()})
