@@ -1,4 +1,7 @@
-"""The commands for those who write handlers: `run`, `handlers`."""
+"""The commands for those who write handlers: `run`, `handlers`.
+
+What a command needs is imported when the command runs, so that `devaria --help` starts fast.
+"""
 
 import codecs
 import inspect
@@ -6,7 +9,7 @@ import json
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple, Type
 
 import click
 
@@ -23,12 +26,10 @@ from devaria.cli.output import clean_text, json_option, print_json, print_table,
 from devaria.common.errors import EXIT_FAILED, EXIT_OK, BadSetting
 
 if TYPE_CHECKING:
-    from devaria.client.http import JsonObject
-    from devaria.client.models import Job
-    from devaria.jobs import Param
+    from devaria.jobs import JobHandler, Param
     from devaria.jobs.loading import FoundHandler
 
-#: Back to the line's begin, and nothing on it.
+#: Moves to the beginning of the line and clears it.
 _CLEAR_LINE = "\r\x1b[K"
 
 
@@ -56,16 +57,18 @@ def run(
     where it parses as JSON, else a string.
     """
     from devaria.cli.job_params import parsed_params
-    from devaria.client.models import Job
     from devaria.jobs.loading import HandlerUnavailableError, handler_for
 
-    job = Job("local", job_type, parsed_params(pairs, text))
+    input_params = parsed_params(pairs, text)
     extra = listed(handlers)
     try:
-        _warn_of_unknown(handler_for(job_type, extra).params, job.input_params)
+        handler = handler_for(job_type, extra)
     except HandlerUnavailableError as error:
         raise BadSetting(f"cannot run {job_type}: {error}") from None
-    sys.exit(_run_here(job, extra) if in_process else _run_in_child(job, extra))
+    _warn_of_unknown(handler.params, input_params)
+    if in_process:
+        sys.exit(_run_here(handler, input_params))
+    sys.exit(_run_in_child(job_type, handler, input_params, extra))
 
 
 @click.command(
@@ -108,7 +111,7 @@ def _described(found: "FoundHandler") -> Dict[str, Any]:
 
 
 def _docstring(found: "FoundHandler") -> str:
-    # Its own one: what the class `JobHandler` says of itself is nothing about this type.
+    # The class's own, not the one inherited from `JobHandler`, which says nothing of this type.
     own = None if found.handler is None else found.handler.__doc__
     return inspect.cleandoc(own or "")
 
@@ -136,37 +139,43 @@ def _default_text(param: "Param") -> str:
     return "required" if param.is_required else json.dumps(param.default)
 
 
-def _warn_of_unknown(declared: "Mapping[str, Param]", given: "JsonObject") -> None:
+def _warn_of_unknown(declared: "Mapping[str, Param]", given: Dict[str, Any]) -> None:
     from devaria.jobs.params import unknown_names
 
     for name in unknown_names(declared, given):
         click.echo(f"Warning: {name} is no parameter of this job type", err=True)
 
 
-def _run_here(job: "Job", extra: Tuple[str, ...]) -> int:
+def _run_here(handler: "Type[JobHandler]", input_params: Dict[str, Any]) -> int:
     from devaria.execution.local import run_in_process
 
     try:
-        result = run_in_process(job, handlers=extra, show_progress=lambda _current, _total: None)
-    except Exception:  # it is the developer's: with all that tells where it came from
+        result = run_in_process(handler, input_params)
+    except Exception:  # the developer needs to see where it came from
         traceback.print_exc()
         return EXIT_FAILED
     print_json(result)
     return EXIT_OK
 
 
-def _run_in_child(job: "Job", extra: Tuple[str, ...]) -> int:
+def _run_in_child(
+    job_type: str,
+    handler: "Type[JobHandler]",
+    input_params: Dict[str, Any],
+    extra: Tuple[str, ...],
+) -> int:
     from devaria.common.config import DEFAULT_JOB_TIMEOUT_SEC
-    from devaria.execution.limits import JobLimits
+    from devaria.execution.limits import JobLimits, memory_bound_bytes
     from devaria.execution.local import run_in_job_process
-    from devaria.runner.main import memory_bound_bytes
 
-    limits = JobLimits(DEFAULT_JOB_TIMEOUT_SEC, memory_bound_bytes(None))
     with _Screen() as screen:
         outcome = run_in_job_process(
-            job,
+            job_type,
+            input_params,
             handlers=extra,
-            limits=limits,
+            limits=JobLimits.for_handler(
+                handler, DEFAULT_JOB_TIMEOUT_SEC, memory_bound_bytes(None)
+            ),
             show_progress=screen.progress,
             show_console=screen.console,
         )
@@ -178,7 +187,7 @@ def _run_in_child(job: "Job", extra: Tuple[str, ...]) -> int:
 
 
 class _Screen:
-    """A job's console with a progress bar beneath it, on stderr; for several threads."""
+    """Shows a job's console with a progress bar below it, on stderr; for several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -206,7 +215,7 @@ class _Screen:
         """Print what the job printed; on a terminal whole lines, above the bar."""
         with self._lock:
             text = self._begun_line + self._decoder.decode(data)
-            # Only a whole line, since the bar's next state would be written over a begun one.
+            # Whole lines only: the bar's next state would be drawn over a line that has only begun.
             end = 1 + max(text.rfind("\n"), text.rfind("\r", 0, -1))
             end = end if self._is_terminal else len(text)
             self._begun_line = text[end:]

@@ -142,7 +142,8 @@ def runner(
     """
     from devaria.common import config
     from devaria.common.files import filled_in
-    from devaria.runner.main import memory_bound_bytes, run_runner
+    from devaria.execution.limits import memory_bound_bytes
+    from devaria.runner.main import run_runner
 
     settings = config.RunnerSettings(
         worker_url=config.checked_worker_url(worker_url, insecure=insecure),

@@ -1,12 +1,17 @@
-"""What one job may use, and the look at whether it uses more."""
+"""What one job may use, and the check whether it uses more."""
 
 from dataclasses import dataclass
 from typing import Optional, Type
+
+import psutil
 
 from devaria.execution.process_group import tree_bytes
 from devaria.jobs import JobHandler
 
 _MEGABYTE = 1_000_000
+
+#: The part of the machine's memory that one job may use where the operator sets no bound.
+_DEFAULT_MEMORY_PART = 0.9
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,34 @@ class JobLimits:
     def for_handler(
         cls, handler: Type[JobHandler], default_timeout_sec: float, memory_bytes: float
     ) -> "JobLimits":
-        """TEMP."""
-        of_its_own = handler.timeout_sec
-        return cls(default_timeout_sec if of_its_own is None else of_its_own, memory_bytes)
+        """Return the limits of a handler's jobs.
+
+        Args:
+            handler: The handler class, whose own time-out comes first.
+            default_timeout_sec: The time-out where the handler sets none, in seconds.
+            memory_bytes: As for the class.
+        """
+        own = handler.timeout_sec
+        return cls(default_timeout_sec if own is None else own, memory_bytes)
+
+
+@dataclass(frozen=True)
+class ProcessTiming:
+    """How long a runner waits for a job process, in seconds. Tests pass shorter times.
+
+    Args:
+        watch_sec: The longest time between two checks of the limits.
+        exit_sec: For the process to end, after its outcome or after SIGTERM.
+        drain_sec: For the last output of a process that has ended.
+    """
+
+    watch_sec: float = 1.0
+    exit_sec: float = 10.0
+    drain_sec: float = 1.0
 
 
 class LimitWatch:
-    """Looks at what a running job uses.
+    """Checks what a running job uses.
 
     Args:
         pid: The job process.
@@ -39,16 +65,16 @@ class LimitWatch:
     """
 
     def __init__(self, pid: int, limits: JobLimits) -> None:
-        #: The most memory that was seen, in bytes; 0 where none was.
+        #: The most memory that was seen, in bytes; 0 where none was seen.
         self.memory_peak = 0
         self._pid = pid
         self._limits = limits
 
     def beyond(self, elapsed_sec: float) -> Optional[str]:
-        """Say which limit the job is beyond; None where it keeps them.
+        """Say which limit the job has exceeded; None where it keeps within all.
 
         Args:
-            elapsed_sec: For how long it has been running, in seconds.
+            elapsed_sec: How long the job has been running, in seconds.
         """
         if elapsed_sec > self._limits.timeout_sec:
             return f"it ran longer than its time limit of {self._limits.timeout_sec:,.0f} s"
@@ -60,3 +86,14 @@ class LimitWatch:
                 f"its limit is {self._limits.memory_bytes / _MEGABYTE:,.0f} MB"
             )
         return None
+
+
+def memory_bound_bytes(gigabytes: Optional[float]) -> float:
+    """Return how much memory a job may use, in bytes.
+
+    Args:
+        gigabytes: The operator's choice, in 10^9 bytes; None for 90 % of the machine's memory.
+    """
+    if gigabytes is not None:
+        return gigabytes * 1e9
+    return float(psutil.virtual_memory().total * _DEFAULT_MEMORY_PART)

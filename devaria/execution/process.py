@@ -1,41 +1,42 @@
 """The job process as the runner sees it: one handler in one child process, contained.
 
 Whatever the handler does, `JobProcess.wait` returns an outcome: its result, its exception, or how
-its process ended. What happens inside the child stands in `devaria.execution.child`.
+its process ended. `devaria.execution.child` is what runs inside.
 """
 
 import contextlib
-import json
+import hashlib
 import os
+import shutil
 import subprocess
-import sys
+import tempfile
 import threading
 import time
-from typing import IO, Any, Callable, Dict, Mapping, Optional, Sequence
+from pathlib import Path
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
+from devaria.common.child_process import ChildProcess
 from devaria.common.config import WORKER_KEY_VARIABLES
 from devaria.execution.console import Console
-from devaria.execution.ending import death_of, failure_of, outcome_of
-from devaria.execution.limits import JobLimits, LimitWatch
-from devaria.execution.outcome import JobOutcome
+from devaria.execution.limits import JobLimits, LimitWatch, ProcessTiming
+from devaria.execution.outcome import JobOutcome, death_of, failure_of, outcome_of
 from devaria.execution.process_group import Sentinel, end_group, own_group
-from devaria.execution.scratch import make_scratch, remove_scratch
 from devaria.execution.signals import Wakeup
 from devaria.jobs.loading import HandlerUnavailableError
 
-#: How often time and memory limits are looked at, in seconds.
-_WATCH_SEC = 1.0
+#: The time until the first check of the limits, in seconds. Later checks are further apart.
 _FIRST_WATCH_SEC = 0.1
-#: The same, in seconds, once it has closed its pipe.
-_LAST_MOMENT_SEC = 0.01
-#: How long a job process may take to end after its outcome, in seconds; and for how much of that
-#: the end of its pipe, which comes at once, is taken for its sign.
-_EXIT_SEC = 10.0
+#: The time between two checks of a child that has closed its pipe, in seconds.
+_ENDING_WATCH_SEC = 0.01
+#: How long to wait for the end of the pipe before waiting for the process itself, in seconds. The
+#: pipe's end comes at once; a wait for a process sleeps up to 50 ms between two looks.
 _PIPE_END_SEC = 0.05
-#: How long the last words of a process that has ended may take to arrive, in seconds.
-_DRAIN_SEC = 1.0
-#: A line of the event pipe is at most this long: one result or one console, with its escapes.
+#: The longest line of the event pipe: one result or one console, with its escapes.
 _MAX_EVENT_BYTES = 16_000_000
+
+_SCRATCH_PREFIX = "devaria-job-"
+
+_TIMING = ProcessTiming()
 
 #: Called with the job's newest progress_current, progress_total, and own console or None.
 ProgressCallback = Callable[[Optional[float], Optional[float], Optional[str]], None]
@@ -44,17 +45,19 @@ ProgressCallback = Callable[[Optional[float], Optional[float], Optional[str]], N
 class JobProcess:
     """A child process that waits for one job, runs it, and ends.
 
-    It may be started ahead of the job, and is closed unused where no job comes.
+    It may be started before the job is known, and closed unused.
 
     Args:
-        wakeup: Is notified at every event of the child.
+        wakeup: Is notified when the child has an outcome or ends.
         environ: The runner's environment; the child's is this without the worker's keys.
         handlers: Handlers beside the built-in ones, as `devaria.jobs.loading` takes them.
-        sentinel: Watches over the child; None for one of its own.
-        runner_id: By which its scratch files are known, should the runner be killed.
+        sentinel: Ends the child if this process is killed; None for one of its own.
+        runner_id: Marks the scratch folder, so that `remove_left_scratch` can find it if the
+            runner is killed.
+        timing: How long to wait for the child.
 
     Raises:
-        OSError: The process cannot be started, or there is no place for its scratch files.
+        OSError: The process cannot be started, or the scratch folder cannot be made.
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class JobProcess:
         handlers: Sequence[str] = (),
         sentinel: Optional[Sentinel] = None,
         runner_id: Optional[str] = None,
+        timing: ProcessTiming = _TIMING,
     ) -> None:
+        self._timing = timing
         self.console = Console()
         self._wakeup = wakeup
         self._handlers = list(handlers)
@@ -78,48 +83,47 @@ class JobProcess:
         self._pipe_ended_at: Optional[float] = None
         self.scratch = make_scratch(runner_id)
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "devaria.execution.child"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=_child_environ(environ, self.scratch),
-                **own_group(),
-            )
-            self._be_watched_over()
+            self._process = self._start(environ)
         except OSError:
-            remove_scratch(self.scratch)
+            _remove(self.scratch)
             raise
-        self._console_reader = _reader("job-console", self._process.stderr, self._read_console)
-        self._event_reader = _reader("job-events", self._process.stdout, self._read_events)
+        self._console_reader = _started_thread("job-console", self._read_console)
+        self._event_reader = _started_thread("job-events", self._read_events)
 
-    def _be_watched_over(self) -> None:
+    def _start(self, environ: Mapping[str, str]) -> ChildProcess:
+        process = ChildProcess(
+            "devaria.execution.child",
+            env=_child_environ(environ, self.scratch),
+            max_event_bytes=_MAX_EVENT_BYTES,
+            stderr=subprocess.PIPE,
+            **own_group(),
+        )
         try:
-            self._sentinel.watch(self._process)
+            self._sentinel.watch(process)
         except OSError:
-            end_group(self._process, 0.0)
-            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-                assert pipe is not None  # noqa: S101 - all three were asked for
-                pipe.close()
+            end_group(process, 0.0)
+            process.close_pipes()
             raise
+        return process
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the child is still there, for a job to be handed to it."""
+        """Whether the child is still there to take a job."""
         return self._process.poll() is None
 
     def hand_over(
-        self, job_type: str, input_params: Dict[str, Any], on_progress: ProgressCallback
+        self, job_type: str, input_params: Mapping[str, Any], on_progress: ProgressCallback
     ) -> None:
         """Give the child its job, which it runs at once.
 
         Args:
-            job: The job.
+            job_type: The job type.
+            input_params: The job's parameters, JSON values.
             on_progress: Called from another thread with the handler's news.
         """
         self._on_progress = on_progress
         self._started_at = time.monotonic()
-        line = json.dumps(
+        self._process.hand_over(
             {
                 "job_type": job_type,
                 "input_params": input_params,
@@ -127,25 +131,20 @@ class JobProcess:
                 "run_dir": self.scratch,
             }
         )
-        assert self._process.stdin is not None  # noqa: S101 - it was asked for
-        # A child that is gone is seen by its exit status.
-        with contextlib.suppress(OSError):
-            self._process.stdin.write(line.encode("ascii") + b"\n")
-            self._process.stdin.flush()
 
     def wait(self, limits: JobLimits, why_stop: Callable[[], Optional[str]]) -> JobOutcome:
         """Wait for the job's end. The child is gone when this returns.
 
         Args:
-            limits: What it may use; one that goes beyond is ended, with an error that says so.
-            why_stop: Looked at after every wake-up: a reason to end the job now, or None.
+            limits: What the job may use. A job that uses more is ended, with an error that says so.
+            why_stop: Called after every wake-up: a reason to end the job now, or None.
 
         Returns:
             How the job ended.
 
         Raises:
-            HandlerUnavailableError: The child could not load the handler, or died before it had;
-                the job did not run.
+            HandlerUnavailableError: The child could not load the handler, or died before it had.
+                The job did not run.
         """
         watch = LimitWatch(self._process.pid, limits)
         stopped_for = None
@@ -154,7 +153,7 @@ class JobProcess:
             stopped_for = why_stop()
             if stopped_for is None and not self._has_ended():
                 stopped_for = watch.beyond(self._elapsed_sec())
-        self.close(grace_sec=None if stopped_for is None else _EXIT_SEC)
+        self.close(grace_sec=None if stopped_for is None else self._timing.exit_sec)
         event, printed = self._outcome_event, self.console.text()
         if event is not None and event["event"] == "unavailable":
             raise HandlerUnavailableError(event["reason"])
@@ -169,50 +168,43 @@ class JobProcess:
         """End the child and remove its scratch files.
 
         Args:
-            grace_sec: Time between SIGTERM and SIGKILL, in seconds. None where the child has said
-                its outcome: it is then given the time to end by itself.
+            grace_sec: Time between SIGTERM and SIGKILL, in seconds. None where the child has sent
+                its outcome: it then gets some time to end by itself.
         """
         if grace_sec is None:
-            self._event_reader.join(_PIPE_END_SEC)  # while the other wait may sleep too long
+            self._event_reader.join(_PIPE_END_SEC)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_EXIT_SEC)
+                self._process.wait(self._timing.exit_sec)
         end_group(self._process, grace_sec or 0.0)
         self._sentinel.forget(self._process)
-        with contextlib.suppress(OSError):
-            assert self._process.stdin is not None  # noqa: S101 - it was asked for
-            self._process.stdin.close()
+        self._process.close_stdin()
         for reader in (self._console_reader, self._event_reader):
-            reader.join(_DRAIN_SEC)
-        # A descendant that left the group may keep the pipes open: its prints are nobody's now.
+            reader.join(self._timing.drain_sec)
+        # A descendant that left the group may keep the pipes open. Its output no longer counts.
         self._finished = True
-        remove_scratch(self.scratch)
+        _remove(self.scratch)
 
     # --- the child's two pipes -------------------------------------------------------------
 
-    def _read_console(self, pipe: IO[bytes]) -> None:
-        with pipe:
+    def _read_console(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101 - it was asked for
+        with self._process.stderr as pipe:
             while not self._finished:
                 data = os.read(pipe.fileno(), 65536)
                 if not data:
                     break
                 self.console.write(data)
 
-    def _read_events(self, pipe: IO[bytes]) -> None:
-        with pipe:
-            while not self._finished:
-                line = pipe.readline(_MAX_EVENT_BYTES)
-                if not line:
-                    break
-                self._take_event(line)
+    def _read_events(self) -> None:
+        for event in self._process.events():
+            if self._finished:
+                break
+            self._take_event(event)
         self._pipe_ended_at = time.monotonic()
         self._wakeup.notify()
 
-    def _take_event(self, line: bytes) -> None:
-        try:
-            event = json.loads(line)
-            kind = event["event"]
-        except (ValueError, TypeError, KeyError):
-            return  # job code wrote into the pipe; the process's end will tell the rest
+    def _take_event(self, event: Dict[str, Any]) -> None:
+        kind = event["event"]
         if kind in ("outcome", "unavailable"):
             self._outcome_event = event
             self._wakeup.notify()
@@ -223,7 +215,7 @@ class JobProcess:
             self._own_console = own_console if own_console is not None else self._own_console
             self._on_progress(event.get("current"), event.get("total"), own_console)
 
-    # --- how it goes, and how it ended -----------------------------------------------------
+    # --- the state of the child ------------------------------------------------------------
 
     def _has_ended(self) -> bool:
         return self._outcome_event is not None or self._process.poll() is not None
@@ -232,29 +224,59 @@ class JobProcess:
         return time.monotonic() - self._started_at
 
     def _watch_sec(self) -> float:
-        """Tell when to look again: soon in a job's first moments, then once a second."""
+        """Return the time until the next check of the child, in seconds."""
         ended_at = self._pipe_ended_at
-        # The pipe ends a moment before the exit status is there. Job code may also have closed
-        # it, and go on; so not for long.
-        if ended_at is not None and time.monotonic() - ended_at < _WATCH_SEC:
-            return _LAST_MOMENT_SEC
-        return min(max(self._elapsed_sec(), _FIRST_WATCH_SEC), _WATCH_SEC)
+        # The pipe ends a moment before the exit code is there. Job code may also have closed the
+        # pipe and go on, so this lasts only a while.
+        if ended_at is not None and time.monotonic() - ended_at < self._timing.watch_sec:
+            return _ENDING_WATCH_SEC
+        return min(max(self._elapsed_sec(), _FIRST_WATCH_SEC), self._timing.watch_sec)
 
 
-def _reader(
-    name: str, pipe: Optional[IO[bytes]], read: Callable[[IO[bytes]], None]
-) -> threading.Thread:
-    assert pipe is not None  # noqa: S101 - all three pipes were asked for
-    thread = threading.Thread(target=read, args=(pipe,), name=name, daemon=True)
+def make_scratch(runner_id: Optional[str] = None) -> str:
+    """Make a folder for a job's temporary files.
+
+    Args:
+        runner_id: The runner whose job it is; None for `devaria run`.
+
+    Returns:
+        The folder's path.
+
+    Raises:
+        OSError: The folder cannot be made.
+    """
+    prefix = _SCRATCH_PREFIX if runner_id is None else _scratch_prefix(runner_id)
+    return tempfile.mkdtemp(prefix=prefix)
+
+
+def remove_left_scratch(runner_id: str) -> None:
+    """Remove the scratch folders that a runner left behind when it was killed.
+
+    Args:
+        runner_id: The runner; none of its jobs may be running.
+    """
+    for scratch in Path(tempfile.gettempdir()).glob(f"{_scratch_prefix(runner_id)}*"):
+        _remove(str(scratch))
+
+
+def _scratch_prefix(runner_id: str) -> str:
+    # A hash, since the id is whatever the worker gave, and may hold characters that paths cannot.
+    return f"{_SCRATCH_PREFIX}{hashlib.sha256(runner_id.encode('utf-8')).hexdigest()[:12]}-"
+
+
+def _remove(scratch: str) -> None:
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _started_thread(name: str, target: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=target, name=name, daemon=True)
     thread.start()
     return thread
 
 
 def _child_environ(environ: Mapping[str, str], scratch: str) -> Dict[str, str]:
-    # The worker's keys are the runner's; job code has no use for them that would be right.
+    # Only the runner needs the worker's keys.
     child = {name: value for name, value in environ.items() if name not in WORKER_KEY_VARIABLES}
-    # Temporary files of a job that was killed go with the scratch folder.
+    # The temporary files of a job that was killed go with the scratch folder.
     child.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), scratch))
-    # A crash in C code prints where it happened.
-    child["PYTHONFAULTHANDLER"] = "1"
     return child

@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-from typing import Optional
 
 from devaria.client.client import WorkerClient
 from devaria.common.config import RunnerSettings
@@ -15,9 +14,6 @@ from devaria.runner.log import set_up_logging
 from devaria.runner.runner import JobRunner
 
 _log = logging.getLogger(__name__)
-
-#: The part of the machine's memory that one job may use where the operator sets no bound.
-_DEFAULT_MEMORY_PART = 0.9
 
 
 def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
@@ -64,19 +60,3 @@ def _leave_closed_streams() -> None:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def memory_bound_bytes(gigabytes: Optional[float]) -> float:
-    """Tell how much memory a job may use.
-
-    Args:
-        gigabytes: The operator's choice, in 10^9 bytes; None for 90 % of the machine's.
-
-    Returns:
-        The bound in bytes.
-    """
-    if gigabytes is not None:
-        return gigabytes * 1e9
-    import psutil
-
-    return float(psutil.virtual_memory().total * _DEFAULT_MEMORY_PART)

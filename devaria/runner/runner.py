@@ -15,7 +15,7 @@ from devaria import __version__
 from devaria.client.client import WorkerClient
 from devaria.common.config import RunnerSettings
 from devaria.common.errors import EXIT_OK, BadSetting
-from devaria.execution.scratch import remove_left_scratch
+from devaria.execution.process import remove_left_scratch
 from devaria.execution.signals import StopRequest, Wakeup
 from devaria.jobs.loading import FoundHandler
 from devaria.runner.claiming import Claimer, RunnerUnknownError

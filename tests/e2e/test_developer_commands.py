@@ -30,6 +30,10 @@ class Slow(JobHandler):
         time.sleep(input_params["seconds"])
         return {"run_dir": str(self.run_dir)}
 
+class Bounded(Slow):
+    """Sleeps, for a second at most."""
+    timeout_sec = 1
+
 class Plain(JobHandler):
     """The interface of the seed: two arguments, ValueError, console_output."""
     def execute(self, input_params, heartbeat_callback):
@@ -91,6 +95,15 @@ def test_run_of_an_unknown_type_exits_7(folder: Path) -> None:
     done = devaria(["run", "nothing"], folder)
     assert done.returncode == 7
     assert "Error: cannot run nothing: there is no handler" in done.stderr
+
+
+def test_run_keeps_the_handlers_own_time_limit(folder: Path) -> None:
+    """A job that takes longer is ended, as a runner would end it."""
+    command = ["run", "bounded", "--handlers", "lab_handlers:Bounded", "-p", "seconds=600"]
+    done = devaria(command, folder)
+    assert done.returncode == 1
+    assert "it ran longer than its time limit of 1 s" in done.stderr
+    assert done.stdout == ""
 
 
 def test_ctrl_c_ends_a_run_cleanly(folder: Path) -> None:

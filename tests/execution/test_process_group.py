@@ -8,6 +8,7 @@ import sys
 import psutil
 import pytest
 from core_fixtures import Process, wait_until
+from job_processes import is_gone
 
 from devaria.execution.process_group import Sentinel, end_group, own_group
 
@@ -18,22 +19,14 @@ import subprocess, time
 from devaria.execution.process_group import Sentinel, own_group
 
 sentinel = Sentinel()
-children = [subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, **own_group())
-            for _ in range(3)]
+quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+children = [subprocess.Popen(["sleep", "60"], **quiet, **own_group()) for _ in range(3)]
 for child in children:
     sentinel.watch(child)
 sentinel.forget(children[1])
 print("children", *(child.pid for child in children), flush=True)
 time.sleep(60)
 """
-
-
-def is_gone(pid):
-    """Whether a process has ended; in a container, nobody may have waited for it yet."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def shells():

@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002 - every handler is given both arguments
-"""Handlers that do what handlers must not do, and some that behave; see test_job_process.py."""
+"""Handlers that do what handlers must not do, and some that behave; see tests/execution."""
 
 import ctypes
 import faulthandler

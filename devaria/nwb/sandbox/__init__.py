@@ -1,1 +1,1 @@
-"""The process that reads a stranger's file."""
+"""Reading a stranger's file in a confined process."""

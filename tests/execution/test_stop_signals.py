@@ -1,15 +1,16 @@
-"""How an operator ends a runner: real signals to a real process."""
+"""Signals as flags, and the wake-up: how an operator ends a runner, and where it waits."""
 
 import signal
 import sys
+import threading
 import time
 
 import pytest
-from core_fixtures import Process
+from core_fixtures import PATIENCE_SEC, Process
 
 from devaria.execution.signals import StopRequest, Wakeup
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
 
 #: Prints what it is asked for after each wake-up. Its argument is within which time, in seconds,
 #: two signals are one wish.
@@ -35,6 +36,7 @@ def listener(same_wish_sec=0, **options):
     return Process("-c", LISTENER, str(same_wish_sec), **options)
 
 
+@posix
 def test_without_a_signal_nothing_is_asked_for():
     """Neither the end of the runner nor of its job."""
     stop = StopRequest(Wakeup())
@@ -45,6 +47,7 @@ def test_without_a_signal_nothing_is_asked_for():
     assert stop.since(patient=True) is None
 
 
+@posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_ends_the_runner_the_second_the_job_the_third_the_process(number):
     """Each wakes the main thread at once; the third does not wait for it."""
@@ -60,6 +63,7 @@ def test_the_first_signal_ends_the_runner_the_second_the_job_the_third_the_proce
         assert process.wait() == code
 
 
+@posix
 def test_two_signals_at_once_are_one_wish():
     """A terminal's Ctrl-C and a service manager's SIGTERM may both arrive."""
     with listener(same_wish_sec=600) as process:
@@ -74,6 +78,7 @@ def test_two_signals_at_once_are_one_wish():
         assert "end job" not in process.output
 
 
+@posix
 def test_the_last_signal_names_the_exit_code():
     """SIGINT first and SIGTERM then is 143."""
     with listener() as process:
@@ -85,6 +90,7 @@ def test_the_last_signal_names_the_exit_code():
         assert "exit code 143" in process.wait_for_line("end job: SIGTERM")
 
 
+@posix
 def test_under_nohup_a_hangup_is_ignored_and_other_signals_are_not():
     """Such a runner was left running on purpose."""
     options = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
@@ -97,6 +103,7 @@ def test_under_nohup_a_hangup_is_ignored_and_other_signals_are_not():
         assert "SIGHUP" not in process.output
 
 
+@posix
 def test_a_wish_is_dated():
     """Requests are waited for a little longer from then on."""
     stop = StopRequest(Wakeup())
@@ -106,3 +113,72 @@ def test_a_wish_is_dated():
 
     assert before <= stop.since(patient=False) <= time.monotonic()
     assert stop.since(patient=True) is None
+
+
+# --- the wake-up -----------------------------------------------------------------------------
+
+
+def test_without_news_it_sleeps_for_the_whole_time():
+    """And says that there was none."""
+    started = time.monotonic()
+
+    assert not Wakeup().wait(0.1)
+    assert time.monotonic() - started >= 0.1
+
+
+def test_news_from_before_the_wait_are_not_lost():
+    """What happened between the look around and the sleep must not be slept over."""
+    wakeup = Wakeup()
+    wakeup.notify()
+
+    assert wakeup.wait(0)
+
+
+def test_another_thread_wakes_it():
+    """Long before the time is over."""
+    wakeup = Wakeup()
+    waiting = threading.Timer(0.05, wakeup.notify)
+    waiting.start()
+
+    assert wakeup.wait(PATIENCE_SEC)
+    waiting.join()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer signals")
+def test_a_signal_handler_wakes_it():
+    """Also in the middle of the wait itself."""
+    wakeup = Wakeup()
+    old = signal.signal(signal.SIGALRM, lambda *_: wakeup.notify())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        assert wakeup.wait(PATIENCE_SEC)
+    finally:
+        signal.signal(signal.SIGALRM, old)
+
+
+def test_many_news_wake_it_once():
+    """It looks at everything anyway; and nothing piles up."""
+    wakeup = Wakeup()
+    for _ in range(10_000):
+        wakeup.notify()
+
+    assert wakeup.wait(0)
+    assert not wakeup.wait(0)
+
+
+def test_no_news_of_several_threads_are_lost():
+    """Each notification ends a wait that began before it, or is seen by the next."""
+    wakeup = Wakeup()
+    flags = [False] * 200
+
+    def tell(number):
+        flags[number] = True
+        wakeup.notify()
+
+    threads = [threading.Thread(target=tell, args=(number,)) for number in range(len(flags))]
+    for thread in threads:
+        thread.start()
+    while not all(flags):
+        assert wakeup.wait(PATIENCE_SEC)
+    for thread in threads:
+        thread.join()

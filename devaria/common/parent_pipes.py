@@ -1,0 +1,66 @@
+"""The child's side of `devaria.common.child_process`: its pipes to its parent.
+
+Each job starts a child that imports this module, so it imports little.
+"""
+
+import io
+import json
+import os
+import signal
+import sys
+import threading
+from typing import Any, BinaryIO, Dict, Optional
+
+
+class ParentPipes:
+    """Takes the request and sends events; for several threads. A process has one of these.
+
+    It keeps the two pipes for itself and gives the rest of the process ordinary streams: standard
+    input is empty, and standard output goes where standard error goes, for C code too. Programs
+    that the process starts do not inherit the pipes.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._events: BinaryIO = os.fdopen(os.dup(1), "wb")
+        self._requests: BinaryIO = os.fdopen(os.dup(0), "rb")
+        empty = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(empty, 0)
+        os.close(empty)
+        os.dup2(2, 1)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+    def send(self, event: Dict[str, Any]) -> None:
+        """Send an event.
+
+        Args:
+            event: JSON values, with an entry `event`.
+        """
+        line = json.dumps(event).encode("ascii") + b"\n"
+        with self._lock:
+            self._events.write(line)
+            self._events.flush()
+
+    def receive(self) -> Optional[Dict[str, Any]]:
+        """Wait for the request. From then on, the process ends when the parent does.
+
+        Returns:
+            The request; None where the parent has closed the pipe and wants nothing.
+        """
+        line = self._requests.readline()
+        if not line:
+            return None
+        threading.Thread(target=self._end_with_parent, daemon=True).start()
+        request: Dict[str, Any] = json.loads(line)
+        return request
+
+    def _end_with_parent(self) -> None:
+        """Wait until the parent closes its end of the pipe, by dying or otherwise; then end."""
+        self._requests.read()
+        # A group of its own holds only what this process has started. Another group is not its own
+        # to end.
+        if hasattr(os, "killpg") and os.getpgid(0) == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)

@@ -1,0 +1,20 @@
+"""What the tests of job processes share."""
+
+import pytest
+from job_processes import HandlerRuns
+
+from devaria.execution.limits import ProcessTiming
+
+
+@pytest.fixture
+def runner():
+    """A runner of handlers."""
+    made = HandlerRuns()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def _impatient(runner):
+    """Checks limits often, and gives a process less time to end."""
+    runner.timing = ProcessTiming(watch_sec=0.05, exit_sec=0.3, drain_sec=0.2)
