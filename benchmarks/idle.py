@@ -1,6 +1,6 @@
 """Measures what an idle runner and an idle local worker cost: requests, connections, CPU, memory.
 
-    python tests/bench/idle.py [--minutes 10]
+    python benchmarks/idle.py [--minutes 10]
 
 Both run as processes of their own, as an operator would start them; between them is a relay on
 loopback that counts. The figures are those of the time after start-up.

@@ -1,6 +1,6 @@
 """Simulates up to 10,000 runners at one worker: their polls, claims, races and reports.
 
-    python tests/bench/many_runners.py [--load 0.5] [--job-sec 60] [--trip-sec 0.1] [--seed 1]
+    python benchmarks/many_runners.py [--load 0.5] [--job-sec 60] [--trip-sec 0.1] [--seed 1]
 
 Nothing is sent and nobody sleeps: the clock is a virtual one, and all rows take some seconds. What
 to claim is decided by the runner's own `ClaimOrder`; the other constants are the package's too.

@@ -1,6 +1,6 @@
 """Measures what the runner costs a job and while idle, beside the public predecessor where given.
 
-    python tests/bench/runner.py [--predecessor-python PATH] [--idle-min 2] [--repeats 5]
+    python benchmarks/runner.py [--predecessor-python PATH] [--idle-min 2] [--repeats 5]
 
 Needs Linux. Starts the local worker with the contract's rate limits, and a proxy on loopback that
 counts and, for some rows, adds 50 ms in each direction, connection set-up included; queues

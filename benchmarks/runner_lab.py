@@ -141,6 +141,11 @@ class Lab:
         self._store = JobStore(database, lambda: int(1000 * time.time()))
         self._number = 0
 
+    @property
+    def variables(self) -> Dict[str, str]:
+        """The environment variables by which a runner finds the worker."""
+        return dict(self._exports)
+
     def submit(self, count: int) -> None:
         """Queue hello_world jobs of no time; past the routes, which take 10 a minute."""
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""A handler for `tests/bench/runner.py`: its progress is the moment at which it tells it."""
+"""A handler for `benchmarks/runner.py`: its progress is the moment at which it tells it."""
 
 import time
 from typing import Any, Dict
