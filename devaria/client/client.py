@@ -102,19 +102,15 @@ class WorkerClient:
             raise StrangeAnswer(f"GET {self.base_url}{path}: no list of jobs")
         return [job_of(entry) for entry in jobs if is_job(entry)]
 
-    def claim(self, runner_id: str, job_id: str) -> Job:
+    def claim(self, runner_id: str, job_id: str) -> None:
         """Claim a pending job.
-
-        Returns:
-            The job, as the worker has it.
 
         Raises:
             ClaimLost: It is taken, finished, unknown, or already claimed by this very runner.
         """
-        job = self._post(_runner_path(job_id, "claim"), {}, runner_id=runner_id).get("job")
-        if not is_job(job):
+        answer = self._post(_runner_path(job_id, "claim"), {}, runner_id=runner_id)
+        if not isinstance(answer.get("job"), dict):
             raise StrangeAnswer(f"the claim of job {job_id} was answered without a job")
-        return job_of(job)
 
     def heartbeat(
         self,

@@ -25,7 +25,7 @@ class Timing:
         start_patience_sec: For a worker that does not answer at the start of the runner.
         orphans_patience_sec: For the list of jobs that the journal does not have.
         start_retry_sec: Between two tries to start the process of a job that is claimed.
-        status_gap_sec: Between two writes of the status file.
+        status_sec: Between two writes of the status file.
         repeats_for_less_console: A report is sent so often before its console is shortened, where
             the worker answers 500 to it and takes the job's heartbeats.
         repeats_for_loss: The same before a result is given up. With the back-off between them, 25
@@ -48,7 +48,7 @@ class Timing:
     start_patience_sec: float = 300.0
     orphans_patience_sec: float = 60.0
     start_retry_sec: float = 30.0
-    status_gap_sec: float = 5.0
+    status_sec: float = 5.0
     repeats_for_less_console: int = 5
     repeats_for_loss: int = 25
     first_looks_sec: Tuple[float, ...] = (0.25, 0.25, 0.5, 1.0)

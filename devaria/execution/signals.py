@@ -31,13 +31,22 @@ class Wakeup:
 
     def __init__(self) -> None:
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
-        #: Work that the main thread does whenever it waits. Returns in how many seconds it is due
-        #: again; infinity where it need not be done again.
-        self.chore: Callable[[], float] = lambda: math.inf
+        self._chore: Callable[[], None] = lambda: None
+        self._chore_every_sec = self._chore_due_at = math.inf
 
     def notify(self) -> None:
         """Wake the main thread, from any thread or from a signal handler."""
         self._news.put(None)
+
+    def do_regularly(self, chore: Callable[[], None], every_sec: float) -> None:
+        """Have the main thread do something regularly while it waits.
+
+        Args:
+            chore: What to do; it must be quick.
+            every_sec: How often, in seconds. There is one such chore.
+        """
+        self._chore, self._chore_every_sec = chore, every_sec
+        self._chore_due_at = time.monotonic() + every_sec
 
     def wait(self, timeout_sec: float) -> bool:
         """Sleep until there is news.
@@ -50,11 +59,13 @@ class Wakeup:
         """
         deadline = time.monotonic() + timeout_sec
         while True:
-            chore_due_sec = self.chore()
-            left = deadline - time.monotonic()
-            if self._took_news(max(min(left, chore_due_sec), 0.0)):
+            now = time.monotonic()
+            if now >= self._chore_due_at:
+                self._chore_due_at = now + self._chore_every_sec
+                self._chore()
+            if self._took_news(max(min(deadline, self._chore_due_at) - now, 0.0)):
                 return True
-            if left <= 0:
+            if now >= deadline:
                 return False
 
     def _took_news(self, timeout_sec: float) -> bool:

@@ -11,6 +11,7 @@ from devaria.common.retry import Backoff
 from devaria.common.text import shortened
 from devaria.execution.outcome import MAX_CONSOLE_BYTES
 from devaria.runner.journal import JournalEntry
+from devaria.runner.status import StatusFile
 
 _STOP_SEC = 0.5
 
@@ -27,7 +28,7 @@ class HeartbeatThread:
         on_lost: Called once, from the heartbeat's thread, when the worker says that the job is
             not this runner's, or not any more; then the heartbeats end.
         clean: Cuts secrets out of a console.
-        on_answer: Called after every heartbeat that the worker took.
+        status: Keeps the time of the last good answer.
     """
 
     def __init__(
@@ -36,8 +37,8 @@ class HeartbeatThread:
         entry: JournalEntry,
         console: Callable[[], str],
         on_lost: Callable[[], None],
-        clean: Callable[[str], str] = str,
-        on_answer: Callable[[], None] = lambda: None,
+        clean: Callable[[str], str],
+        status: StatusFile,
     ) -> None:
         self.lost = False
         self._client = client
@@ -46,7 +47,7 @@ class HeartbeatThread:
         self._console = console
         self._on_lost = on_lost
         self._clean = clean
-        self._on_answer = on_answer
+        self._status = status
         self._backoff: Optional[Backoff] = None
         self._changed = threading.Condition()
         self._progress_current: Optional[float] = None
@@ -132,7 +133,7 @@ class HeartbeatThread:
         self._client.heartbeat(entry.runner_id, entry.job_id, current, total, console)
 
     def _note_success(self) -> None:
-        self._on_answer()
+        self._status.last_contact_at = time.time()
         if self._backoff is not None:
             self._backoff = None
             _log.info("heartbeats of job %s arrive again", self._entry.job_id)

@@ -4,7 +4,8 @@ import contextlib
 import logging
 import time
 from dataclasses import replace
-from typing import Iterator, Mapping, Optional, Type
+from functools import partial
+from typing import Callable, Iterator, Mapping, Optional, Type
 
 from devaria.client.http import JsonObject
 from devaria.common.config import RunnerSettings
@@ -59,11 +60,8 @@ class JobTools:
         self.prestart = Prestart(settings, caller, wakeup)
         #: One connection serves the heartbeats of all jobs, unless one still hangs in it.
         self.heartbeat_client = caller.another_client()
-        self._secrets = settings.secrets
-
-    def redacted(self, text: str) -> str:
-        """Cut secrets out of a text."""
-        return redacted(text, self._secrets)
+        #: Cuts secrets out of a text.
+        self.redacted: Callable[[str], str] = partial(redacted, secrets=settings.secrets)
 
 
 class JobRun:
@@ -78,6 +76,7 @@ class JobRun:
         self._tools = tools
         self._entry = entry
         self._process: Optional[JobProcess] = None
+        self._kept_console = ""
         self._heartbeat: HeartbeatThread
 
     def run(self, input_params: JsonObject) -> None:
@@ -104,7 +103,7 @@ class JobRun:
         """
         # A console that an earlier run of the runner left is as the job printed it.
         outcome = self._clean(outcome)
-        self._entry = self._entry.ended(outcome)
+        self._kept_console = outcome.console_output
         with self._heartbeats():
             self._report(outcome)
 
@@ -112,7 +111,7 @@ class JobRun:
 
     def _outcome(self, input_params: JsonObject) -> JobOutcome:
         """Run the job until it has an outcome, however often its handler cannot be loaded."""
-        claimed = self._entry
+        tools, claimed = self._tools, self._entry
         while True:
             try:
                 return self._outcome_of_run(input_params)
@@ -121,20 +120,22 @@ class JobRun:
                 # of the job nor a run of it.
                 job_id = claimed.job_id
                 _log.error("Job %s: cannot load its handler, trying on: %s", job_id, error)
-                self._write(claimed)
-                self._tools.prestart.drop()
-                self._tools.caller.pause(self._tools.settings.timing.start_retry_sec)
-                self._process = self._tools.prestart.take(claimed.runner_id)
+                tools.journal.keep(claimed)
+                self._entry = claimed
+                tools.prestart.drop()
+                tools.caller.pause(tools.settings.timing.start_retry_sec)
+                self._process = tools.prestart.take(claimed.runner_id)
 
     def _outcome_of_run(self, input_params: JsonObject) -> JobOutcome:
         tools, process = self._tools, self._process
         assert process is not None  # noqa: S101 - `run` took one
-        self._write(self._entry.started())
-        entry = self._entry
+        entry = self._entry = tools.journal.note_run(self._entry)
         process.console.keep_in(tools.journal.console_path(entry.job_id), tools.redacted)
         process.hand_over(entry.job_type, input_params, self._on_progress)
         try:
-            tools.prestart.start_if_expected(entry.runner_id)
+            if tools.prestart.expects_more:
+                with contextlib.suppress(OSError):  # a failure shows when that job needs it
+                    tools.prestart.start(entry.runner_id)
             return self._clean(self._wait(process))
         finally:
             process.console.close()
@@ -179,7 +180,7 @@ class JobRun:
     def _report(self, outcome: JobOutcome) -> None:
         """Report the outcome until the worker has acknowledged it."""
         tools, job_id = self._tools, self._entry.job_id
-        self._write(self._entry.ended(outcome))
+        self._entry = tools.journal.note_outcome(self._entry, outcome)
         tools.status.update(owes_report=True)
         try:
             is_acknowledged = deliver(tools.caller, self._entry, tools.settings.timing)
@@ -203,14 +204,6 @@ class JobRun:
         )
         self._tools.journal.remove(self._entry.job_id)
 
-    def _write(self, entry: JournalEntry) -> None:
-        """Write the entry into the journal; if that fails, the job goes on from memory."""
-        self._entry = entry
-        try:
-            self._tools.journal.write(entry)
-        except OSError as error:
-            _log.error("cannot write job %s into the journal: %s", entry.job_id, error)
-
     def _clean(self, outcome: JobOutcome) -> JobOutcome:
         """Cut secrets out of what people will read. The result itself stays as it is."""
         message = outcome.error_message
@@ -232,7 +225,7 @@ class JobRun:
             self._console,
             on_lost=tools.wakeup.notify,
             clean=tools.redacted,
-            on_answer=tools.status.note_contact,
+            status=tools.status,
         )
         self._heartbeat.start()
         try:
@@ -242,7 +235,5 @@ class JobRun:
                 tools.heartbeat_client = tools.caller.another_client()
 
     def _console(self) -> str:
-        """Return the console so far: that of the process, or of an outcome left behind."""
-        if self._process is not None:
-            return self._process.console.text()
-        return self._entry.outcome.console_output if self._entry.outcome is not None else ""
+        """Return the console so far: that of the process, or of an earlier run of the runner."""
+        return self._kept_console if self._process is None else self._process.console.text()

@@ -8,6 +8,7 @@ it is either the old one or the new one.
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -21,6 +22,8 @@ from devaria.common.files import set_aside, write_atomically
 from devaria.execution.outcome import JobOutcome
 
 JOURNAL_FOLDER = ".devaria_jobs"
+
+_log = logging.getLogger(__name__)
 
 #: A claim may be on its way, or its answer may be lost.
 CLAIMING = "claiming"
@@ -92,6 +95,22 @@ class Journal:
         _sync_folder(folder)
         if entry.state == CLAIMING:  # the folder is new
             _sync_folder(self._root)
+
+    def note_run(self, entry: JournalEntry) -> JournalEntry:
+        """Keep that a job is started once more, and return its new entry."""
+        return self.keep(entry.started())
+
+    def note_outcome(self, entry: JournalEntry, outcome: JobOutcome) -> JournalEntry:
+        """Keep how a job ended, and return its new entry."""
+        return self.keep(entry.ended(outcome))
+
+    def keep(self, entry: JournalEntry) -> JournalEntry:
+        """Write an entry and return it. Where it cannot be written, the job goes on from memory."""
+        try:
+            self.write(entry)
+        except OSError as error:
+            _log.error("cannot write job %s into the journal: %s", entry.job_id, error)
+        return entry
 
     def remove(self, job_id: str) -> None:
         """Remove the entry of a job, if there is one."""

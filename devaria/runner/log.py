@@ -6,7 +6,7 @@ import logging.handlers
 import sys
 import threading
 from pathlib import Path
-from typing import Iterable, List
+from typing import Iterable, List, Optional
 
 from devaria.common.config import DEFAULT_LOG_FILE_BYTES
 from devaria.common.errors import BadSetting
@@ -17,6 +17,9 @@ LOG_FILES_KEPT = 5
 
 _FORMAT = "[%(asctime)s] %(levelname)s: %(message)s"
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+#: Where a record keeps its finished text.
+_TEXT = "devaria_text"
 
 
 class _SafeFormatter(logging.Formatter):
@@ -30,9 +33,14 @@ class _SafeFormatter(logging.Formatter):
         self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        text = printable(redacted(super().format(record), self._secrets))
-        # A stranger's line break must not forge a log line.
-        return text.replace("\n", "\n    " if record.exc_info else "\\n")
+        # Two handlers ask for it, one of them twice.
+        text: Optional[str] = getattr(record, _TEXT, None)
+        if text is None:
+            text = printable(redacted(super().format(record), self._secrets))
+            # A stranger's line break must not forge a log line.
+            text = text.replace("\n", "\n    " if record.exc_info else "\\n")
+            setattr(record, _TEXT, text)
+        return text
 
 
 class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg] # not subscriptable in 3.8

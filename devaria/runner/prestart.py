@@ -5,7 +5,6 @@ while a claim is on its way, and, where more jobs of the list are left, the next
 runs. An idle runner keeps none.
 """
 
-import contextlib
 import logging
 from typing import Optional
 
@@ -54,12 +53,6 @@ class Prestart:
                 self._sentinel,
                 runner_id,
             )
-
-    def start_if_expected(self, runner_id: str) -> None:
-        """Start a process for the job that will follow; a failure shows when that needs it."""
-        if self.expects_more:
-            with contextlib.suppress(OSError):
-                self.start(runner_id)
 
     def drop(self) -> None:
         """End the waiting process, if there is one."""

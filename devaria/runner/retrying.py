@@ -10,6 +10,7 @@ from devaria.client.client import WorkerClient
 from devaria.common.errors import TransientError, Unauthorized, WorkerError, WorkerGivenUp
 from devaria.common.retry import Backoff
 from devaria.execution.signals import StopRequest, Wakeup
+from devaria.runner.status import StatusFile
 
 T = TypeVar("T")
 
@@ -88,7 +89,7 @@ class Caller:
         client: The client for these requests.
         wakeup: What the main thread waits on.
         stop: What the operator has asked for.
-        on_answer: Called after every good answer.
+        status: Keeps the time of the last good answer.
     """
 
     def __init__(
@@ -96,13 +97,13 @@ class Caller:
         client: WorkerClient,
         wakeup: Wakeup,
         stop: StopRequest,
-        on_answer: Callable[[], None] = lambda: None,
+        status: StatusFile,
     ) -> None:
         self._timing = client.timing
         self._thread = _RequestThread(client, wakeup.notify)
         self._wakeup = wakeup
         self._stop = stop
-        self._on_answer = on_answer
+        self._status = status
         self._is_failing = False
 
     def another_client(self) -> WorkerClient:
@@ -188,7 +189,7 @@ class Caller:
                 self._log_failure(error)
             else:
                 self._log_recovery()
-                self._on_answer()
+                self._status.last_contact_at = time.time()
                 return answer
             self.pause(wait_sec, patient=patient)
 

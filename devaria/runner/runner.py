@@ -61,10 +61,9 @@ class JobRunner:
         self._status = StatusFile(
             settings.directory,
             RunnerStatus(os.getpid(), time.time(), settings.worker_url),
-            settings.timing.status_gap_sec,
         )
-        wakeup.chore = self._status.write_if_due
-        self._caller = Caller(client, wakeup, stop, self._status.note_contact)
+        wakeup.do_regularly(self._status.write, settings.timing.status_sec)
+        self._caller = Caller(client, wakeup, stop, self._status)
         handlers = {name: each.handler for name, each in found.items() if each.handler is not None}
         journal = Journal(settings.directory)
         self._tools = JobTools(
@@ -163,9 +162,10 @@ class JobRunner:
 
     def _is_over(self) -> bool:
         settings = self._settings
-        is_enough = _is_reached(settings.max_jobs, self._status.jobs_done)
+        if settings.max_jobs is not None and self._status.jobs_done >= settings.max_jobs:
+            return True
         is_late = _is_reached(settings.max_time_sec, time.monotonic() - self._started)
-        return self._stop.wants_end or is_enough or is_late
+        return is_late or self._stop.wants_end
 
     def _is_idle_too_long(self, idle_since: float) -> bool:
         return _is_reached(self._settings.max_idle_sec, time.monotonic() - idle_since)

@@ -3,7 +3,6 @@
 import atexit
 import contextlib
 import json
-import math
 import os
 import threading
 import time
@@ -99,34 +98,28 @@ def unreadable_file(directory: Path) -> Optional[Path]:
 class StatusFile:
     """Keeps the status file up to date.
 
-    Any thread may change the status. The main thread writes it: whenever it waits, it calls
-    `write_if_due`. The first state is written by the constructor, so that what an earlier runner
-    left is not taken for this one's.
+    Any thread may change the status; the main thread writes it, every few seconds. The first state
+    is written by the constructor, so that what an earlier runner left is not taken for this one's.
 
     Args:
         directory: The runner's directory.
         status: The state at the start.
-        min_gap_sec: The file is replaced at most this often, in seconds.
     """
 
-    def __init__(self, directory: Path, status: RunnerStatus, min_gap_sec: float) -> None:
+    def __init__(self, directory: Path, status: RunnerStatus) -> None:
         self._path = directory / STATUS_FILE
         self._status = status
-        self._min_gap_sec = min_gap_sec
         self._lock = threading.Lock()
-        self._has_news = True
-        self._written_at = 0.0
-        self._write()
+        #: When the worker last gave a good answer, in seconds since 1970. Whoever gets one sets it.
+        self.last_contact_at: Optional[float] = status.last_contact_at
+        self._written: Optional[RunnerStatus] = None
+        self.write()
         atexit.register(self.close)
 
     @property
     def jobs_done(self) -> int:
         """How many jobs were reported since the start."""
         return self._status.jobs_completed + self._status.jobs_failed
-
-    def note_contact(self) -> None:
-        """Note that the worker has just given a good answer."""
-        self.update(last_contact_at=time.time())
 
     def note_progress(self, current: Optional[float], total: Optional[float]) -> None:
         """Note how far the job in hand is.
@@ -164,36 +157,22 @@ class StatusFile:
         )
 
     def update(self, **changes: Any) -> None:
-        """Change fields of the `RunnerStatus`. The file has them within 5 s."""
+        """Change fields of the `RunnerStatus`."""
         with self._lock:
             self._status = replace(self._status, **changes)
-            self._has_news = True
 
-    def write_if_due(self) -> float:
-        """Write the status if it has changed, and the last write is long enough ago.
-
-        Returns:
-            In how many seconds to call this again. Without end where nothing can change: only a
-            job in hand has threads beside the main one.
-        """
-        left = self._written_at + self._min_gap_sec - time.monotonic()
-        if self._has_news and left <= 0:
-            self._write()
-            left = self._min_gap_sec
-        may_change = self._has_news or self._status.job_id is not None
-        return max(left, 0.0) if may_change else math.inf
+    def write(self) -> None:
+        """Write the file if the status has changed since the last time."""
+        status = replace(self._status, last_contact_at=self.last_contact_at)
+        if status == self._written:
+            return
+        self._written = status
+        told = replace(status, updated_at=time.time())
+        # A status that cannot be written is no reason to do anything else.
+        with contextlib.suppress(OSError):
+            write_atomically(self._path, json.dumps(asdict(told)).encode("ascii"))
 
     def close(self) -> None:
         """Write what is not written yet."""
         atexit.unregister(self.close)
-        if self._has_news:
-            self._write()
-
-    def _write(self) -> None:
-        with self._lock:
-            self._has_news = False
-            status = replace(self._status, updated_at=time.time())
-        self._written_at = time.monotonic()
-        # A status that cannot be written is no reason to do anything else.
-        with contextlib.suppress(OSError):
-            write_atomically(self._path, json.dumps(asdict(status)).encode("ascii"))
+        self.write()

@@ -128,11 +128,12 @@ def test_available_without_a_list_is_strange(server, client, answer):
         client.available(RUNNER_ID, ["a"])
 
 
-def test_claim_returns_the_job(server, client):
-    """The claim names job and runner."""
+def test_claim_names_the_job_and_the_runner(server, client):
+    """The one in its path, the other in its header."""
     server.on(f"POST {JOB_PATH}/claim", ok(success=True, message="ok", job=job("j-1", "a", x=1)))
 
-    assert client.claim(RUNNER_ID, "j-1") == Job("j-1", "a", {"x": 1})
+    client.claim(RUNNER_ID, "j-1")
+
     assert sent(server).headers["x-runner-id"] == RUNNER_ID
 
 

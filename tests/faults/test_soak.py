@@ -35,7 +35,7 @@ MAX_LOG_BYTES = 50_000
 TIMING = {
     "heartbeat_sec": 0.03,
     "heartbeat_gap_sec": 0.03,
-    "status_gap_sec": 0.1,
+    "status_sec": 0.1,
 }
 POLL_INTERVAL_SEC = 0.5
 KEEP_ALIVE_SEC = 0.2

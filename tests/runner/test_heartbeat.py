@@ -14,6 +14,7 @@ from devaria.common.timing import Timing
 from devaria.runner import heartbeat as heartbeat_module
 from devaria.runner.heartbeat import HeartbeatThread
 from devaria.runner.journal import JournalEntry
+from devaria.runner.status import RunnerStatus, StatusFile
 
 BEAT = "POST /api/runner/jobs/j-1/heartbeat"
 DETAIL = "GET /api/admin/jobs/j-1"
@@ -32,7 +33,7 @@ def detail(status, claimed_by=RUNNER_ID):
 class Beating:
     """A heartbeat of a job, and what it called."""
 
-    def __init__(self, server, interval_sec, timeout_sec):
+    def __init__(self, server, status, interval_sec, timeout_sec):
         self.lost_calls = 0
         self.console = "printed"
         self._client = WorkerClient(
@@ -50,6 +51,7 @@ class Beating:
             lambda: self.console,
             on_lost=self._on_lost,
             clean=lambda text: text.replace("s3cr3t", "***"),
+            status=status,
         )
         self.heartbeat.start()
 
@@ -65,18 +67,20 @@ class Beating:
 
 
 @pytest.fixture
-def beating(server, monkeypatch):
+def beating(server, tmp_path, monkeypatch):
     """Start heartbeats with short times; they end before the server does."""
     monkeypatch.setattr(heartbeat_module, "_STOP_SEC", 0.2)
     started = []
+    status = StatusFile(tmp_path, RunnerStatus(1, 0.0, server.url))
 
     def start(interval_sec=60.0, timeout_sec=0.3):
-        started.append(Beating(server, interval_sec, timeout_sec))
+        started.append(Beating(server, status, interval_sec, timeout_sec))
         return started[-1]
 
     yield start
     for each in started:
         each.end()
+    status.close()
 
 
 # --- when and what ---------------------------------------------------------------------------

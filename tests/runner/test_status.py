@@ -1,7 +1,6 @@
 """The status file, what `devaria status` makes of it, and what a runner owes."""
 
 import json
-import math
 import threading
 import time
 
@@ -26,7 +25,7 @@ def directory(tmp_path):
 
 def status_of(directory, **changes):
     """Write a status as a runner would leave it, and ask `devaria status`."""
-    StatusFile(directory, RunnerStatus(7, time.time(), "http://w", **changes), 5.0).close()
+    StatusFile(directory, RunnerStatus(7, time.time(), "http://w", **changes)).close()
     return asked(directory)
 
 
@@ -38,50 +37,29 @@ def asked(directory):
 def test_the_first_state_is_there_at_once(tmp_path):
     """What an earlier runner left is not taken for this one's, not for a moment."""
     (tmp_path / STATUS_FILE).write_text('{"pid": 1, "started_at": 0, "worker_url": "old"}')
-    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), min_gap_sec=3600)
+    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"))
     assert RunnerStatus.load(tmp_path).pid == 7
     file.close()
 
 
-def test_news_are_written_when_the_gap_is_over(tmp_path):
-    """The main thread writes the newest state while it waits, also where nothing wakes it."""
-    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), min_gap_sec=0.2)
+def test_news_are_written_while_the_main_thread_waits(tmp_path):
+    """Also those of other threads, which wake nobody."""
+    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"))
     wakeup = Wakeup()
-    wakeup.chore = file.write_if_due
+    wakeup.do_regularly(file.write, 0.05)
     file.note_job("j-1", "a")
-    for done in range(50):
-        file.note_progress(done, 50)
-    assert not wakeup.wait(0.5)
+    threading.Timer(0.2, file.note_progress, (49, 50)).start()
+    assert not wakeup.wait(0.6)
     assert RunnerStatus.load(tmp_path).progress_current == 49
     assert RunnerStatus.load(tmp_path).job_id == "j-1"
     file.close()
 
 
-def test_news_of_other_threads_are_written_during_a_job(tmp_path):
-    """They wake nobody, so the main thread looks for them while a job is in hand."""
-    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), min_gap_sec=0.05)
-    wakeup = Wakeup()
-    wakeup.chore = file.write_if_due
-    file.note_job("j-1", "a")
-    threading.Timer(0.2, file.note_progress, (7, 50)).start()
-    assert not wakeup.wait(0.6)
-    assert RunnerStatus.load(tmp_path).progress_current == 7
-    file.close()
-
-
-def test_an_idle_runner_is_not_woken_for_its_status(tmp_path):
-    """Once all is written, nothing is due."""
-    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), min_gap_sec=0)
-    file.note_contact()
-    assert file.write_if_due() == math.inf
-    assert RunnerStatus.load(tmp_path).last_contact_at is not None
-    file.close()
-
-
-def test_the_file_is_not_replaced_more_often(tmp_path):
-    """However much happens meanwhile; the end writes what is still to be written."""
-    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), min_gap_sec=3600)
+def test_the_file_is_replaced_only_where_something_changed(tmp_path):
+    """A note costs no write; the end writes what is still to be written."""
+    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"))
     first = (tmp_path / STATUS_FILE).read_bytes()
+    file.write()
     for done in range(50):
         file.note_progress(done, 50)
         assert (tmp_path / STATUS_FILE).read_bytes() == first
@@ -93,7 +71,7 @@ def test_the_file_is_not_replaced_more_often(tmp_path):
 
 def test_a_job_that_ends_is_counted(tmp_path):
     """As completed, as failed, or as nobody's; it is in hand no more."""
-    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"), 5.0)
+    file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"))
     for succeeded in (True, False, False, None):
         file.note_job("j-1", "a")
         file.update(owes_report=True)
@@ -108,10 +86,10 @@ def test_a_job_that_ends_is_counted(tmp_path):
 def test_a_file_that_cannot_be_written_stops_nothing(tmp_path):
     """Notes go on, and the end comes."""
     (tmp_path / "gone").mkdir()
-    file = StatusFile(tmp_path / "gone", RunnerStatus(7, NOW, "http://w"), min_gap_sec=0)
+    file = StatusFile(tmp_path / "gone", RunnerStatus(7, NOW, "http://w"))
     (tmp_path / "gone" / STATUS_FILE).unlink()
     (tmp_path / "gone").rmdir()
-    file.note_contact()
+    file.last_contact_at = NOW
     file.close()
 
 
