@@ -1,4 +1,4 @@
-"""For the tests of handlers: run one here and now, and a worker to talk to.
+"""Helpers for the tests of handlers: run a handler, and serve a worker.
 
 A test of a handler is about ten lines::
 
@@ -10,7 +10,7 @@ A test of a handler is about ten lines::
         assert outcome.result == {"words": 6}
         assert "Counting" in outcome.console
 
-    def test_refuses_other_things():
+    def test_refuses_other_types():
         outcome = run_handler(CountWords, {"text": 7})
         assert outcome.error == "Invalid parameters: text must be a string, not 7"
 """
@@ -34,9 +34,9 @@ class Heartbeat:
     """One call of the heartbeat callback.
 
     Args:
-        progress_current: How much was done, or None.
-        progress_total: How much there was to do, or None.
-        console_output: The console where the handler passed it, or None.
+        progress_current: How much is done, in the unit of `progress_total`; None if not passed.
+        progress_total: How much there is to do; None if not passed.
+        console_output: The whole console so far; None if not passed.
     """
 
     progress_current: Optional[float]
@@ -49,10 +49,10 @@ class HandlerOutcome:
     """How a handler's run ended.
 
     Args:
-        result: The result, in the JSON values that the worker would get; None where it failed.
-        error: The error message that the worker would get; None where it succeeded.
-        exception: What the handler raised, for the tests that look closer.
-        console: All that it printed, or the console that it passed itself.
+        result: The result, in the JSON values that the worker would get; None if the run failed.
+        error: The error message that the worker would get; None if the run succeeded.
+        exception: What the handler raised, or None.
+        console: All that the handler printed, or the console that it passed itself.
         heartbeats: Every call of the heartbeat callback, in order.
     """
 
@@ -64,14 +64,14 @@ class HandlerOutcome:
 
 
 def run_handler(handler: Type[JobHandler], input_params: Dict[str, Any]) -> HandlerOutcome:
-    """Run a handler in this process, as a runner would run it in its own.
+    """Run a handler in this process, otherwise as a runner would.
 
     Args:
         handler: The handler class.
         input_params: The job's parameters.
 
     Returns:
-        How it ended; an exception of the handler is in there, and not raised.
+        How the run ended. An exception of the handler is kept in it, and not raised.
     """
     heartbeats: List[Heartbeat] = []
 
@@ -111,7 +111,7 @@ def local_worker() -> Iterator["LocalWorker"]:
     Yields:
         The worker: `url`, `keys.runner`, `keys.submit`, `keys.admin`, `figpack_api_url`.
     """
-    from devaria.worker.server import LocalWorker
+    from devaria.worker.server import LocalWorker  # needs flask, which `run_handler` does not
 
     with contextlib.ExitStack() as stack:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory()))

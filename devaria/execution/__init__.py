@@ -1,1 +1,1 @@
-"""One job in one process."""
+"""Running one job in a process of its own, and how it ended."""

@@ -1,4 +1,4 @@
-"""A job's console: all that the job prints, bounded by keeping the head and the tail."""
+"""A job's console: all that the job prints; of a long one, the head and the tail."""
 
 import contextlib
 import os
@@ -10,11 +10,12 @@ from typing import Callable, Optional
 from devaria.common.files import BINARY
 from devaria.common.text import HEAD_BYTES, TAIL_BYTES, joined
 
+#: A line that grows longer than this goes to the file before it ends.
 _MAX_BEGUN_LINE_BYTES = 8_000
 
 
 class Console:
-    """Collects the bytes that a job prints, in bounded memory; for several threads."""
+    """Collect the bytes that a job prints, in bounded memory; for several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -27,12 +28,12 @@ class Console:
         self._listener: Optional[Callable[[bytes], None]] = None
 
     def keep_in(self, path: Path, clean: Callable[[str], str] = str) -> None:
-        """Keep the console in a file, too, for the case that this process dies.
+        """Keep the console in a file, too, in case this process dies.
 
         Args:
-            path: The file, readable for its owner only. Where it cannot be written, the console
-                is in memory only.
-            clean: Cuts out of whole lines what must not be kept on disk.
+            path: The file, readable for its owner only. If it cannot be written, the console is
+                in memory only.
+            clean: Removes from whole lines what must not be kept on disk.
         """
         with self._lock, contextlib.suppress(OSError):
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | BINARY
@@ -41,10 +42,10 @@ class Console:
             self._keep(bytes(self._head + self._tail))
 
     def echo_to(self, listener: Callable[[bytes], None]) -> None:
-        """Hand over all that is printed as it comes, beginning with what is there already.
+        """Pass on all that is printed as it comes, beginning with what is there already.
 
         Args:
-            listener: Is given the bytes, cut anywhere, from the thread that writes.
+            listener: Called with the bytes, cut anywhere, from the thread that writes.
         """
         with self._lock:
             self._listener = listener
@@ -58,18 +59,14 @@ class Console:
             self._file = None
 
     def write(self, data: bytes) -> None:
-        """Add what was printed.
-
-        Args:
-            data: Bytes as they came, cut anywhere.
-        """
+        """Add bytes that were printed, cut anywhere."""
         with self._lock:
             if self._listener is not None:
                 self._listener(data)
             room = HEAD_BYTES - len(self._head)
             self._head += data[:room]
             self._tail += data[room:] if room > 0 else data
-            # In large steps, so that an endless printer does not move the tail at each write.
+            # Trimmed in large steps, since each step moves the whole tail.
             if len(self._tail) > 2 * TAIL_BYTES:
                 self._trim()
                 self._rewrite_file()
@@ -78,10 +75,9 @@ class Console:
                     self._keep(data)
 
     def text(self) -> str:
-        """Read the console so far.
+        """Return the console so far.
 
-        Returns:
-            The text; bytes that are no UTF-8 as U+FFFD, and a line where the middle is missing.
+        Bytes that are not UTF-8 become U+FFFD. A line says where the middle is missing.
         """
         with self._lock:
             self._trim()
@@ -104,7 +100,7 @@ class Console:
             self._keep(text.encode("utf-8"))
 
     def _keep(self, data: bytes) -> None:
-        """Add to the file what makes whole lines, so that nothing to cut out is itself cut."""
+        """Add whole lines to the file, so that `clean` never sees a secret cut in two."""
         if self._file is None:
             return
         self._begun_line += data

@@ -1,4 +1,4 @@
-"""Starts a child with all that it may start as one group, and ends that group as one."""
+"""Start a child and all that it starts as one group, and end that group as one."""
 
 import contextlib
 import os
@@ -9,15 +9,14 @@ from typing import Any, Dict, List, Optional, Set
 
 import psutil
 
-#: How long a group is given to end by itself after SIGTERM, in seconds.
+#: How long a group may take to end after SIGTERM, in seconds.
 GRACE_SEC = 10.0
 
 
 def own_group() -> Dict[str, Any]:
-    """Name the options of `subprocess.Popen` that put the child into a group of its own.
+    """Return the options of `subprocess.Popen` that put the child into a group of its own.
 
-    Returns:
-        Keyword arguments. The terminal's Ctrl-C then does not reach the child.
+    The terminal's Ctrl-C does not reach such a child.
     """
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
@@ -27,10 +26,10 @@ def own_group() -> Dict[str, Any]:
 class Sentinel:
     """Ends the groups of children when this process dies, however it dies; for one thread.
 
-    A child watches for that itself, but cannot while C code holds its GIL; and were it to die
-    first, what it has started would go on. So a shell, which is on every POSIX system, is told
-    which groups there are, and waits for the end of its pipe. It is there while there are any.
-    Windows has no such groups.
+    A child watches its parent itself, but cannot while C code holds its GIL. And if the child dies
+    first, the programs that it has started go on. So a shell, which every POSIX system has, gets
+    the list of groups and kills them when its pipe ends. The shell runs while there are groups.
+    On Windows, which has no such groups, this does nothing.
     """
 
     _SCRIPT = "while read -r line; do groups=$line; done; for g in $groups; do kill -KILL -$g; done"
@@ -40,13 +39,13 @@ class Sentinel:
         self._shell: Optional[subprocess.Popen[bytes]] = None
 
     def watch(self, process: "subprocess.Popen[bytes]") -> None:
-        """Watch over a child that was started with `own_group`.
+        """Watch over a child's group.
 
         Args:
-            process: The child.
+            process: A child that was started with `own_group`.
 
         Raises:
-            OSError: It cannot be done.
+            OSError: The shell cannot be started.
         """
         self._groups.add(process.pid)
         try:
@@ -57,10 +56,10 @@ class Sentinel:
             raise
 
     def forget(self, process: "subprocess.Popen[bytes]") -> None:
-        """Watch no more over a child, whose group has ended.
+        """Stop watching over a child, whose group has ended.
 
         Args:
-            process: The child; it need not be watched over.
+            process: Any child, also one that is not watched over.
         """
         self._groups.discard(process.pid)
         if self._shell is None:
@@ -68,7 +67,7 @@ class Sentinel:
         if not self._groups:
             self._end_shell(self._shell)
             return
-        with contextlib.suppress(OSError):  # the next `watch` will see to it
+        with contextlib.suppress(OSError):  # the next `watch` starts a new shell
             self._tell()
 
     def _tell(self) -> None:
@@ -76,7 +75,7 @@ class Sentinel:
         if self._shell is not None:
             try:
                 _write(self._shell, line)
-            except BrokenPipeError:  # somebody killed it
+            except BrokenPipeError:  # somebody killed the shell
                 self._end_shell(self._shell)
             else:
                 return
@@ -103,30 +102,28 @@ def _write(shell: "subprocess.Popen[bytes]", line: bytes) -> None:
 
 
 def end_group(process: "subprocess.Popen[bytes]", grace_sec: float = GRACE_SEC) -> None:
-    """End a child and its group: SIGTERM, some time, SIGKILL; and wait for the child.
+    """End a child and its group by SIGTERM, then SIGKILL, and wait for the child.
 
     Args:
-        process: A child that was started with `own_group`; it may have ended already.
+        process: A child that was started with `own_group`. It may have ended already.
         grace_sec: Time between the two signals, in seconds; 0 to kill at once.
     """
     if process.poll() is None and grace_sec > 0:
         _signal_group(process, kill=False)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace_sec)
-    # Also where the child has ended: what it started may not have.
+    # Also where the child has ended: programs that it started may go on.
     _signal_group(process, kill=True)
     process.wait()
 
 
 def tree_bytes(pid: int) -> int:
-    """Measure the memory of a process and all its descendants.
+    """Return the resident memory of a process and all its descendants, in bytes.
+
+    Memory that they share counts once for each. The sum is 0 where the process is gone.
 
     Args:
         pid: The process at the root.
-
-    Returns:
-        The sum of their resident sizes in bytes; 0 where the process is gone. Memory that they
-        share counts once for each.
     """
     try:
         root = psutil.Process(pid)
@@ -139,7 +136,7 @@ def tree_bytes(pid: int) -> int:
 def _resident_bytes(process: psutil.Process) -> int:
     try:
         return int(process.memory_info().rss)
-    except psutil.Error:  # it ended meanwhile
+    except psutil.Error:  # the process has ended meanwhile
         return 0
 
 
@@ -149,7 +146,7 @@ def _signal_group(process: "subprocess.Popen[bytes]", *, kill: bool) -> None:
             with contextlib.suppress(psutil.Error):
                 member.kill() if kill else member.terminate()
         return
-    # The group's id is the child's, as it leads its session. It is gone when all members are.
+    # The group has the id of the child, which leads it. It is gone when all its members are.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
 

@@ -1,4 +1,8 @@
-"""What a handler returns or raises, as JSON values and texts. Every job process imports it."""
+"""What a handler returns or raises, as JSON values and texts.
+
+Every job process imports this module, so it imports little. In particular it stays apart from
+`devaria.execution.outcome`, whose dataclasses take several milliseconds to import.
+"""
 
 import math
 from typing import Any, Dict, List, Optional
@@ -8,11 +12,11 @@ from devaria.common.js_json import compact_json, utf16_length
 
 
 class NotJsonError(TypeError):
-    """A handler returned something that JSON cannot hold; the text names where and what."""
+    """A handler returned something that JSON cannot hold; the text says what, and where."""
 
 
 def json_ready(value: Any, path: str = "result") -> Any:
-    """Turn what a handler returned into plain JSON values.
+    """Return a handler's result as plain JSON values.
 
     Args:
         value: Dicts, lists, tuples, strings, finite numbers, booleans, None, and numpy's scalars
@@ -20,25 +24,25 @@ def json_ready(value: Any, path: str = "result") -> Any:
         path: How error texts name the value.
 
     Returns:
-        The same in dicts with string keys, lists, and plain Python values.
+        The value in dicts with string keys, lists, and plain Python values.
 
     Raises:
-        NotJsonError: Anything else is in there.
+        NotJsonError: It holds anything else.
     """
     return _ready(value, path, [])
 
 
 def ready_result(returned: Any) -> Dict[str, Any]:
-    """Check what a handler returned.
+    """Return a handler's result, checked and in plain JSON values.
 
     Args:
-        returned: What its `execute` returned.
+        returned: What `execute` returned.
 
     Returns:
-        The same in plain JSON values; `console_output`, where it is there, is a string.
+        The result. An entry `console_output`, if there is one, is a string.
 
     Raises:
-        NotJsonError: It is no dict of JSON values, or too big for the worker.
+        NotJsonError: It is not a dict of JSON values, or it is too big for the worker.
     """
     if not isinstance(returned, dict):
         raise NotJsonError(f"a handler returns a dict; this one returned {type(returned).__name__}")
@@ -55,14 +59,7 @@ def ready_result(returned: Any) -> Dict[str, Any]:
 
 
 def failure_text(error: BaseException) -> str:
-    """Say what is reported when a handler raises.
-
-    Args:
-        error: What it raised.
-
-    Returns:
-        The error message for the worker.
-    """
+    """Return the error message for the worker when a handler raises."""
     text = _text_of(error)
     if isinstance(error, ValueError):
         return f"Invalid parameters: {text}"
@@ -72,13 +69,13 @@ def failure_text(error: BaseException) -> str:
 
 
 def too_big(output_data: Any) -> Optional[str]:
-    """Say why an output would be refused for its size.
+    """Say why the worker would refuse an output for its size.
 
     Args:
         output_data: A JSON value.
 
     Returns:
-        One sentence with size and limit, or None where the size is right.
+        A clause with size and limit; None where the worker takes it.
     """
     units = utf16_length(compact_json(output_data))
     if units <= OUTPUT_LIMIT:
@@ -134,14 +131,14 @@ def _ready_dict(value: Dict[Any, Any], path: str, parents: List[int]) -> Dict[st
 
 
 def _from_numpy(value: Any, path: str) -> Any:
-    # By name, not by import: numpy is no dependency, and costs a tenth of a second.
+    # By name, not by import: numpy is not a dependency, and takes a tenth of a second to import.
     is_numpy = type(value).__module__.split(".")[0] == "numpy" and hasattr(value, "tolist")
     if not is_numpy:
         raise NotJsonError(f"{path} is of type {type(value).__name__}, which JSON cannot hold")
     if value.size > OUTPUT_LIMIT:
         raise NotJsonError(f"{path} is an array of {value.size:,} values, too big for a result")
     plain = value.tolist()
-    if type(plain) is type(value):  # such as numpy.longdouble, which has no Python twin
+    if type(plain) is type(value):  # such as numpy.longdouble, which has no plain counterpart
         raise NotJsonError(f"{path} is of type {type(value).__name__}, which JSON cannot hold")
     return plain
 
@@ -149,5 +146,5 @@ def _from_numpy(value: Any, path: str) -> Any:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except BaseException:  # its own __str__ fails, with whatever it likes
+    except BaseException:  # its own __str__ may raise anything
         return "<an exception whose text cannot be made>"

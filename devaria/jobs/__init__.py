@@ -1,4 +1,4 @@
-"""The job handlers that devaria brings, by job type, and what a new one is made of."""
+"""The job handlers of devaria, by job type, and the classes to write a new one with."""
 
 from typing import Dict, Type
 
@@ -9,7 +9,7 @@ from devaria.jobs.params import REQUIRED, Param
 
 __all__ = ["JOB_HANDLERS", "REQUIRED", "HeartbeatCallback", "JobHandler", "Param"]
 
-#: Which class runs which job type. To add a type: write its file here, and name it in this dict.
+#: Which class runs which job type. To add a type, write its module here and add it to this dict.
 JOB_HANDLERS: Dict[str, Type[JobHandler]] = {
     "hello_world": HelloWorldHandler,
     "figpack_nwb_raster_plot": FigpackNwbRasterPlotHandler,

@@ -1,8 +1,8 @@
-"""figpack_nwb_raster_plot: a remote NWB file's units table becomes a raster plot on the web.
+"""figpack_nwb_raster_plot: draw a raster plot of a remote NWB file's units table.
 
-The file is a stranger's, so a process without keys reads it, while this one imports what figures
-are made of. The runner and the processes of other jobs start without any of that: it is
-imported when a job runs.
+The file is a stranger's, so a process without keys reads it, while this one imports what draws
+figures. These imports take a second or more, so they stand inside functions: the runner and the
+processes of other jobs start without them.
 """
 
 import os
@@ -44,23 +44,23 @@ class FigpackNwbRasterPlotHandler(JobHandler):
         """Run one job.
 
         Args:
-            input_params: ``nwb_url`` (http or https URL of an NWB 2 file) and ``units_path``
-                (path of a units table in it, such as ``/units``).
-            heartbeat_callback: Is told the percentage done.
+            input_params: `nwb_url` (http or https URL of an NWB 2 file) and `units_path` (path of
+                a units table in it, such as `/units`).
+            heartbeat_callback: Called with the percentage done.
 
         Returns:
-            ``{"figpack_url": …, "nwb_url": …, "units_path": …}``.
+            `{"figpack_url": …, "nwb_url": …, "units_path": …}`.
 
         Raises:
             ValueError: A parameter is missing or malformed, or names no units table.
             NwbError: The file cannot be fetched, is damaged, or has no spikes.
-            RuntimeError: ``FIGPACK_API_KEY`` is not set, or the upload failed.
+            RuntimeError: `FIGPACK_API_KEY` is not set, or the upload failed.
         """
         import shutil
         import tempfile
 
         if not os.environ.get(_KEY_VARIABLE):
-            raise RuntimeError(_KEY_MISSING)  # before minutes go into a figure without a home
+            raise RuntimeError(_KEY_MISSING)  # before minutes of work are lost
         progress = Progress(
             lambda percent: heartbeat_callback(progress_current=percent, progress_total=100),
             self.log,
@@ -83,11 +83,11 @@ class FigpackNwbRasterPlotHandler(JobHandler):
 
     @classmethod
     def missing_requirements(cls) -> List[str]:
-        """Say what keeps this machine from drawing raster plots.
+        """Say why this machine cannot draw raster plots.
 
         Returns:
-            A reason for each package that is not installed, one if a bound is set to what is
-            none, and one if no figpack key is set.
+            A sentence for each package that is not installed, for a variable that sets a read
+            limit to no valid number, and for a missing figpack key.
         """
         missing = [
             f'{package} is not installed: `pip install "devaria[figpack]"`'
@@ -151,12 +151,13 @@ class FigpackNwbRasterPlotHandler(JobHandler):
 
 
 def _import_figpack() -> None:
-    """Import what builds and uploads figures, in two thirds of the time that it would take."""
+    """Import what builds and uploads figures."""
     from devaria.nwb.collection import no_collection
 
-    # Else numpy starts threads for linear algebra, which nobody uses here.
+    # Keeps numpy from starting threads for linear algebra, which is not used here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # A thousand modules make garbage collections, and no garbage.
+    # A thousand modules cause many garbage collections and no garbage; they would take a third of
+    # the time.
     with no_collection():
         import_module("devaria.figures.upload")
         import_module("devaria.figures.raster")
@@ -167,7 +168,7 @@ def _limits() -> "ReadLimits":
 
     try:
         return ReadLimits.from_environment(os.environ)
-    except ValueError as error:  # which would blame the job's parameters
+    except ValueError as error:  # a ValueError would blame the job's parameters
         raise RuntimeError(str(error)) from None
 
 
@@ -179,7 +180,7 @@ def _description(input_params: Dict[str, Any]) -> str:
 
 
 def _as_code(text: str) -> str:
-    """Quote for markdown: within a fence that the text cannot close, nothing else has a meaning."""
+    """Quote a text for markdown, in a code span with more backticks than the text has in a row."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if longest else ""

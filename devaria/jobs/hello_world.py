@@ -1,4 +1,4 @@
-"""hello_world: greets, after a while. The handler to copy, and the one to test a set-up with."""
+"""hello_world: greet after a while. A handler to copy, and one to test a set-up with."""
 
 import math
 import time
@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Dict, List, Mapping
 from devaria.jobs.base import HeartbeatCallback, JobHandler
 from devaria.jobs.params import Param
 
-#: Time between two reports of progress, and between two console lines, in seconds.
+#: The time between two reports of progress, and between two console lines, in seconds.
 _STEP_SEC = 1.0
 _LINE_SEC = 30.0
 
@@ -26,11 +26,11 @@ class HelloWorldHandler(JobHandler):
         """Run one job.
 
         Args:
-            input_params: ``name`` (string) and ``processing_time`` (seconds, 0 to 300).
+            input_params: `name` (string) and `processing_time` (seconds, 0 to 300).
             heartbeat_callback: Not used: `progress` does the same.
 
         Returns:
-            ``{"message": "Hello, <name>!", "processing_time": <seconds>}``.
+            `{"message": "Hello, <name>!", "processing_time": <seconds>}`.
         """
         del heartbeat_callback
         name, processing_time = input_params["name"], input_params["processing_time"]
@@ -53,7 +53,7 @@ class HelloWorldHandler(JobHandler):
 
 
 def _stops(total_sec: float) -> List[float]:
-    """Say when to print a line: a long job every 30 s, a short one at its half; and the end."""
+    """Return the times of the console lines: every 30 s or at half time, and at the end."""
     every_sec = min(_LINE_SEC, total_sec / 2)
     count = math.ceil(total_sec / every_sec) if every_sec else 1
     return [every_sec * number for number in range(1, count)] + [total_sec]

@@ -1,4 +1,4 @@
-"""Finds handlers: devaria's own, those of installed packages, and those an operator names."""
+"""Find handlers: devaria's own, those of installed packages, and those an operator names."""
 
 import importlib
 import re
@@ -9,20 +9,20 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 
 from devaria.jobs import JOB_HANDLERS, JobHandler
 
-#: The entry point group by which an installed package offers handlers: `job_type = "module:Class"`.
+#: The entry point group of packages that bring handlers: `job_type = "module:Class"`.
 ENTRY_POINT_GROUP = "devaria.jobs"
 
 
 class HandlerUnavailableError(Exception):
-    """The handler of a job type cannot be had here; the text says why."""
+    """This machine has no usable handler for a job type; the text says why."""
 
 
 class FoundHandler(NamedTuple):
-    """A job type that was found, with its handler or with what keeps it from being loaded.
+    """A job type that was found, with its handler or the reason why it cannot be loaded.
 
     Args:
         job_type: The job type.
-        origin: Where it comes from.
+        origin: Where the handler comes from, for people to read.
         handler: The handler class; None where it cannot be loaded.
         problem: Why it cannot be loaded, or None.
     """
@@ -33,24 +33,24 @@ class FoundHandler(NamedTuple):
     problem: Optional[str] = None
 
     def reasons_against(self) -> List[str]:
-        """Say what keeps such jobs from running here; empty where they can."""
+        """Say why such jobs cannot run here; empty where they can."""
         if self.handler is None:
             return [self.problem or "it cannot be loaded"]
         try:
             return self.handler.missing_requirements()
-        except Exception as error:  # a handler's code is anybody's
+        except Exception as error:  # a handler may raise anything
             return [f"its missing_requirements() failed: {type(error).__name__}: {error}"]
 
 
 def find_handlers(extra: Sequence[str] = ()) -> Dict[str, FoundHandler]:
-    """Find all job types. One that cannot be loaded is there with its problem.
+    """Find all job types, also those whose handler cannot be loaded.
 
     Args:
         extra: Handlers under development, each as `module:Class` or `job_type=module:Class`.
-            Without a job type, it is the class's name in snake case, less `Handler` at its end.
+            The default job type is the class's name in snake case, without `Handler` at its end.
 
     Returns:
-        The job types by name, devaria's own first. A name that is taken twice has neither handler.
+        The job types by name, devaria's own first. A name that two handlers claim has neither.
     """
     found: Dict[str, FoundHandler] = {}
     for job_type, origin, load in _all_sources(extra):
@@ -65,14 +65,11 @@ def find_handlers(extra: Sequence[str] = ()) -> Dict[str, FoundHandler]:
 
 
 def handler_for(job_type: str, extra: Sequence[str] = ()) -> Type[JobHandler]:
-    """Load one job type's handler, and no other.
+    """Return the handler class of one job type; load no other.
 
     Args:
         job_type: The job type.
         extra: As for `find_handlers`.
-
-    Returns:
-        The handler class.
 
     Raises:
         HandlerUnavailableError: There is none, or it cannot be loaded.
@@ -111,7 +108,8 @@ def _named_source(entry: str) -> _Source:
     def load() -> Any:
         if not (name and module_name and colon and class_name):
             raise ValueError("it is not of the form [job_type=]module:Class")
-        # A handler under development lies in the working directory, which a command's path lacks.
+        # A handler under development lies in the working directory, where the `devaria` command
+        # does not look by itself.
         here = str(Path.cwd())
         if here not in sys.path:
             sys.path.append(here)
@@ -126,7 +124,7 @@ def _snake_case(class_name: str) -> str:
 
 
 def _entry_points() -> Iterable[Any]:
-    from importlib import metadata  # here, since a job of devaria's own types does without
+    from importlib import metadata  # jobs of devaria's own types start faster without it
 
     if sys.version_info >= (3, 10):
         return metadata.entry_points(group=ENTRY_POINT_GROUP)
@@ -134,14 +132,14 @@ def _entry_points() -> Iterable[Any]:
 
 
 def _package(point: Any) -> str:
-    distribution = getattr(point, "dist", None)  # which Python 3.8 and 3.9 do not tell
+    distribution = getattr(point, "dist", None)  # Python 3.8 and 3.9 do not have it
     return f"{distribution.name} ({point.value})" if distribution else str(point.value)
 
 
 def _loaded(job_type: str, origin: str, load: Callable[[], Any]) -> FoundHandler:
     try:
         handler = load()
-    except BaseException as error:  # importing runs a stranger's code, which may even exit
+    except BaseException as error:  # the imported code may raise anything, or exit
         if isinstance(error, KeyboardInterrupt):
             raise
         return FoundHandler(job_type, origin, None, f"{type(error).__name__}: {error}")

@@ -1,9 +1,9 @@
-"""Declared parameters: what a job type takes, said once, for checking and for help texts."""
+"""Declared parameters of a job type, for checking jobs and for help texts."""
 
 import math
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Type, Union
 
-#: Stands for "has no default".
+#: The default of a parameter that every job must give.
 REQUIRED: Any = type("_Required", (), {"__repr__": lambda _self: "REQUIRED"})()
 
 _TYPE_NAMES: Dict[type, str] = {
@@ -21,8 +21,8 @@ class Param(NamedTuple):
 
     Args:
         type: `str`, `int`, `float` (takes whole numbers as well), `bool`, `list` or `dict`.
-        description: What it is, with its unit; one line.
-        default: Its value where a job does not give it; `REQUIRED` where every job must.
+        description: One line, with the unit.
+        default: The value where a job does not give it; `REQUIRED` where every job must.
         minimum: The smallest number allowed, inclusive.
         maximum: The largest number allowed, inclusive.
         choices: The only values allowed.
@@ -53,14 +53,7 @@ class Param(NamedTuple):
         return _TYPE_NAMES[self.type] + "".join(bounds)
 
     def takes(self, value: Any) -> bool:
-        """Tell whether a value is allowed.
-
-        Args:
-            value: Any JSON value.
-
-        Returns:
-            Whether a job may give it.
-        """
+        """Return whether a JSON value is allowed."""
         if not self._has_type(value):
             return False
         if self.choices is not None and value not in self.choices:
@@ -72,7 +65,7 @@ class Param(NamedTuple):
         return not (is_low or is_high)
 
     def _has_type(self, value: Any) -> bool:
-        if isinstance(value, bool):  # which Python takes for a whole number
+        if isinstance(value, bool):  # a bool is an int, too
             return self.type is bool
         if self.type is float:
             return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
@@ -80,17 +73,14 @@ class Param(NamedTuple):
 
 
 def checked_params(declared: Mapping[str, Param], given: Mapping[str, Any]) -> Dict[str, Any]:
-    """Check a job's parameters against their declaration.
+    """Return a job's parameters, checked and with defaults.
 
     Args:
         declared: The parameters that the job type takes, by name.
-        given: The job's parameters; those that are not declared are kept as they are.
-
-    Returns:
-        The parameters, with defaults for those that were not given.
+        given: The job's parameters. Those that are not declared are kept as they are.
 
     Raises:
-        ValueError: One is missing or not allowed; the text says which, and what is.
+        ValueError: A parameter is missing or not allowed; the text says which, and what is.
     """
     checked = dict(given)
     for name, param in declared.items():
@@ -104,13 +94,12 @@ def checked_params(declared: Mapping[str, Param], given: Mapping[str, Any]) -> D
 
 
 def unknown_names(declared: Mapping[str, Param], given: Mapping[str, Any]) -> List[str]:
-    """Name the parameters that a job gives and its type does not declare: misspelt ones, perhaps.
+    """Return the names of parameters that a job gives and its type does not declare.
+
+    They may be misspelt. A type that declares nothing takes any.
 
     Args:
-        declared: The parameters that the job type takes; empty where it declares none.
+        declared: The parameters that the job type declares, by name.
         given: The job's parameters.
-
-    Returns:
-        The names, empty where nothing is declared.
     """
     return [name for name in given if name not in declared] if declared else []

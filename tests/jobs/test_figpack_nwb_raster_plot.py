@@ -15,7 +15,6 @@ from nwb_files import units_bytes
 from range_server import SECRET, RangeServer
 from run_handler import Outcome, run_handler
 
-from devaria.client.client import Job
 from devaria.execution.limits import JobLimits
 from devaria.execution.process import JobProcess
 from devaria.execution.signals import Wakeup
@@ -256,7 +255,7 @@ def test_killed_job_leaves_nothing(
             "DEVARIA_ALLOW_HOSTS": "127.0.0.1",
         }
         process = JobProcess(Wakeup(), environ)
-        process.hand_over(Job("1", "figpack_nwb_raster_plot", params), lambda *_news: None)
+        process.hand_over("figpack_nwb_raster_plot", params, lambda *_news: None)
         outcome = process.wait(
             JobLimits(timeout_sec=60, memory_bytes=1e10),
             lambda: "it is enough" if "put" in api.asked else None,

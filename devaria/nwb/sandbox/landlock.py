@@ -1,12 +1,12 @@
-"""Takes rights from the process that reads a stranger's file, with Linux's Landlock.
+"""Confine the process that reads a stranger's file, with Linux's Landlock.
 
-Whoever got code of theirs to run in there, through a bug of HDF5, would have that process's rights.
-After ``confine`` these are: read what Python and the system consist of, write in one folder, use
-the network. In particular no other process of the same user can be looked into: Linux allows
-that (``/proc/PID/environ``, ptrace) only within one Landlock domain.
+A bug of HDF5 may let a file run code of its author's, with this process's rights. After `confine`
+these rights are: read the files of Python and of the system, write in one folder, use the network.
+The code cannot look into other processes of the same user either: Linux allows that
+(`/proc/PID/environ`, ptrace) only within one Landlock domain.
 
-Landlock is in Linux 5.13 and later (Documentation/userspace-api/landlock.rst), for any user.
-Elsewhere nothing happens here.
+Landlock is in Linux 5.13 and later, for any user (Documentation/userspace-api/landlock.rst).
+Elsewhere `confine` does nothing.
 """
 
 import ctypes
@@ -23,12 +23,12 @@ _PR_SET_NO_NEW_PRIVS = 38
 _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_FILE, _MAKE_REG = (1 << b for b in (1, 2, 3, 5, 8))
 _TRUNCATE = 1 << 14
 
-#: All rights of Landlock's first version, but for listing folders, which gives little away.
+#: All rights of Landlock's first version except listing folders, which reveals little.
 _FIRST_VERSION = (1 << 13) - 1 & ~_READ_DIR
-#: Since when there is the right to truncate, without which it is not asked for.
+#: The first version that has the right to truncate. Earlier ones refuse it as unknown.
 _TRUNCATE_VERSION = 3
 
-#: What C libraries read of the system while a program runs: name resolution, certificates.
+#: The system files that C libraries read while a program runs: name resolution, certificates.
 _SYSTEM = ("/usr", "/lib", "/lib64", "/etc", "/nix/store", "/dev/null", "/dev/urandom")
 
 
@@ -38,21 +38,21 @@ class _RulesetAttr(ctypes.Structure):
 
 class _PathBeneathAttr(ctypes.Structure):
     _pack_ = 1
-    _layout_ = "ms"  # as Python 3.14 wants it said where something is packed
+    _layout_ = "ms"  # Python 3.14 requires a layout with _pack_
     _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
 def confine(writable: Path, readable: Iterable[Path]) -> bool:
-    """Take all rights to files and processes from this thread, for good, but for the named ones.
+    """Give up all rights to files and processes but the named ones, for good.
 
-    To be called while there is no other thread; threads to come have no more rights.
+    Call it before other threads start: it covers this thread, and those that it starts later.
 
     Args:
         writable: The folder in which files may be made and written.
         readable: Folders and files that may be read, beside the system's own.
 
     Returns:
-        Whether that was done: it is not where the system has no Landlock.
+        True; False where the system has no Landlock.
     """
     version = landlock_version()
     if version < 1:
@@ -61,7 +61,7 @@ def confine(writable: Path, readable: Iterable[Path]) -> bool:
     attr = _RulesetAttr(handled)
     ruleset = _call(_CREATE_RULESET, ctypes.byref(attr), ctypes.sizeof(attr), 0)
     try:
-        # Where /etc/resolv.conf is a link, what it leads to counts.
+        # /etc/resolv.conf may be a link; Landlock looks at its target.
         system = [Path(name) for name in _SYSTEM] + [Path("/etc/resolv.conf").resolve()]
         for path in (*system, *readable):
             _allow(ruleset, path, _READ_FILE)
@@ -75,11 +75,7 @@ def confine(writable: Path, readable: Iterable[Path]) -> bool:
 
 
 def landlock_version() -> int:
-    """Tell which version of Landlock this system has.
-
-    Returns:
-        1 or more; 0 where there is none.
-    """
+    """Return the version of Landlock on this system; 0 where there is none."""
     if sys.platform != "linux":
         return 0
     try:
