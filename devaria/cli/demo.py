@@ -1,4 +1,4 @@
-"""The command `demo`."""
+"""The command `demo`; `demonstration.py` does the work."""
 
 import sys
 
@@ -10,9 +10,9 @@ from devaria.cli.options import examples, shown_to_its_end
 @click.command(epilog=examples("devaria demo", "devaria demo --exit"))
 @click.option("--exit", "exit_at_end", is_flag=True, help="Exit when both jobs have ended.")
 def demo(exit_at_end: bool) -> None:
-    """Show it all on this machine: a worker, a runner, two jobs, and the figure that comes out.
+    """Run a worker, a runner and two jobs on this machine, and serve the figure they make.
 
-    Needs no internet and no keys, and leaves no files.
+    Needs no internet and no keys, and leaves no files behind.
     """
     from devaria.cli.demonstration import run_demo
 

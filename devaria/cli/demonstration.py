@@ -1,4 +1,4 @@
-"""`devaria demo`: a worker, a runner, data and a figure store on this machine, and two jobs."""
+"""Run the demo: a worker, a runner, a file server and two jobs on this machine."""
 
 import contextlib
 import logging
@@ -23,7 +23,7 @@ from devaria.runner.log import LOG_FILE
 if TYPE_CHECKING:
     from devaria.worker.server import LocalWorker
 
-#: How a job is shown to its end: given a client and a job id, returns the exit code.
+#: Shows a job until it ends; takes a client and a job id, and returns the exit code.
 Show = Callable[[WorkerClient, str], int]
 
 
@@ -31,12 +31,12 @@ def run_demo(*, serve_on: bool, say: Callable[[str], None], show: Show) -> int:
     """Run the demo.
 
     Args:
-        serve_on: Serve the figure after the jobs have ended, until Ctrl-C.
+        serve_on: Whether to go on serving the figure after the jobs have ended, until Ctrl-C.
         say: Prints a line.
-        show: Shows a job's progress until it ends, and its result.
+        show: Shows a job until it ends.
 
     Returns:
-        0 where both jobs completed and the figure answers, else 1.
+        0 if both jobs completed and the figure can be fetched, else 1.
 
     Raises:
         BadSetting: A package that the demo needs is missing.
@@ -46,10 +46,10 @@ def run_demo(*, serve_on: bool, say: Callable[[str], None], show: Show) -> int:
         from devaria.worker.server import LocalWorker
     except ImportError as error:
         raise BadSetting(
-            f"{error}; install all that the demo needs: pip install 'devaria[all]'"
+            f"{error}; install what the demo needs: pip install 'devaria[all]'"
         ) from None
 
-    # SIGTERM ends it as Ctrl-C does: what it has started ends with it.
+    # SIGTERM ends the demo as Ctrl-C does, so that all processes it started end too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="devaria-demo-")))
@@ -58,7 +58,7 @@ def run_demo(*, serve_on: bool, say: Callable[[str], None], show: Show) -> int:
         spikes = write_synthetic_nwb(folder / "data" / "demo.nwb")
         files_url = stack.enter_context(file_server(folder / "data"))
         worker = stack.enter_context(LocalWorker(folder / "worker", port=0))
-        say(f"Serving it ({spikes:,} spikes), and a worker at {worker.url}")
+        say(f"Serving the file ({spikes:,} spikes), and a worker at {worker.url}")
         stack.enter_context(_runner(folder / "runner", worker))
         client = WorkerClient(worker.url, worker.keys.submit)
         stack.callback(client.close)
@@ -76,7 +76,7 @@ def run_demo(*, serve_on: bool, say: Callable[[str], None], show: Show) -> int:
 def _run_jobs(
     client: WorkerClient, nwb_url: str, say: Callable[[str], None], show: Show
 ) -> Optional[str]:
-    """Run both jobs; return the figure's URL, or None where anything failed."""
+    """Run both jobs; return the figure's URL, or None if anything failed."""
     jobs: Dict[str, JsonObject] = {
         "hello_world": {"name": "Alice", "processing_time": 3},
         "figpack_nwb_raster_plot": {"nwb_url": nwb_url, "units_path": "/units"},
@@ -89,20 +89,20 @@ def _run_jobs(
     result = client.job(submitted["figpack_nwb_raster_plot"]).output_data
     figure_url = str(result["figpack_url"])
     with requests.Session() as session:
-        session.trust_env = False  # no proxy reaches this machine's loopback
+        session.trust_env = False  # a proxy could not reach this machine's loopback
         answer = session.get(figure_url, timeout=10)
     return figure_url if answer.ok and "<html" in answer.text.lower() else None
 
 
 @contextlib.contextmanager
 def _runner(directory: Path, worker: "LocalWorker") -> Iterator[None]:
-    """Keep a runner process going, as an operator would."""
+    """Run a runner process, as an operator would start it."""
     environ = {
         **os.environ,
         "DEVARIA_RUNNER_API_KEY": worker.keys.runner,
         "FIGPACK_API_KEY": worker.keys.runner,
         "FIGPACK_API_BASE_URL": worker.figpack_api_url,
-        "DEVARIA_ALLOW_HOSTS": "127.0.0.1",  # where the demo's file is served
+        "DEVARIA_ALLOW_HOSTS": "127.0.0.1",  # the demo's file is served there
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
@@ -121,7 +121,7 @@ def _runner(directory: Path, worker: "LocalWorker") -> Iterator[None]:
 
 @contextlib.contextmanager
 def file_server(folder: Path) -> Iterator[str]:
-    """Serve a folder over HTTP, with the ranges that reading NWB files remotely needs."""
+    """Serve a folder over HTTP, with range requests, which reading remote NWB files needs."""
     from flask import Flask, Response, send_from_directory
     from werkzeug.serving import make_server
 
@@ -143,6 +143,6 @@ def file_server(folder: Path) -> Iterator[str]:
 
 def _wait_for_ctrl_c() -> None:
     with contextlib.suppress(KeyboardInterrupt):
-        # In slices, since a wait without end cannot be interrupted on Windows.
+        # In short sleeps: on Windows, Ctrl-C does not interrupt a wait without a time-out.
         while True:
             time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""The commands for those who keep runners going: `doctor`, `status`."""
+"""The commands that check a runner: `doctor`, `status`."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ import click
 from devaria.cli.options import directory_option, examples, listed
 from devaria.cli.output import age, json_option, print_fields, print_json, print_table, wants_json
 from devaria.cli.runner import runner_options
+from devaria.common.config import RUNNER_KEY_VARIABLE
 from devaria.common.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_SILENT, BadSetting
 
 if TYPE_CHECKING:
@@ -22,21 +23,28 @@ _HEALTHY, _NOT_RUNNING, _SILENT = "healthy", "not running", "silent"
 _EXIT_CODES = {_HEALTHY: EXIT_OK, _NOT_RUNNING: EXIT_FAILED, _SILENT: EXIT_SILENT}
 _SOURCES = {"COMMANDLINE": "option", "ENVIRONMENT": "environment"}
 
+#: The settings that a runner takes only from the environment, and whether each is secret.
+_ONLY_IN_ENVIRONMENT = {
+    RUNNER_KEY_VARIABLE: True,
+    "FIGPACK_API_KEY": True,
+    "FIGPACK_API_BASE_URL": False,
+}
+
 
 @click.command(epilog=examples("devaria doctor", "devaria doctor --types hello_world --json"))
 @runner_options
 @json_option
 def doctor(as_json: Optional[bool], **options: Any) -> None:
-    """Check all that a runner needs, and say what to do.
+    """Check everything that a runner needs, and say what to do about each problem.
 
-    Takes the options of `devaria runner`, and exits 0 only if a runner that is started with them
-    would work. Changes nothing, at the worker or here.
+    Takes the options of `devaria runner`. Exits with 0 if a runner with these options would work,
+    else with 7. Changes nothing, neither here nor at the worker.
     """
     from devaria.common.files import filled_in
     from devaria.jobs.loading import find_handlers
-    from devaria.runner.doctor import local as the_doctor
+    from devaria.runner.doctor import FAILURE, CheckContext, examine
 
-    patient = the_doctor.Patient(
+    context = CheckContext(
         worker_url=options["worker_url"],
         insecure=options["insecure"],
         directory=filled_in(options["directory"]),
@@ -44,12 +52,12 @@ def doctor(as_json: Optional[bool], **options: Any) -> None:
         handlers=find_handlers(listed(options["handlers"])),
         job_types=listed(options["types"]),
     )
-    checks = the_doctor.examine(patient)
-    works = all(check.state != the_doctor.FAILURE for check in checks)
+    checks = examine(context)
+    works = all(check.state != FAILURE for check in checks)
     settings = _settings(click.get_current_context())
     if wants_json(as_json):
-        told = [asdict(check) for check in checks]
-        print_json({"works": works, "checks": told, "settings": settings})
+        as_dicts = [asdict(check) for check in checks]
+        print_json({"works": works, "checks": as_dicts, "settings": settings})
     else:
         titles = ("check", "state", "found", "what to do")
         rows = [(each.name, each.state, each.found, each.advice) for each in checks]
@@ -64,9 +72,10 @@ def doctor(as_json: Optional[bool], **options: Any) -> None:
 @directory_option
 @json_option
 def status(directory: str, as_json: Optional[bool]) -> None:
-    """Say what the runner in a directory is doing, and what it owes the worker.
+    """Show what the runner in a directory is doing, and which jobs it still has to report.
 
-    Exits 0 if it is healthy, 1 if none is running, 2 if its worker has been silent for 5 minutes.
+    Exits with 0 if the runner is healthy, 1 if none is running, 8 if its worker has been silent
+    for 5 minutes.
     """
     from devaria.common.files import is_locked
     from devaria.runner.journal import owed_jobs
@@ -88,9 +97,7 @@ def status(directory: str, as_json: Optional[bool]) -> None:
 
 
 def _settings(ctx: click.Context) -> List[Dict[str, str]]:
-    """Say of each of a runner's settings where it came from; of keys, only that."""
-    from devaria.runner.doctor.local import KEYS_IN_ENVIRONMENT
-
+    """Return each of a runner's settings and where it comes from; keys are not shown."""
     settings = []
     for option in ctx.command.params:
         name = option.name or ""
@@ -106,7 +113,7 @@ def _settings(ctx: click.Context) -> List[Dict[str, str]]:
                 "from": origin,
             }
         )
-    for variable, is_secret in KEYS_IN_ENVIRONMENT.items():
+    for variable, is_secret in _ONLY_IN_ENVIRONMENT.items():
         value = os.environ.get(variable, "").strip()
         shown = "(not shown)" if value and is_secret else value
         settings.append(
@@ -120,11 +127,13 @@ def _folder_of_one_runner(directory: str) -> Path:
     from devaria.runner.status import unreadable_file
 
     if "{pid}" in directory:
-        raise BadSetting(f"{directory} is a directory for each runner; name one of them with --dir")
+        raise BadSetting(f"{directory} stands for several directories; name one of them with --dir")
     folder = filled_in(directory)
     unreadable = unreadable_file(folder)
     if unreadable is not None:
-        raise BadSetting(f"cannot read {unreadable}; ask as the user that the runner runs as")
+        raise BadSetting(
+            f"cannot read {unreadable}; run this command as the user that runs the runner"
+        )
     return folder
 
 

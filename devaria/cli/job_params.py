@@ -13,15 +13,16 @@ def parsed_params(pairs: Iterable[str], text: Optional[str]) -> Dict[str, Any]:
     """Read job parameters from a command line.
 
     Args:
-        pairs: `name=value` each; a value is JSON where it parses as such, else a string.
-        text: A JSON object, or `@` and the name of a file that holds one; the pairs are put over
-            it.
+        pairs: `name=value` each. A value that parses as JSON is taken as JSON, any other as a
+            string.
+        text: A JSON object, or `@` and the name of a file that holds one. A pair overrides a
+            parameter of the same name here.
 
     Returns:
         The parameters.
 
     Raises:
-        JobInputError: Something cannot be read; the text says what.
+        JobInputError: Something cannot be read; the text says what and why.
     """
     params = _parsed_object(text) if text is not None else {}
     for pair in pairs:
@@ -65,7 +66,7 @@ def _parsed_json(text: str) -> Any:
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise ValueError(f"{digits} is beyond the numbers that JSON readers have")
+        raise ValueError(f"{digits} is too large for a number in JSON")
     return number
 
 

@@ -1,4 +1,4 @@
-"""The commands that look at a worker: `jobs`, `job`, `runners`."""
+"""The commands that show what a worker has: `jobs`, `job`, `runners`."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _ADMIN_KEYS = ("DEVARIA_ADMIN_API_KEY", "DEVARIA_RUNNER_API_KEY")
 _STATUSES = ("pending", "claimed", "in_progress", "completed", "failed")
-#: What an id looks like.
+#: A job id for the examples in help texts.
 AN_ID = "4064b204-5d0e-4c39-9f0a-27a3d9d8e1b6"
 
 
@@ -38,7 +38,7 @@ AN_ID = "4064b204-5d0e-4c39-9f0a-27a3d9d8e1b6"
     default=100,
     show_default=True,
     metavar="N",
-    help="At most so many, the newest first.",
+    help="List at most N jobs, the newest first.",
 )
 @json_option
 @worker_url_option
@@ -52,7 +52,7 @@ def jobs(
     """
     found = admin_client(worker_url, insecure).jobs(status, limit)
     if wants_json(as_json):
-        print_json([_told(each) for each in found])
+        print_json([_listed_fields(each) for each in found])
         return
     now_ms = time.time() * 1000
     rows = [
@@ -61,7 +61,7 @@ def jobs(
             each.job_type,
             each.status,
             age(each.created_at_ms, now_ms),
-            # Its beginning tells it from the others, and the line fits a narrow terminal.
+            # The beginning of the id is enough, and the line fits a narrow terminal.
             (each.claimed_by or "")[:8],
         )
         for each in found
@@ -72,7 +72,7 @@ def jobs(
 @click.command(epilog=examples(f"devaria job {AN_ID}", f"devaria job {AN_ID} --follow"))
 @click.argument("job_id", metavar="ID")
 @click.option("--follow", is_flag=True, help="Print the console as it grows, until the job ends.")
-@click.option("--console", is_flag=True, help="Print the console, and nothing else.")
+@click.option("--console", is_flag=True, help="Print only the console.")
 @json_option
 @worker_url_option
 @insecure_option
@@ -134,15 +134,15 @@ def runners(as_json: Optional[bool], worker_url: str, insecure: bool) -> None:
 
 
 def admin_client(worker_url: str, insecure: bool) -> "WorkerClient":
-    """Make a client with the admin key, or else the runner key.
+    """Make a client with the admin key or, if that is not set, the runner key.
 
     Args:
-        worker_url: The worker, as the operator gave it.
+        worker_url: The worker's URL, as the operator gave it.
         insecure: Whether plain http to another machine is accepted.
 
     Raises:
-        MissingKey: Neither is in the environment.
-        BadSetting: The URL, or the key, cannot be one.
+        MissingKey: Neither key is in the environment.
+        BadSetting: The URL or the key is not valid.
     """
     from devaria.client.client import WorkerClient
     from devaria.common import config
@@ -150,8 +150,8 @@ def admin_client(worker_url: str, insecure: bool) -> "WorkerClient":
     return WorkerClient(config.checked_worker_url(worker_url, insecure=insecure), key(*_ADMIN_KEYS))
 
 
-def _told(job: "JobState") -> Dict[str, Any]:
-    """What a list tells of a job, without what it does not."""
+def _listed_fields(job: "JobState") -> Dict[str, Any]:
+    """Return the fields of a job that the worker sends in a list; the others are None."""
     return {name: value for name, value in asdict(job).items() if value is not None}
 
 

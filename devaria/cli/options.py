@@ -1,4 +1,4 @@
-"""What several commands share: options, keys, examples, progress."""
+"""What several commands share: options, keys, examples, and the progress of a job."""
 
 import json
 import math
@@ -23,21 +23,21 @@ worker_url_option = click.option(
     show_envvar=True,
     default=DEFAULT_WORKER_URL,
     show_default=True,
-    help="The worker that has the jobs.",
+    help="The URL of the worker.",
 )
 insecure_option = click.option(
     "--insecure",
     envvar="DEVARIA_INSECURE",
     show_envvar=True,
     is_flag=True,
-    help="Accept a worker URL of plain http that is not this machine.",
+    help="Accept a worker URL with plain http to another machine.",
 )
 handlers_option = click.option(
     "--handlers",
     envvar="DEVARIA_HANDLERS",
     show_envvar=True,
     metavar="[TYPE=]MODULE:CLASS,...",
-    help="Handlers under development, beside those that are installed.",
+    help="Handlers under development, in addition to the installed ones.",
 )
 directory_option = click.option(
     "--dir",
@@ -55,20 +55,23 @@ params_option = click.option(
 
 
 class Amount(click.FloatRange):
-    """A number within a range; NaN, which compares with no bound, is in none."""
+    """A number within a range. NaN is refused, which `click.FloatRange` accepts."""
 
     def convert(
         self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]
     ) -> Any:
-        """Parse it, as click asks its types to."""
+        """Parse a value; click calls this."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail(f"{value!r} is no number.", param, ctx)
+            self.fail(f"{value!r} is not a number.", param, ctx)
         return number
 
 
 def examples(*lines: str) -> str:
-    """Write the end of a help text, under a mark that keeps click from filling its lines."""
+    r"""Return the examples at the end of a help text.
+
+    The `\b` before them keeps click from joining the lines.
+    """
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
@@ -76,14 +79,11 @@ def key(*variables: str) -> str:
     """Read a key from the environment.
 
     Args:
-        variables: Where it may be; the first that is set counts.
-
-    Returns:
-        The key.
+        variables: The variables that may hold it; the first that is set counts.
 
     Raises:
-        MissingKey: None of them is set; the text names the first.
-        BadSetting: It cannot be a key.
+        MissingKey: None of the variables is set; the text names the first.
+        BadSetting: The value cannot be a key.
     """
     for variable in variables:
         value = os.environ.get(variable, "").strip()
@@ -94,24 +94,20 @@ def key(*variables: str) -> str:
 
 def _usable(value: str, variable: str) -> str:
     if not (value.isascii() and value.isprintable()):
-        raise BadSetting(f"{variable} holds characters that no key has; set it anew")
+        raise BadSetting(f"{variable} holds characters that a key cannot have; set it again")
     return value
 
 
 def listed(text: Optional[str]) -> Tuple[str, ...]:
-    """Take `A,B` apart."""
+    """Split `A,B` into its items, without empty ones."""
     return tuple(item.strip() for item in (text or "").split(",") if item.strip())
 
 
 def shown_to_its_end(client: "WorkerClient", job_id: str) -> int:
-    """Show a job's progress until it ends, then its result as JSON, or its error.
-
-    Args:
-        client: A client with the submit key.
-        job_id: The job.
+    """Show a job's progress until it ends, then print its result as JSON, or its error.
 
     Returns:
-        The exit code: 0 where it completed.
+        The exit code: 0 if the job completed, else 1.
     """
     from devaria.client.follow import wait_for
     from devaria.common.text import printable
@@ -127,17 +123,17 @@ def shown_to_its_end(client: "WorkerClient", job_id: str) -> int:
 
 
 def progress_bar(label: str) -> "ProgressBar[int]":
-    """Make a bar on stderr; where that is no terminal, only its label is shown."""
+    """Make a progress bar on stderr; if stderr is not a terminal, only the label is shown."""
     return click.progressbar(length=1000, file=sys.stderr, show_eta=False, label=label)
 
 
 def move_bar(bar: "ProgressBar[int]", current: Optional[float], total: Optional[float]) -> None:
-    """Show a progress.
+    """Move a progress bar; it never moves back.
 
     Args:
         bar: The bar.
-        current: How much is done; None where unknown.
-        total: How much there is to do; None where unknown.
+        current: How much is done; None if unknown.
+        total: How much there is to do; None if unknown.
     """
     part = min(max(current / total, 0.0), 1.0) if current is not None and total else 0.0
     bar.update(max(int(part * 1000) - bar.pos, 0))

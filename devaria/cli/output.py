@@ -1,4 +1,4 @@
-"""What commands print: a table for people, on a terminal, and JSON for programs, elsewhere."""
+"""Print a table on a terminal, for people, and JSON elsewhere, for programs."""
 
 import json
 import shutil
@@ -8,9 +8,9 @@ from typing import Any, Iterator, List, Optional, Sequence
 
 import click
 
-#: A column of a table on a terminal is made no narrower than this.
+#: The least width of a column that is narrowed to fit a terminal, in characters.
 _MIN_WIDTH = 16
-#: A text of which one line is shown, such as a job type that a stranger chose, is cut at this.
+#: Where a text is cut in a column that does not wrap. Submitters choose job types of any length.
 _MAX_CELL = 60
 
 json_option = click.option(
@@ -22,29 +22,29 @@ json_option = click.option(
 
 
 def wants_json(as_json: Optional[bool]) -> bool:
-    """Tell whether to print JSON.
+    """Return whether to print JSON.
 
     Args:
-        as_json: What the operator chose; None for neither.
+        as_json: The value of `--json/--table`; None if neither was given.
     """
     return not sys.stdout.isatty() if as_json is None else as_json
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON, pure ASCII so that no terminal is upset."""
+    """Print a value as JSON in ASCII, so that no control character reaches a terminal."""
     click.echo(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
 
 
 def print_table(
     titles: Sequence[str], rows: Sequence[Sequence[str]], wrapped: Sequence[str] = ()
 ) -> None:
-    """Print a table; what strangers wrote is made printable, and lies on one line.
+    """Print a table, with control characters escaped and line breaks replaced by spaces.
 
     Args:
         titles: The columns' titles.
-        rows: Their texts, row by row.
-        wrapped: The titles of columns that get narrower on a narrow terminal, their texts on
-            several lines then; in the others, a text that is too long is cut.
+        rows: The texts of each row, one per column.
+        wrapped: The titles of columns whose texts are wrapped to fit a narrow terminal. In the
+            other columns a long text is cut.
     """
     may_wrap = [title in wrapped for title in titles]
     cells = [
@@ -56,10 +56,10 @@ def print_table(
 
 
 def print_fields(fields: Sequence[Sequence[str]]) -> None:
-    """Print names and values; what strangers wrote is made printable and keeps its lines.
+    """Print names and values, with control characters escaped; line breaks stay.
 
     Args:
-        fields: A name and a value each.
+        fields: Pairs of a name and a value.
     """
     width = max(len(name) for name, _ in fields)
     for name, value in fields:
@@ -70,13 +70,9 @@ def print_fields(fields: Sequence[Sequence[str]]) -> None:
 
 
 def clean_text(text: str) -> str:
-    """Make a stranger's text, such as a job's console, safe for a terminal.
+    """Escape the control characters in a text, such as a job's console, for a terminal.
 
-    Args:
-        text: Any text.
-
-    Returns:
-        The text; a progress bar that goes back to its line's begin has a line for each state.
+    A carriage return becomes a line break, so that each state of a progress bar gets a line.
     """
     from devaria.common.text import printable
 
@@ -84,11 +80,11 @@ def clean_text(text: str) -> str:
 
 
 def age(since_ms: Optional[float], now_ms: float) -> str:
-    """Say how long ago something was, such as `5 min`.
+    """Return how long ago something was, such as `5 min`.
 
     Args:
-        since_ms: The time in milliseconds since 1970, or None.
-        now_ms: Now, likewise.
+        since_ms: The time in milliseconds since 1970; None, if unknown, gives `?`.
+        now_ms: The time now, likewise.
     """
     if since_ms is None:
         return "?"

@@ -38,7 +38,7 @@ _OPTIONS = (
         default=DEFAULT_POLL_INTERVAL_SEC,
         show_default=True,
         metavar="SEC",
-        help="Seconds between two polls that found nothing.",
+        help="Seconds to wait after a poll that found no job.",
     ),
     click.option(
         "--burst",
@@ -61,7 +61,7 @@ _OPTIONS = (
         show_envvar=True,
         type=Amount(min=0),
         metavar="SEC",
-        help="Exit after so many seconds in which no job was to be had.",
+        help="Exit after SEC seconds without a job.",
     ),
     click.option(
         "--max-time",
@@ -69,7 +69,7 @@ _OPTIONS = (
         show_envvar=True,
         type=Amount(min=0),
         metavar="SEC",
-        help="Claim no job after so many seconds; exit when the one in hand is reported.",
+        help="Claim no more jobs after SEC seconds; exit when the current job is reported.",
     ),
     click.option(
         "--job-timeout",
@@ -79,7 +79,7 @@ _OPTIONS = (
         default=DEFAULT_JOB_TIMEOUT_SEC,
         show_default=True,
         metavar="SEC",
-        help="Running time of a job, in seconds, where its handler sets none.",
+        help="The longest time that a job may run, in seconds, if its handler sets none.",
     ),
     click.option(
         "--max-job-memory",
@@ -87,7 +87,7 @@ _OPTIONS = (
         show_envvar=True,
         type=Amount(min=0, min_open=True),
         metavar="GB",
-        help="Memory of a job and all that it starts. [default: 90 % of the machine's]",
+        help="Memory for a job and its processes. [default: 90 % of the machine's]",
     ),
     handlers_option,
     insecure_option,
@@ -97,20 +97,13 @@ _OPTIONS = (
         envvar="DEVARIA_VERBOSE",
         show_envvar=True,
         is_flag=True,
-        help="Log also what happens below the events.",
+        help="Log details too.",
     ),
 )
 
 
 def runner_options(command: Command) -> Command:
-    """Give a command the options of a runner.
-
-    Args:
-        command: What click is to call.
-
-    Returns:
-        The same, with the options.
-    """
+    """Add the options of a runner to a command, as a decorator."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -137,8 +130,8 @@ def runner(
 ) -> None:
     """Poll the worker for jobs and run them, until SIGINT or SIGTERM.
 
-    Needs the runner key in DEVARIA_RUNNER_API_KEY. The first signal lets the job in hand finish,
-    a second one ends it.
+    Needs the runner key in DEVARIA_RUNNER_API_KEY. After the first signal the runner finishes
+    its job; a second signal ends the job.
     """
     from devaria.common import config
     from devaria.common.files import filled_in

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.argument("job_type", metavar="TYPE")
 @pairs_option
 @params_option
-@click.option("--wait", is_flag=True, help="Wait for the end, and print the result as JSON.")
+@click.option("--wait", is_flag=True, help="Wait until the job ends, and print the result as JSON.")
 @worker_url_option
 @insecure_option
 def submit(
@@ -45,8 +45,8 @@ def submit(
 ) -> None:
     """Submit a job.
 
-    Needs the submit key in DEVARIA_SUBMIT_API_KEY. A VALUE is JSON where it parses as JSON, else
-    a string.
+    Needs the submit key in DEVARIA_SUBMIT_API_KEY. A VALUE that parses as JSON is taken as JSON,
+    any other as a string.
     """
     from devaria.cli.job_params import parsed_params
     from devaria.client.client import WorkerClient
@@ -63,14 +63,14 @@ def submit(
 
 @click.command(epilog=examples(f"devaria rerun {AN_ID}", f"devaria rerun {AN_ID} --wait"))
 @click.argument("job_id", metavar="ID")
-@click.option("--wait", is_flag=True, help="Wait for the end, and print the result as JSON.")
+@click.option("--wait", is_flag=True, help="Wait until the job ends, and print the result as JSON.")
 @worker_url_option
 @insecure_option
 def rerun(job_id: str, wait: bool, worker_url: str, insecure: bool) -> None:
-    """Delete a job and submit it again, such as one whose failure is cached.
+    """Delete a job and submit it again, for example when its failure is cached.
 
-    Needs the submit key in DEVARIA_SUBMIT_API_KEY, and the admin or the runner key as for
-    `devaria jobs`. A job that runs is ended by this.
+    Needs the submit key in DEVARIA_SUBMIT_API_KEY, and the admin or the runner key as
+    `devaria jobs` does. If the job is running, it is ended.
     """
     from devaria.client import follow as following
     from devaria.client.client import WorkerClient
@@ -94,6 +94,7 @@ def _say_how_to_submit(old: "JobState") -> None:
     command = f"devaria submit {shlex.quote(old.job_type)} --params"
     params = shlex.quote(json.dumps(old.input_params))
     text = (
-        f"The old job is deleted, and the new one may not be submitted:\n\n    {command} {params}"
+        f"The old job is deleted, but the new one may not be submitted. Submit it with:\n\n"
+        f"    {command} {params}"
     )
     click.echo(f"{clean_text(text)}\n", err=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DEFAULT_WORKER_PORT = 8787
 
-#: What the dashboard's forms call the types of parameters.
+#: The dashboard's names for the types of parameters.
 _FORM_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
@@ -26,7 +26,7 @@ _FORM_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
     default=Path("devaria_worker_data"),
     show_default=True,
     metavar="DIR",
-    help="Where jobs, figures and keys are kept.",
+    help="The directory for jobs, figures and keys.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -34,9 +34,9 @@ _FORM_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
     type=click.IntRange(0, 65535),
     default=DEFAULT_WORKER_PORT,
     show_default=True,
-    help="The port to listen on; 0 for a free one.",
+    help="The port to listen on; 0 takes a free one.",
 )
-@click.option("--no-rate-limit", is_flag=True, help="Do not limit requests as the contract does.")
+@click.option("--no-rate-limit", is_flag=True, help="Do not limit the rate of requests.")
 @click.option(
     "--requeue-after",
     envvar="DEVARIA_REQUEUE_AFTER",
@@ -45,7 +45,7 @@ _FORM_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
     default=600.0,
     show_default=True,
     metavar="SEC",
-    help="Give a job to another runner when its own has been silent so long; 0 for never.",
+    help="Give a job to another runner after its runner was silent for this long; 0: never.",
 )
 @handlers_option
 def worker(
@@ -58,8 +58,8 @@ def worker(
 ) -> None:
     """Serve a worker and a figure store on this machine, until SIGINT or SIGTERM.
 
-    Keys are taken from DEVARIA_RUNNER_API_KEY, DEVARIA_SUBMIT_API_KEY and DEVARIA_ADMIN_API_KEY;
-    those that are not set are made at the first start, and kept in the data directory.
+    Takes the keys from DEVARIA_RUNNER_API_KEY, DEVARIA_SUBMIT_API_KEY and DEVARIA_ADMIN_API_KEY.
+    For those that are not set, the first start makes keys and keeps them in the data directory.
     """
     try:
         from devaria.worker.main import run_worker
@@ -80,7 +80,7 @@ def worker(
 
 
 def _job_forms(handlers: Sequence[str]) -> "Dict[str, Dict[str, ParamForm]]":
-    """Say what parameters the dashboard has to ask for, by job type."""
+    """Return the parameters that the dashboard's forms ask for, by job type and name."""
     from devaria.jobs.loading import find_handlers
     from devaria.worker.dashboard.job_forms import ParamForm
 

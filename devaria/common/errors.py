@@ -3,46 +3,46 @@
 ::
 
     DevariaError
-    ├── OperatorError            the operator's to mend; ends the command with `exit_code`
+    ├── OperatorError            the operator must correct it; ends the command with `exit_code`
     │   ├── MissingKey           an environment variable with a key is not set
-    │   ├── BadSetting           an option, environment variable or file does not make sense
+    │   ├── BadSetting           an option, environment variable or file cannot be used
     │   ├── DirectoryLocked      another runner works in this directory
     │   └── WorkerGivenUp        the worker did not answer for too long at start
-    ├── WorkerError              what a request to the worker came to
+    ├── WorkerError              a request to the worker failed
     │   ├── TransientError       may be tried again
-    │   │   ├── NoAnswer         refused, timed out, or cut off: it may or may not have acted
-    │   │   ├── RateLimited      429; says when to come back
-    │   │   ├── ServerError      5xx; may be permanent for one and the same body
-    │   │   └── StrangeAnswer    not what this contract answers: HTML, a redirect, success:false
+    │   │   ├── NoAnswer         refused, timed out or broken off: the worker may have acted or not
+    │   │   ├── RateLimited      429; may say when to try again
+    │   │   ├── ServerError      5xx; may be permanent for the same body
+    │   │   └── StrangeAnswer    not an answer of this contract: HTML, a redirect, success:false
     │   ├── Unauthorized         401: the key is not accepted
     │   ├── NotFound             404: no such job or runner
-    │   ├── ClaimLost            409: somebody else has the job, or it is gone
-    │   ├── NotOurs              400: the job is not claimed by this runner (any more)
-    │   ├── TooLarge             400 or 413: a field, or all together, is over a size limit
+    │   ├── ClaimLost            409: another runner has the job, or it is gone
+    │   ├── NotOurs              400: this runner has not claimed the job, or not any more
+    │   ├── TooLarge             400 or 413: a field or the whole body is over a size limit
     │   └── Refused              any other 400
     └── JobInputError            job parameters given on the command line cannot be read
 """
 
 from typing import Optional
 
-#: Everything went well.
+#: Success.
 EXIT_OK = 0
-#: The job failed (`devaria submit --wait`), or the demo did.
+#: The job or the demo failed; `devaria status`: no runner is running.
 EXIT_FAILED = 1
-#: Click's own: an unknown option or a value that does not parse.
+#: Wrong usage: an unknown option, or a value that cannot be parsed. click uses it too.
 EXIT_USAGE = 2
-#: `devaria status`: a runner is there, but its worker has been silent for 5 minutes.
-EXIT_SILENT = 8
 #: A key is missing from the environment.
 EXIT_NO_KEY = 3
 #: The worker does not accept the key (401).
 EXIT_UNAUTHORIZED = 4
-#: The worker could not be reached, or did not answer as a worker does.
+#: The worker could not be reached, or gave no valid answer.
 EXIT_UNREACHABLE = 5
 #: Another runner works in the same directory.
 EXIT_LOCKED = 6
 #: A file, directory or setting cannot be used.
 EXIT_CONFIG = 7
+#: `devaria status`: the runner is running, but its worker has been silent for 5 minutes.
+EXIT_SILENT = 8
 #: Ended by SIGINT before the work was done (128 + 2).
 EXIT_INTERRUPTED = 130
 #: Ended by SIGTERM before the work was done (128 + 15).
@@ -50,22 +50,22 @@ EXIT_TERMINATED = 143
 
 
 class DevariaError(Exception):
-    """The root: its text is one line that may be shown to a user as it stands."""
+    """Base class of all errors here. Its text can be shown to the user as it is."""
 
     exit_code = EXIT_FAILED
 
 
 class OperatorError(DevariaError):
-    """Something that only the operator can mend."""
+    """An error that only the operator can correct."""
 
     exit_code = EXIT_CONFIG
 
 
 class MissingKey(OperatorError):
-    """A key is not in the environment.
+    """An environment variable with a key is not set.
 
     Args:
-        variable: The environment variable that should hold it.
+        variable: The name of the environment variable.
     """
 
     exit_code = EXIT_NO_KEY
@@ -77,7 +77,7 @@ class MissingKey(OperatorError):
 
 
 class BadSetting(OperatorError):
-    """A setting, file or directory that cannot be used."""
+    """A setting, file or directory cannot be used."""
 
 
 class DirectoryLocked(OperatorError):
@@ -93,15 +93,15 @@ class WorkerGivenUp(OperatorError):
 
 
 class WorkerError(DevariaError):
-    """A request to the worker did not come to what it was sent for."""
+    """A request to the worker failed."""
 
     exit_code = EXIT_UNREACHABLE
 
 
 class TransientError(WorkerError):
-    """May be tried again: says nothing about the job."""
+    """A request that may be tried again; it says nothing about the job."""
 
-    #: Seconds that the server asks to wait for, where it does.
+    #: Seconds after which the server asks to try again; None if it does not say.
     retry_after_sec: Optional[float] = None
 
 
@@ -114,7 +114,7 @@ class RateLimited(TransientError):
 
     Args:
         message: One line for the log.
-        retry_after_sec: Seconds until the worker takes requests again, where it says so.
+        retry_after_sec: Seconds until the worker takes requests again; None if it does not say.
     """
 
     def __init__(self, message: str, retry_after_sec: Optional[float] = None) -> None:
@@ -123,11 +123,11 @@ class RateLimited(TransientError):
 
 
 class ServerError(TransientError):
-    """The worker answered 5xx. One that repeats for the same body is a refusal of that body."""
+    """The worker answered 5xx. If it repeats for the same body, the worker refuses that body."""
 
 
 class StrangeAnswer(TransientError):
-    """An answer that this contract does not have: a proxy's page, a redirect, `success: false`."""
+    """The answer is not one of this contract: a proxy's page, a redirect, `success: false`."""
 
 
 class Unauthorized(WorkerError):
@@ -143,24 +143,24 @@ class NotFound(WorkerError):
 
 
 class ClaimLost(WorkerError):
-    """The job cannot be claimed: taken, finished, deleted, or already ours (409)."""
+    """The job cannot be claimed: it is taken, finished, deleted, or already this runner's (409)."""
 
 
 class NotOurs(WorkerError):
-    """The worker says that the job is not claimed by this runner, or not any more (400)."""
+    """This runner has not claimed the job, or not any more (400)."""
 
 
 class TooLarge(WorkerError):
-    """A field is over the worker's size limit (400), or the body over a proxy's (413)."""
+    """A field is over the worker's size limit (400), or the body is over a proxy's (413)."""
 
 
 class Refused(WorkerError):
-    """The worker refuses the request for good (400)."""
+    """The worker refuses the request, now and later (400)."""
 
     exit_code = EXIT_FAILED
 
 
 class JobInputError(DevariaError):
-    """Job parameters that cannot be read."""
+    """Job parameters on the command line cannot be read."""
 
     exit_code = EXIT_USAGE

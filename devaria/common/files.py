@@ -1,4 +1,4 @@
-"""A runner's directory: made, named, locked for one runner, and written to atomically."""
+"""The runner's directory and its lock, and files that are replaced atomically."""
 
 import contextlib
 import itertools
@@ -10,35 +10,31 @@ from typing import Iterator
 
 from devaria.common.errors import BadSetting, DirectoryLocked
 
-#: Keeps Windows from changing line ends.
+#: A flag for `os.open` that keeps Windows from converting line ends.
 BINARY = getattr(os, "O_BINARY", 0)
 
 LOCK_FILE = ".devaria_runner.lock"
-#: Beside the lock, since taking a lock may empty the file it lies on.
+#: Holds the process id. It is not in the lock file, which taking the lock may empty.
 _HOLDER_FILE = ".devaria_runner.pid"
-_LOCK_PATIENCE_SEC = 0.5
+_LOCK_TIMEOUT_SEC = 0.5
 
 
 def filled_in(name: str) -> Path:
-    """Fill in the placeholders of a directory's name, so that an array of runners may share one.
+    """Fill in the placeholders in a directory's name.
+
+    With them, runners that are started by one command line get a directory each.
 
     Args:
         name: A path; `{host}` in it stands for the machine's name, `{pid}` for the process id.
-
-    Returns:
-        The path.
     """
     return Path(name.replace("{host}", socket.gethostname()).replace("{pid}", str(os.getpid())))
 
 
 def prepare_directory(directory: Path) -> None:
-    """Make sure that the runner's directory is there.
-
-    Args:
-        directory: The runner's directory; it and its parents are made.
+    """Create the runner's directory and its parents where they do not exist.
 
     Raises:
-        BadSetting: It cannot be made, or is something else.
+        BadSetting: It cannot be created, or is not a directory.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -50,19 +46,16 @@ def prepare_directory(directory: Path) -> None:
 
 @contextlib.contextmanager
 def directory_lock(directory: Path) -> Iterator[None]:
-    """Hold the directory for one runner, by the operating system's lock; it ends with the process.
-
-    Args:
-        directory: The runner's directory.
+    """Hold the lock of a runner's directory; the operating system frees it if the process dies.
 
     Raises:
-        DirectoryLocked: Another runner holds it.
-        BadSetting: It cannot be locked at all.
+        DirectoryLocked: Another runner holds the lock.
+        BadSetting: The directory cannot be locked.
     """
-    from filelock import FileLock, Timeout  # here, since only runners need it
+    from filelock import FileLock, Timeout  # here: job processes do without it
 
-    # Not at once: `devaria status` holds it for a moment, to learn whether it is free.
-    lock = FileLock(str(directory / LOCK_FILE), timeout=_LOCK_PATIENCE_SEC)
+    # With a time-out: `devaria status` takes the lock for a moment to see whether it is free.
+    lock = FileLock(str(directory / LOCK_FILE), timeout=_LOCK_TIMEOUT_SEC)
     try:
         lock.acquire()
     except Timeout:
@@ -84,14 +77,14 @@ def directory_lock(directory: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file so that it holds the old or the new content, whatever happens meanwhile.
+    """Replace a file's content; a crash leaves either the old or the new content.
 
     Args:
-        path: The file; it becomes readable for its owner only.
+        path: The file; only its owner may read it afterwards.
         data: Its new content.
 
     Raises:
-        OSError: It cannot be written; the old content stays.
+        OSError: The file cannot be written; the old content stays.
     """
     temporary = path.with_name(path.name + ".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | BINARY, 0o600)
@@ -103,16 +96,16 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Move a file that cannot be understood out of the way, under a name that tells when.
+    """Rename a corrupt file, so that its content is kept and its name is free.
 
     Args:
-        path: The file, or whatever has its name.
+        path: The file; a directory of that name is renamed too.
 
     Returns:
-        Its new path: the old one and `.corrupt-<time>`, which nothing had before.
+        The new path: the old one with `.corrupt-<time>` added, and a number if that name is taken.
 
     Raises:
-        OSError: It cannot be moved.
+        OSError: The file cannot be renamed.
     """
     stem = f"{path.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (stem if count == 1 else f"{stem}-{count}" for count in itertools.count(1))
@@ -122,15 +115,11 @@ def set_aside(path: Path) -> Path:
 
 
 def is_locked(directory: Path) -> bool:
-    """Tell whether a runner works in a directory.
+    """Return whether a runner works in a directory: whether its lock is held.
 
-    Args:
-        directory: The directory; nothing is made or changed in it.
-
-    Returns:
-        Whether its lock is held.
+    Nothing is created or changed in the directory.
     """
-    from filelock import FileLock, Timeout  # as above
+    from filelock import FileLock, Timeout  # here: as above
 
     if not (directory / LOCK_FILE).exists():
         return False
@@ -139,7 +128,7 @@ def is_locked(directory: Path) -> bool:
         lock.acquire()
     except Timeout:
         return True
-    except (OSError, NotImplementedError):  # who cannot lock it cannot tell
+    except (OSError, NotImplementedError):  # it cannot be locked, so no runner holds it
         return False
     lock.release()
     return False

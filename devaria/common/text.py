@@ -6,39 +6,39 @@ Every job process imports this module.
 import re
 from typing import Iterable
 
-#: How much of a long text's beginning and end is kept, in bytes of UTF-8.
+#: How much of a long text is kept of its beginning and of its end, in bytes of UTF-8.
 HEAD_BYTES = 64_000
 TAIL_BYTES = 900_000
 
-#: A URL to its end, with its query. To look for the query here would read a text of many URLs
-#: without one again from each of them to the end.
+#: A URL with its query. The query is not part of the pattern: on a text of many URLs without
+#: one, the search for it would take quadratic time.
 _URL = re.compile(r"https?://[^\s'\"<>]+", re.IGNORECASE)
-#: What the query strings of signed URLs have in them.
+#: What occurs in the query strings of signed URLs.
 _CREDENTIAL = re.compile("sig|token|key|secret|password|credential|x-amz-|x-goog-", re.IGNORECASE)
-#: A header that an error text quotes.
+#: An `Authorization` header that an error message quotes.
 _AUTHORIZATION = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?(?:bearer\s+)?)[^\s'\",]+")
-#: A query string and the character before it, wherever a URL stands in a text.
+#: The query string of a URL, anywhere in a text.
 _QUERY = re.compile(r"(?<=[^\s?])\?[^\s\"'<>]+")
 
-#: C0 and C1 controls (escape sequences among them) but tab and line feed, DEL, marks that change
-#: the direction of text and so can show it as another one, and lone surrogates, which no output
-#: can carry.
+#: C0 controls except tab and line feed (so also ESC, which begins escape sequences), DEL and C1
+#: controls; marks that change the direction of text, which can make a text look like another;
+#: and lone surrogates, which cannot be encoded.
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """Cut keys, `Authorization` values and signed URLs' query strings out of a text.
+    """Replace keys, `Authorization` values and signed URLs' query strings by `***`.
 
     Args:
         text: Any text.
-        secrets: Strings that must not appear; empty ones are ignored.
+        secrets: Strings to replace; empty ones are ignored.
 
     Returns:
-        The text with `***` in their places.
+        The text without secrets.
     """
-    # The longest first: one that is the beginning of another would leave that one's end behind.
+    # The longest first: if one secret begins another, the other's end would be left.
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "***")
     text = _AUTHORIZATION.sub(r"\1***", text)
@@ -46,7 +46,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def without_queries(text: str) -> str:
-    """Cut the query string off every URL in a text: it may hold a signature.
+    """Cut the query string off every URL in a text, since it may hold a signature.
 
     Args:
         text: Any text, such as the message of an exception.
@@ -58,44 +58,44 @@ def without_queries(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Make a stranger's text safe to show, on a terminal or a page.
+    r"""Escape the control characters in a text, so that it is safe on a terminal or a page.
 
     Args:
         text: Any text, such as a job's console.
 
     Returns:
-        The text with each control character but newline and tab written as `\x1b` and the like.
+        The text with escapes such as `\x1b` for control characters; newline and tab stay.
     """
     return _CONTROL.sub(lambda match: _escaped(match.group()), text)
 
 
 def one_line(text: str, max_characters: int = 300) -> str:
-    r"""Make a stranger's text safe to show in one line of bounded length.
+    r"""Escape and shorten a text, so that it is safe to show in one line.
 
     Args:
-        text: A text out of a file, a URL or a library's error message.
-        max_characters: A longer text is cut here.
+        text: Any text, such as a name from a file, a URL or an error message.
+        max_characters: A longer text is cut here, before it is escaped.
 
     Returns:
-        The text with escapes such as `\x1b` in place of what is not printable.
+        The text with escapes such as `\x1b` for characters that are not printable.
     """
     kept = text if len(text) <= max_characters else text[:max_characters] + "…"
     return "".join(each if each.isprintable() else _escaped(each) for each in kept)
 
 
 def shortened(text: str, max_bytes: int, head_bytes: int = HEAD_BYTES) -> str:
-    """Cut out of the middle of a text what is too much of it.
+    """Shorten a text by cutting out its middle.
 
     Args:
         text: Any text.
-        max_bytes: The most UTF-8 bytes that the returned text may have; at least 100.
-        head_bytes: How much of them to keep of the beginning, half of them at most; the rest is
-            of the end, where a failure tells its reason.
+        max_bytes: The size limit of the returned text in bytes of UTF-8, at least 100.
+        head_bytes: How many bytes to keep of the beginning, at most half of `max_bytes`. The
+            rest is kept of the end, where a failure gives its reason.
 
     Returns:
-        The text, or its head and tail with a line between that says how much was left out.
+        The text, or its beginning and end with a line between them that says how much is missing.
     """
-    # Half a surrogate pair counts 3 bytes, as the U+FFFD does that the worker makes of it.
+    # A lone surrogate counts 3 bytes, as does the U+FFFD that the worker replaces it with.
     data = text.encode("utf-8", "surrogatepass")
     if len(data) <= max_bytes:
         return text
@@ -105,15 +105,15 @@ def shortened(text: str, max_bytes: int, head_bytes: int = HEAD_BYTES) -> str:
 
 
 def joined(head: bytes, tail: bytes, left_out_bytes: int) -> str:
-    """Put together what is left of a text.
+    """Join the beginning and the end of a text whose middle was cut out.
 
     Args:
-        head: The UTF-8 of its beginning; where something is left out, it may end in mid-character.
-        tail: That of its end, likewise.
-        left_out_bytes: How many bytes were between them.
+        head: The beginning as UTF-8; the cut may be within a character.
+        tail: The end as UTF-8, likewise.
+        left_out_bytes: How many bytes were cut out between them.
 
     Returns:
-        The text, with a line between that says how much was left out; nothing where that is 0.
+        The text; if anything was cut out, a line in the middle says how much.
     """
     if not left_out_bytes:
         return (head + tail).decode("utf-8", "replace")

@@ -97,7 +97,7 @@ def test_a_key_that_no_header_can_carry_is_the_operators_to_mend(key):
     result = ended("submit", "hello_world", DEVARIA_SUBMIT_API_KEY=key)
 
     assert result.returncode == 7
-    assert "DEVARIA_SUBMIT_API_KEY holds characters that no key has" in result.stderr
+    assert "DEVARIA_SUBMIT_API_KEY holds characters that a key cannot have" in result.stderr
     assert key not in result.stderr
 
 

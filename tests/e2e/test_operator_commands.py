@@ -197,7 +197,7 @@ def test_doctor_beside_a_runner(folder: Path, env: Dict[str, str]) -> None:
         done = devaria(["doctor"], folder, env)
     found = checks_of(done)
     assert done.returncode == 7
-    assert "a runner works in" in found["lock"]["found"]
+    assert "a runner already works in" in found["lock"]["found"]
     assert found["registration"]["found"].startswith("runner-")
 
 

@@ -8,14 +8,14 @@ from core_fixtures import KEY, RUNNER_ID, script_a_worker
 from scripted_server import Answer, ScriptedServer, as_json, html, ok, redirect
 
 from devaria.jobs.loading import find_handlers
-from devaria.runner.doctor.local import FAILURE, OK, WARNING, Patient, examine
+from devaria.runner.doctor import FAILURE, OK, WARNING, CheckContext, examine
 
 RASTER = "figpack_nwb_raster_plot"
 
 
 def found_by_doctor(directory, url, *, job_types=("hello_world",), handlers=(), **environ):
     """Examine, and return the checks by name."""
-    patient = Patient(
+    context = CheckContext(
         worker_url=url,
         insecure=False,
         directory=directory,
@@ -23,7 +23,7 @@ def found_by_doctor(directory, url, *, job_types=("hello_world",), handlers=(), 
         handlers=find_handlers(handlers),
         job_types=job_types,
     )
-    return {check.name: check for check in examine(patient)}
+    return {check.name: check for check in examine(context)}
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_registration_that_the_worker_forgot(tmp_path, worker):
 def test_a_directory_that_is_not_there_yet(tmp_path, worker):
     """A start would make it; the doctor does not."""
     found = found_by_doctor(tmp_path / "new" / "one", worker.url)
-    assert "which the first start makes" in found["directory"].found
+    assert "which the first start creates" in found["directory"].found
     assert {check.state for check in found.values()} == {OK}
     assert list(tmp_path.iterdir()) == []
 

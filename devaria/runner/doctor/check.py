@@ -1,4 +1,4 @@
-"""What the doctor is given and what he finds."""
+"""The input of the doctor's checks, and their result."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,14 @@ OK, WARNING, FAILURE = "ok", "warning", "failure"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Args:
-        name: What.
-        state: `OK`, `WARNING` (a runner works, with less) or `FAILURE` (it does not).
+        name: What was checked.
+        state: `OK`, `WARNING` (a runner works, but not with everything) or `FAILURE` (it does
+            not work).
         found: What was found.
-        advice: What to do about it; empty where all is well.
+        advice: What to do about it; empty if there is nothing to do.
     """
 
     name: str
@@ -28,16 +29,16 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Patient:
-    """What is looked at.
+class CheckContext:
+    """The settings that a runner would be started with.
 
     Args:
         worker_url: The worker's URL, as the operator gave it.
         insecure: Whether plain http to another machine is accepted.
-        directory: The runner's directory; it need not be there yet.
-        environ: The environment.
+        directory: The runner's directory; it need not exist yet.
+        environ: The environment variables.
         handlers: The job types that were found, by name.
-        job_types: The job types that the operator wants; empty for all.
+        job_types: The job types that the operator asks for; empty for all.
     """
 
     worker_url: str
@@ -49,11 +50,11 @@ class Patient:
 
     @property
     def key(self) -> str:
-        """The runner key; empty where there is none that could be one."""
+        """The runner key; empty if it is not set or cannot be sent in a header."""
         key = self.environ.get(RUNNER_KEY_VARIABLE, "").strip()
         return key if key.isascii() and key.isprintable() else ""
 
     @property
     def wanted(self) -> Sequence[str]:
-        """The job types that such a runner would offer if it could."""
+        """The job types that the runner is to offer, whether or not they can run here."""
         return self.job_types or tuple(self.handlers)

@@ -1,4 +1,4 @@
-"""What the doctor looks at beyond this machine: the worker, its clock, the keys, figpack."""
+"""The doctor's checks over the network: the worker, its clock, the keys, figpack."""
 
 import json
 import time
@@ -12,34 +12,33 @@ from devaria.common.config import RunnerConfig, checked_worker_url
 from devaria.common.errors import DevariaError, Unauthorized
 from devaria.common.retry import epoch_sec
 from devaria.common.timing import Timing
-from devaria.runner.doctor.check import FAILURE, OK, WARNING, Check, Patient
+from devaria.runner.doctor.check import FAILURE, OK, WARNING, Check, CheckContext
 
 _TIMEOUT_SEC = Timing().connect_timeout_sec
 _MAX_CLOCK_ERROR_SEC = 60.0
 _FIGPACK_URL = "https://figpack-api.figpack.org"
 _FIGPACK_JOB_TYPE = "figpack_nwb_raster_plot"
 _MAX_ANSWER_BYTES = 10_000
-#: Any id will do to learn whether a key is accepted.
+#: Sent where there is no registration: any id shows whether the key is accepted.
 _NO_RUNNER = "none"
 
 
-def look_at_worker(patient: Patient) -> Iterator[Check]:
-    """Look at the worker, its clock, the key, and the registration there.
+def check_worker(context: CheckContext) -> Iterator[Check]:
+    """Check the worker, its clock, the runner key, and the registration.
 
-    Args:
-        patient: What to look at. The key travels to no URL that a runner would not use.
+    Sends the key only to a URL that a runner would use.
     """
-    checks = {check.name: check for check in _looks_at_worker(patient)}
+    checks = {check.name: check for check in _worker_checks(context)}
     yield from checks.values()
     if "registration" not in checks:
-        config = RunnerConfig.peek(patient.directory)
+        config = RunnerConfig.peek(context.directory)
         found = "none here yet" if config is None else f"{config.runner_name}, not verified"
-        yield Check("registration", WARNING, found, "mend what stands before this first")
+        yield Check("registration", WARNING, found, "first correct what is listed before this")
 
 
-def _looks_at_worker(patient: Patient) -> Iterator[Check]:
+def _worker_checks(context: CheckContext) -> Iterator[Check]:
     try:
-        url = checked_worker_url(patient.worker_url, insecure=patient.insecure)
+        url = checked_worker_url(context.worker_url, insecure=context.insecure)
     except DevariaError as error:
         yield Check("worker", FAILURE, str(error), "correct --worker-url or DEVARIA_WORKER_URL")
         return
@@ -59,28 +58,28 @@ def _looks_at_worker(patient: Patient) -> Iterator[Check]:
         return
     yield Check("worker", OK, found)
     yield _clock(answer.headers.get("Date", ""))
-    if patient.key:
-        yield from _at_worker(patient, url)
+    if context.key:
+        yield from _registration_checks(context, url)
 
 
 def _clock(date_header: str) -> Check:
     there = epoch_sec(date_header)
     if there is None:
-        return Check("clock", OK, "the worker does not tell its time")
+        return Check("clock", OK, "the worker does not send its time")
     off_sec = time.time() - there
     if abs(off_sec) <= _MAX_CLOCK_ERROR_SEC:
         return Check("clock", OK, f"within {abs(off_sec):.0f} s of the worker's")
-    advice = "set the machine's clock (NTP); the log's times are wrong till then"
+    advice = "set this machine's clock (NTP); until then the times in the log are wrong"
     return Check("clock", WARNING, f"{off_sec:+.0f} s from the worker's", advice)
 
 
-def _at_worker(patient: Patient, url: str) -> Iterator[Check]:
-    config = RunnerConfig.peek(patient.directory)
-    client = WorkerClient(url, patient.key)
+def _registration_checks(context: CheckContext, url: str) -> Iterator[Check]:
+    config = RunnerConfig.peek(context.directory)
+    client = WorkerClient(url, context.key)
     try:
         known_as = client.verify(_NO_RUNNER if config is None else config.runner_id)
     except Unauthorized:
-        advice = "use the runner key of this worker; submit and admin keys are others"
+        advice = "use this worker's runner key; it is neither the submit key nor the admin key"
         yield Check("key accepted", FAILURE, "the worker refuses the key (401)", advice)
         return
     except DevariaError as error:
@@ -96,24 +95,20 @@ def _at_worker(patient: Patient, url: str) -> Iterator[Check]:
         yield Check("registration", OK, f"{config.runner_name} (id {config.runner_id})")
     else:
         found = f"the worker does not know {config.runner_name} (any more)"
-        yield Check("registration", WARNING, found, "nothing: the next start registers anew")
+        yield Check("registration", WARNING, found, "nothing: the next start registers again")
 
 
-def look_at_figpack(patient: Patient) -> Iterator[Check]:
-    """Look at figpack's API, where a runner would upload figures to it.
-
-    Args:
-        patient: What to look at.
-    """
-    if _FIGPACK_JOB_TYPE not in patient.wanted:
+def check_figpack(context: CheckContext) -> Iterator[Check]:
+    """Check figpack's API and its key, if the runner is to make figures."""
+    if _FIGPACK_JOB_TYPE not in context.wanted:
         return
-    key = patient.environ.get("FIGPACK_API_KEY", "").strip()
+    key = context.environ.get("FIGPACK_API_KEY", "").strip()
     if not key:
         yield Check("figpack", WARNING, "FIGPACK_API_KEY is not set", "export it for raster plots")
         return
-    url = (patient.environ.get("FIGPACK_API_BASE_URL") or _FIGPACK_URL).rstrip("/")
+    url = (context.environ.get("FIGPACK_API_BASE_URL") or _FIGPACK_URL).rstrip("/")
     try:
-        status, is_figpack = _tried_key(url, key)
+        status, is_figpack = _try_key(url, key)
     except (requests.RequestException, ValueError) as error:
         reason = (
             reason_of(error, _TIMEOUT_SEC)
@@ -125,18 +120,18 @@ def look_at_figpack(patient: Patient) -> Iterator[Check]:
         return
     if status in (401, 403):
         found = f"{url} refuses the key ({status})"
-        yield Check("figpack", WARNING, found, "set FIGPACK_API_KEY anew; raster plots would fail")
-    elif is_figpack and 400 <= status < 500:  # it misses what an upload would have to say
+        yield Check("figpack", WARNING, found, "correct FIGPACK_API_KEY; raster plots would fail")
+    elif is_figpack and 400 <= status < 500:  # the request lacks what an upload must have
         yield Check("figpack", OK, f"{url} answers, and does not refuse the key")
     else:
         advice = "check FIGPACK_API_BASE_URL, or try again later"
         yield Check("figpack", WARNING, f"{url} answered {status}", advice)
 
 
-def _tried_key(url: str, key: str) -> Tuple[int, bool]:
-    """Return the status of the answer, and whether it is one of figpack's."""
-    # No call of figpack's just tries a key. A request for the upload of no file to no figure
-    # makes nothing.
+def _try_key(url: str, key: str) -> Tuple[int, bool]:
+    """Return the status of the answer, and whether figpack wrote it."""
+    # figpack has no route that only checks a key. A request for an upload that names neither a
+    # figure nor a file creates nothing.
     with requests.post(
         f"{url}/upload",
         json={},
