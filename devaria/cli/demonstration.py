@@ -16,8 +16,8 @@ import requests
 
 from devaria.client.client import WorkerClient
 from devaria.client.http import JsonObject
+from devaria.common.child_process import end_group, own_group
 from devaria.common.errors import EXIT_FAILED, EXIT_OK, BadSetting
-from devaria.execution.process_group import end_group, own_group
 from devaria.runner.log import LOG_FILE
 
 if TYPE_CHECKING:

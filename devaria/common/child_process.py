@@ -5,10 +5,11 @@ This is the parent's side. `devaria.common.parent_pipes` is the child's.
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
-from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional
+from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional, Set
 
 if TYPE_CHECKING:
     _Popen = subprocess.Popen[bytes]
@@ -116,3 +117,132 @@ def _close(pipe: Optional[IO[bytes]]) -> None:
     if pipe is not None:
         with contextlib.suppress(OSError):  # a request that nobody has read
             pipe.close()
+
+
+# --- groups of processes -----------------------------------------------------------------------
+
+#: How long a group may take to end after SIGTERM, in seconds.
+GRACE_SEC = 10.0
+
+
+def own_group() -> Dict[str, Any]:
+    """Return the options of `subprocess.Popen` that put the child into a group of its own.
+
+    The terminal's Ctrl-C does not reach such a child.
+    """
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+class Sentinel:
+    """Ends the groups of children when this process dies, however it dies; for one thread.
+
+    A child watches its parent itself, but cannot while C code holds its GIL. And if the child dies
+    first, the programs that it has started go on. So a shell, which every POSIX system has, gets
+    the list of groups and kills them when its pipe ends. The shell runs while there are groups.
+    On Windows, which has no such groups, this does nothing.
+    """
+
+    _SCRIPT = "while read -r line; do groups=$line; done; for g in $groups; do kill -KILL -$g; done"
+
+    def __init__(self) -> None:
+        self._groups: Set[int] = set()
+        self._shell: Optional[subprocess.Popen[bytes]] = None
+
+    def watch(self, process: "subprocess.Popen[bytes]") -> None:
+        """Watch over a child's group.
+
+        Args:
+            process: A child that was started with `own_group`.
+
+        Raises:
+            OSError: The shell cannot be started.
+        """
+        self._groups.add(process.pid)
+        try:
+            if sys.platform != "win32":
+                self._tell()
+        except OSError:
+            self._groups.discard(process.pid)
+            raise
+
+    def forget(self, process: "subprocess.Popen[bytes]") -> None:
+        """Stop watching over a child, whose group has ended.
+
+        Args:
+            process: Any child, also one that is not watched over.
+        """
+        self._groups.discard(process.pid)
+        if self._shell is None:
+            return
+        if not self._groups:
+            self._end_shell(self._shell)
+            return
+        with contextlib.suppress(OSError):  # the next `watch` starts a new shell
+            self._tell()
+
+    def _tell(self) -> None:
+        line = f"{' '.join(map(str, self._groups))}\n".encode("ascii")
+        if self._shell is not None:
+            try:
+                _write(self._shell, line)
+            except BrokenPipeError:  # somebody killed the shell
+                self._end_shell(self._shell)
+            else:
+                return
+        self._shell = subprocess.Popen(
+            ["/bin/sh", "-c", self._SCRIPT],
+            stdin=subprocess.PIPE,
+            bufsize=0,
+            env={},
+            **own_group(),
+        )
+        _write(self._shell, line)
+
+    def _end_shell(self, shell: "subprocess.Popen[bytes]") -> None:
+        shell.kill()
+        shell.wait()
+        if shell.stdin is not None:
+            shell.stdin.close()
+        self._shell = None
+
+
+def _write(shell: "subprocess.Popen[bytes]", line: bytes) -> None:
+    assert shell.stdin is not None  # noqa: S101 - it was asked for
+    shell.stdin.write(line)
+
+
+def end_group(process: "subprocess.Popen[bytes]", grace_sec: float = GRACE_SEC) -> None:
+    """End a child and its group by SIGTERM, then SIGKILL, and wait for the child.
+
+    Args:
+        process: A child that was started with `own_group`. It may have ended already.
+        grace_sec: Time between the two signals, in seconds; 0 to kill at once.
+    """
+    if process.poll() is None and grace_sec > 0:
+        _signal_group(process, kill=False)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace_sec)
+    # Also where the child has ended: programs that it started may go on.
+    _signal_group(process, kill=True)
+    process.wait()
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", *, kill: bool) -> None:
+    if sys.platform == "win32":
+        _signal_windows_tree(process.pid, kill=kill)
+        return
+    # The group has the id of the child, which leads it. It is gone when all its members are.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
+
+
+def _signal_windows_tree(pid: int, *, kill: bool) -> None:
+    import psutil  # here, since only Windows needs it for this, and it takes long to import
+
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(pid)
+        for member in [*root.children(recursive=True), root]:
+            with contextlib.suppress(psutil.Error):
+                member.kill() if kill else member.terminate()

@@ -51,13 +51,6 @@ class Console:
             self._listener = listener
             listener(bytes(self._head + self._tail))
 
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock, contextlib.suppress(OSError):
-            if self._file is not None:
-                self._file.close()
-            self._file = None
-
     def write(self, data: bytes) -> None:
         """Add bytes that were printed, cut anywhere."""
         with self._lock:
@@ -82,6 +75,14 @@ class Console:
         with self._lock:
             self._trim()
             return joined(bytes(self._head), bytes(self._tail), self._left_out_bytes)
+
+    def end(self) -> str:
+        """Close the file, and return the console."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+            self._file = None
+        return self.text()
 
     def _trim(self) -> None:
         too_many = len(self._tail) - TAIL_BYTES
@@ -108,4 +109,5 @@ class Console:
         if len(self._begun_line) - end > _MAX_BEGUN_LINE_BYTES:
             end = len(self._begun_line)
         lines, self._begun_line = self._begun_line[:end], self._begun_line[end:]
-        self._file.write(self._clean(lines.decode("utf-8", "replace")).encode("utf-8"))
+        if lines:
+            self._file.write(self._clean(lines.decode("utf-8", "replace")).encode("utf-8"))

@@ -5,7 +5,6 @@ from typing import Optional, Type
 
 import psutil
 
-from devaria.execution.process_group import tree_bytes
 from devaria.jobs import JobHandler
 
 _MEGABYTE = 1_000_000
@@ -56,19 +55,19 @@ class ProcessTiming:
     drain_sec: float = 1.0
 
 
+@dataclass
 class LimitWatch:
     """Checks what a running job uses.
 
     Args:
         pid: The job process.
         limits: What the job may use.
+        memory_peak: The most memory that was seen, in bytes; 0 where none was seen.
     """
 
-    def __init__(self, pid: int, limits: JobLimits) -> None:
-        #: The most memory that was seen, in bytes; 0 where none was seen.
-        self.memory_peak = 0
-        self._pid = pid
-        self._limits = limits
+    pid: int
+    limits: JobLimits
+    memory_peak: int = 0
 
     def beyond(self, elapsed_sec: float) -> Optional[str]:
         """Say which limit the job has exceeded; None where it keeps within all.
@@ -76,14 +75,14 @@ class LimitWatch:
         Args:
             elapsed_sec: How long the job has been running, in seconds.
         """
-        if elapsed_sec > self._limits.timeout_sec:
-            return f"it ran longer than its time limit of {self._limits.timeout_sec:,.0f} s"
-        used = tree_bytes(self._pid)
+        if elapsed_sec > self.limits.timeout_sec:
+            return f"it ran longer than its time limit of {self.limits.timeout_sec:,.0f} s"
+        used = tree_bytes(self.pid)
         self.memory_peak = max(self.memory_peak, used)
-        if used > self._limits.memory_bytes:
+        if used > self.limits.memory_bytes:
             return (
                 f"it used {used / _MEGABYTE:,.0f} MB of memory; "
-                f"its limit is {self._limits.memory_bytes / _MEGABYTE:,.0f} MB"
+                f"its limit is {self.limits.memory_bytes / _MEGABYTE:,.0f} MB"
             )
         return None
 
@@ -97,3 +96,26 @@ def memory_bound_bytes(gigabytes: Optional[float]) -> float:
     if gigabytes is not None:
         return gigabytes * 1e9
     return float(psutil.virtual_memory().total * _DEFAULT_MEMORY_PART)
+
+
+def tree_bytes(pid: int) -> int:
+    """Return the resident memory of a process and all its descendants, in bytes.
+
+    Memory that they share counts once for each. The sum is 0 where the process is gone.
+
+    Args:
+        pid: The process at the root.
+    """
+    try:
+        root = psutil.Process(pid)
+        tree = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    return sum(_resident_bytes(process) for process in tree)
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:  # the process has ended meanwhile
+        return 0

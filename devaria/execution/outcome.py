@@ -1,9 +1,11 @@
 """How a job ended, as the runner knows it and as the worker accepts it."""
 
+import json
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Optional
 
 from devaria.common.child_process import exit_text
+from devaria.common.contract import OUTPUT_LIMIT
 from devaria.common.js_json import compact_json
 from devaria.common.text import shortened
 from devaria.execution.result import too_big
@@ -16,6 +18,10 @@ _MAX_ERROR_BYTES = 10_000
 #: The most bytes of UTF-8 in a whole report. At the worker all fields of a job share one row of
 #: about 2.1 MB; its parameters take up to 102,400 code units of up to 3 bytes each.
 _MAX_REPORT_BYTES = 1_750_000
+
+#: A result whose JSON, as Python writes it, is no longer than this is within every limit: as the
+#: worker writes it, a number becomes at most 5 times as long (1e+20), and nothing else longer.
+_SMALL_OUTPUT = OUTPUT_LIMIT // 5
 
 #: How many of the last console lines an error message quotes.
 _LAST_LINES = 5
@@ -105,18 +111,23 @@ def fitted(outcome: JobOutcome) -> JobOutcome:
         The outcome, with a console and an error message that are too long cut in their middle. A
         result that is too big becomes an error that says so.
     """
-    reason = too_big(outcome.output_data) if outcome.succeeded else None
-    if reason is not None:
-        outcome = replace(
-            outcome, output_data=None, error_message=f"Job execution failed: {reason}"
-        )
+    room = MAX_CONSOLE_BYTES
+    if len(json.dumps(outcome.output_data)) > _SMALL_OUTPUT:
+        outcome = _with_output_that_fits(outcome)
+        output_bytes = len(compact_json(outcome.output_data).encode("utf-8"))
+        room = min(room, _MAX_REPORT_BYTES - output_bytes)
     message = outcome.error_message
     if message is not None:
         message = shortened(message, _MAX_ERROR_BYTES)
-    output_bytes = len(compact_json(outcome.output_data).encode("utf-8"))
-    room = min(_MAX_REPORT_BYTES - output_bytes, MAX_CONSOLE_BYTES)
     console = shortened(outcome.console_output, room)
     return replace(outcome, error_message=message, console_output=console)
+
+
+def _with_output_that_fits(outcome: JobOutcome) -> JobOutcome:
+    reason = too_big(outcome.output_data)
+    if reason is None:
+        return outcome
+    return replace(outcome, output_data=None, error_message=f"Job execution failed: {reason}")
 
 
 def _appended(console: str, text: str) -> str:

@@ -15,12 +15,11 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
-from devaria.common.child_process import ChildProcess
+from devaria.common.child_process import ChildProcess, Sentinel, end_group, own_group
 from devaria.common.config import WORKER_KEY_VARIABLES
 from devaria.execution.console import Console
 from devaria.execution.limits import JobLimits, LimitWatch, ProcessTiming
 from devaria.execution.outcome import JobOutcome, death_of, failure_of, outcome_of
-from devaria.execution.process_group import Sentinel, end_group, own_group
 from devaria.execution.signals import Wakeup
 from devaria.jobs.loading import HandlerUnavailableError
 
@@ -154,7 +153,7 @@ class JobProcess:
             if stopped_for is None and not self._has_ended():
                 stopped_for = watch.beyond(self._elapsed_sec())
         self.close(grace_sec=None if stopped_for is None else self._timing.exit_sec)
-        event, printed = self._outcome_event, self.console.text()
+        event, printed = self._outcome_event, self.console.end()
         if event is not None and event["event"] == "unavailable":
             raise HandlerUnavailableError(event["reason"])
         if event is not None:

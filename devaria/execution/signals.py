@@ -7,6 +7,7 @@ import queue
 import signal
 import sys
 import time
+from functools import partial
 from types import FrameType
 from typing import Callable, List, Optional
 
@@ -31,12 +32,10 @@ class Wakeup:
 
     def __init__(self) -> None:
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
+        #: Wakes the main thread, from any thread or from a signal handler.
+        self.notify: Callable[[], None] = partial(self._news.put, None)
         self._chore: Callable[[], None] = lambda: None
         self._chore_every_sec = self._chore_due_at = math.inf
-
-    def notify(self) -> None:
-        """Wake the main thread, from any thread or from a signal handler."""
-        self._news.put(None)
 
     def do_regularly(self, chore: Callable[[], None], every_sec: float) -> None:
         """Have the main thread do something regularly while it waits.
@@ -95,18 +94,12 @@ class StopRequest:
         #: The last signal.
         self.signal_number: Optional[int] = None
         self._wakeup = wakeup
+        #: Whether to take no new job, and end.
+        self.wants_end = False
+        #: Whether to end the job in hand, too.
+        self.wants_job_end = False
         self._asked_at: List[float] = []
         self._is_said = False
-
-    @property
-    def wants_end(self) -> bool:
-        """Whether to take no new job, and end."""
-        return len(self._asked_at) >= 1
-
-    @property
-    def wants_job_end(self) -> bool:
-        """Whether to end the job in hand, too."""
-        return len(self._asked_at) >= 2
 
     def since(self, *, patient: bool) -> Optional[float]:
         """Return since when the runner, or the job in hand, is to end.
@@ -149,6 +142,8 @@ class StopRequest:
             return
         if self.wants_job_end:
             os._exit(self.exit_code)  # what is owed stands on disk
+        self.wants_job_end = self.wants_end
+        self.wants_end = True
         self._asked_at.append(now)
         self._wakeup.notify()
 

@@ -51,7 +51,12 @@ class JobTools:
     ) -> None:
         self.worker_url = settings.worker_url
         self.settings = settings
-        self.handlers = handlers
+        self.limits = {
+            job_type: JobLimits.for_handler(
+                handler, settings.job_timeout_sec, settings.max_job_memory_bytes
+            )
+            for job_type, handler in handlers.items()
+        }
         self.caller = caller
         self.journal = journal
         self.status = status
@@ -132,19 +137,16 @@ class JobRun:
         entry = self._entry = tools.journal.note_run(self._entry)
         process.console.keep_in(tools.journal.console_path(entry.job_id), tools.redacted)
         process.hand_over(entry.job_type, input_params, self._on_progress)
-        try:
-            if tools.prestart.expects_more:
-                with contextlib.suppress(OSError):  # a failure shows when that job needs it
-                    tools.prestart.start(entry.runner_id)
-            return self._clean(self._wait(process))
-        finally:
-            process.console.close()
+        if tools.prestart.expects_more:
+            with contextlib.suppress(OSError):  # a failure shows when that job needs it
+                tools.prestart.start(entry.runner_id)
+        return self._clean(self._wait(process))
 
     def _wait(self, process: JobProcess) -> JobOutcome:
         entry = self._entry
         _log.info("Job %s (%s) started", entry.job_id, entry.job_type)
         started = time.monotonic()
-        outcome = process.wait(self._limits(), self._why_stop)
+        outcome = process.wait(self._tools.limits[entry.job_type], self._why_stop)
         elapsed = time.monotonic() - started
         if outcome.error_message is None:
             _log.info("Job %s succeeded after %.1f s", entry.job_id, elapsed)
@@ -152,13 +154,6 @@ class JobRun:
             reason = outcome.error_message.splitlines()[0][:300]
             _log.info("Job %s failed after %.1f s: %s", entry.job_id, elapsed, reason)
         return outcome
-
-    def _limits(self) -> JobLimits:
-        settings = self._tools.settings
-        handler = self._tools.handlers[self._entry.job_type]
-        return JobLimits.for_handler(
-            handler, settings.job_timeout_sec, settings.max_job_memory_bytes
-        )
 
     def _on_progress(
         self, current: Optional[float], total: Optional[float], console: Optional[str]
@@ -170,7 +165,8 @@ class JobRun:
         stop = self._tools.stop
         if self._heartbeat.lost:
             return "it is not this runner's any more"
-        stop.say_once()
+        if stop.wants_end:
+            stop.say_once()
         if stop.wants_job_end:
             return f"the operator of the runner stopped it ({stop.signal_name})"
         return None

@@ -8,9 +8,9 @@ runs. An idle runner keeps none.
 import logging
 from typing import Optional
 
+from devaria.common.child_process import Sentinel
 from devaria.common.config import RunnerSettings
 from devaria.execution.process import JobProcess
-from devaria.execution.process_group import Sentinel
 from devaria.execution.signals import Wakeup
 from devaria.runner.retrying import Caller
 

@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import time
+from functools import partial
 from typing import List, Mapping, Optional
 
 from devaria import __version__
@@ -127,10 +128,12 @@ class JobRunner:
         fruitless_lists = 0
         idle_since = time.monotonic()
         while not self._is_over():
-            runner_id, job_types = registration.runner_id, registration.job_types
             jobs = self._caller.until_answered(
-                # Each request is made before `registration` can change.
-                lambda client: client.available(runner_id, job_types),  # noqa: B023
+                partial(
+                    WorkerClient.available,
+                    runner_id=registration.runner_id,
+                    job_types=registration.job_types,
+                ),
                 final=(),
                 give_up_at=self._ends_at(idle_since),
             )

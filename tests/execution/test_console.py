@@ -113,7 +113,7 @@ def test_the_file_holds_what_was_written_before_and_after(tmp_path):
     console.write(b"after\n")
 
     assert (tmp_path / "console.txt").read_bytes() == b"before\nafter\n"
-    console.close()
+    console.end()
 
 
 def test_the_file_is_bounded_as_the_memory_is(tmp_path):
@@ -123,7 +123,7 @@ def test_the_file_is_bounded_as_the_memory_is(tmp_path):
     for number in range(150):
         console.write(b"%05d" % number + b"x" * 59_995)
         assert (tmp_path / "console.txt").stat().st_size <= 2_100_000
-    console.close()
+    console.end()
 
     text = (tmp_path / "console.txt").read_text(encoding="utf-8")
     assert text.startswith("00000x")
@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_written_costs_nothing_else(tmp_path):
     console = Console()
     console.keep_in(tmp_path / "gone" / "console.txt")
     console.write(b"text")
-    console.close()
+    console.end()
     console.write(b" and more")
 
     assert console.text() == "text and more"

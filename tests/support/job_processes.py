@@ -56,7 +56,7 @@ class HandlerRuns:
         if self.process is None:
             return
         self.process.close()
-        self.process.console.close()
+        self.process.console.end()
         for reader in (self.process._console_reader, self.process._event_reader):
             reader.join(core_fixtures.PATIENCE_SEC)
             assert not reader.is_alive()

@@ -10,13 +10,13 @@ import pytest
 from core_fixtures import Process, wait_until
 from job_processes import is_gone
 
-from devaria.execution.process_group import Sentinel, end_group, own_group
+from devaria.common.child_process import Sentinel, end_group, own_group
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="groups as POSIX has them")
 
 PARENT = """
 import subprocess, time
-from devaria.execution.process_group import Sentinel, own_group
+from devaria.common.child_process import Sentinel, own_group
 
 sentinel = Sentinel()
 quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
