@@ -29,6 +29,7 @@ class Backoff:
         base_sec: Cap of the first wait, in seconds; doubles with each further one.
         max_sec: Cap of every wait, in seconds.
         draw: Draws a number from [0, 1).
+        factor: By how much the cap grows with each wait.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class Backoff:
         base_sec: float = 1.0,
         max_sec: float = 300.0,
         draw: Callable[[], float] = random.random,
+        factor: float = 2.0,
     ) -> None:
         self._base_sec = base_sec
         self._max_sec = max_sec
         self._draw = draw
+        self._factor = factor
         self._cap_sec = base_sec
 
     def next_wait_sec(self, server_wish_sec: Optional[float] = None) -> float:
@@ -54,7 +57,7 @@ class Backoff:
             Seconds to wait.
         """
         wait = max(self._base_sec / 2, self._draw() * self._cap_sec)
-        self._cap_sec = min(self._cap_sec * 2, self._max_sec)
+        self._cap_sec = min(self._cap_sec * self._factor, self._max_sec)
         if server_wish_sec is None or math.isnan(server_wish_sec):
             return wait
         return min(max(server_wish_sec, 0.0), MAX_SERVER_WISH_SEC) + self._draw()

@@ -133,7 +133,7 @@ class FigpackNwbRasterPlotHandler(JobHandler):
         end_sec: float,
     ) -> str:
         from devaria.figures.raster import UnitsRasterPlot
-        from devaria.figures.upload import UploadLimits, publish
+        from devaria.figures.upload import UploadLimits, upload_figure
 
         def built(done: int, total: int) -> None:
             progress.built(done, total)
@@ -141,7 +141,7 @@ class FigpackNwbRasterPlotHandler(JobHandler):
                 self.log("Created the raster plot")
                 self.log("Uploading the figure")
 
-        return publish(
+        return upload_figure(
             UnitsRasterPlot(table, built),
             title=TITLE,
             description=_description(input_params),
@@ -151,15 +151,11 @@ class FigpackNwbRasterPlotHandler(JobHandler):
 
 
 def _import_figpack() -> None:
-    """Import what builds and uploads figures, in two thirds of the time that it would take."""
-    from devaria.nwb.collection import no_collection
-
-    # Else numpy starts threads for linear algebra, which nobody uses here.
+    """Import what builds and uploads figures."""
+    # Else numpy starts threads for linear algebra, which is not used here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # A thousand modules make garbage collections, and no garbage.
-    with no_collection():
-        import_module("devaria.figures.upload")
-        import_module("devaria.figures.raster")
+    import_module("devaria.figures.upload")
+    import_module("devaria.figures.raster")
 
 
 def _limits() -> "ReadLimits":

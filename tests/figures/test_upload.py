@@ -14,7 +14,7 @@ import requests
 from figure_api import SIGNATURE, FigureApi
 
 from devaria.figures.raster import UnitsRasterPlot
-from devaria.figures.upload import UploadLimits, publish
+from devaria.figures.upload import UploadLimits, upload_figure
 from devaria.nwb.units_table import UnitsTable
 
 KEY = "fp-0123456789"
@@ -50,7 +50,7 @@ def upload(**limits: float) -> Tuple[str, List[Tuple[int, int]]]:
     """Upload a small figure with short waits; give its URL and the progress."""
     told: List[Tuple[int, int]] = []
     short: Any = {"read_timeout_sec": 5, "backoff_sec": 0.01, "max_retry_after_sec": 0.02, **limits}
-    url = publish(
+    url = upload_figure(
         UnitsRasterPlot(TABLE),
         title="T",
         description="D",

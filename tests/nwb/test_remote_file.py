@@ -12,7 +12,7 @@ from range_server import LOOPBACK, SECRET, FakeTime, RangeServer
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http.ranges import HttpRanges
-from devaria.nwb.http.retry import Patience
+from devaria.nwb.http.retry import HttpTiming
 from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import UnitsTable
 
@@ -74,9 +74,9 @@ def test_fault_in_mid_file_is_not_called_damage(
 ) -> None:
     """When the server fails, the error speaks of the server, not of a damaged file."""
     server.faults, server.always = [None], fault
-    patience = Patience(read_timeout_sec=0.5, no_progress_sec=2 if fault == "hang" else 300)
+    timing = HttpTiming(read_timeout_sec=0.2, no_progress_sec=2 if fault == "hang" else 300)
     with pytest.raises(NwbError, match=text) as caught:
-        read(server.url(f"/good.nwb?{SECRET}"), patience=patience)
+        read(server.url(f"/good.nwb?{SECRET}"), timing=timing)
     assert "s3cr3t" not in str(caught.value)
 
 

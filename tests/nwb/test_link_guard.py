@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from nwb_files import add_units, memory_file
 
-from devaria.nwb.errors import InvalidInputError, NwbError
+from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.link_guard import (
     NotInFileError,
     find_units_tables,
@@ -17,7 +17,6 @@ from devaria.nwb.hdf5.link_guard import (
     safe_dataset,
 )
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.params import checked_units_path
 
 TRAINS = [[0.5, 1.5], [1.0]]
 MANY_BYTES = 10**9
@@ -161,19 +160,3 @@ def test_search_for_units_tables_is_bounded(file: h5py.File) -> None:
         file.create_group(f"{number:05}")
     add_units(file, TRAINS, name="zz")
     assert find_units_tables(file) == []
-
-
-def test_path_starts_at_the_root() -> None:
-    """With a slash in front or without."""
-    assert checked_units_path("units") == checked_units_path("/units") == "/units"
-
-
-@pytest.mark.parametrize(
-    "path",
-    [None, 1, "", "/", "//", "/a/../units", "/..", "/u\n", "/\x1b", "/" + "x" * 2000],
-)
-def test_other_paths_are_invalid_input(path: object) -> None:
-    """A units path names something, and holds neither dots nor control codes."""
-    with pytest.raises(InvalidInputError, match="units_path must") as caught:
-        checked_units_path(path)
-    assert str(caught.value).isprintable()

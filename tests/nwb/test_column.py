@@ -17,7 +17,8 @@ from nwb_files import add_units, units_bytes
 from range_server import LOOPBACK, FakeTime, RangeServer
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5 import column as column_stream
+from devaria.nwb.hdf5 import column
+from devaria.nwb.hdf5.column import ContiguousColumnReader
 from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http import prefetch
 from devaria.nwb.http.ranges import HttpRanges
@@ -43,12 +44,12 @@ def _small_parts() -> Iterator[None]:
 
 
 def small_parts() -> ExitStack:
-    """Give the context of parts of a few kilobytes, few at a time."""
+    """Return a context in which parts have a few kilobytes, and few are kept."""
     stack = ExitStack()
     stack.enter_context(
         patch.multiple(prefetch, PART_BYTES=3000, _FIRST_PART_BYTES=1000, WINDOW_PARTS=4)
     )
-    stack.enter_context(patch.multiple(column_stream, _MAX_GAP_BYTES=500, _SURVEYED=16))
+    stack.enter_context(patch.multiple(column, _MAX_GAP_BYTES=500, _SURVEYED=16))
     return stack
 
 
@@ -70,7 +71,7 @@ def local(content: bytes) -> UnitsTable:
 
 
 def assert_same(server: RangeServer, content: bytes) -> UnitsTable:
-    """Compare the two; the table is given for more checks."""
+    """Check that both tables are equal, and return the remote one."""
     here, there = local(content), remote(server, content)
     for name, value in asdict(here).items():
         np.testing.assert_array_equal(getattr(there, name), value, name)
@@ -130,6 +131,24 @@ def test_contiguous_and_compact(server: RangeServer) -> None:
     assert len(assert_same(server, buffer.getvalue()).spike_times_sec) == 20
 
 
+def test_values_that_were_not_fetched_are_an_error() -> None:
+    """A contiguous column never passes on memory that nothing was read into."""
+
+    class EmptyPrefetcher:
+        def plan(self, _ranges: Any) -> None:
+            pass
+
+        def read(self, _start: int, _stop: int) -> None:
+            return None
+
+    content = units_bytes([[1.0, 2.0]])
+    with h5py.File(io.BytesIO(content), "r") as file:
+        dataset = file["units/spike_times"]
+        reader = ContiguousColumnReader(dataset, EmptyPrefetcher(), len(content))
+        with pytest.raises(AssertionError, match="values 0 to 2 were not fetched"):
+            reader.read(2, pytest.fail, lambda _done, _total: None)
+
+
 @pytest.mark.usefixtures("_small_parts")
 def test_user_block(server: RangeServer) -> None:
     """Behind a user block, places in the file are others: HDF5 alone reads there."""
@@ -140,7 +159,7 @@ def test_user_block(server: RangeServer) -> None:
 
 
 class Layout:
-    """A column whose chunks were written in some order, some not at all, with others between."""
+    """A column whose chunks were written in any order, with gaps, and some not at all."""
 
     def __init__(self, draw: Any) -> None:
         self.count = draw(st.integers(1, 4000), "spikes")
@@ -166,7 +185,7 @@ class Layout:
             units = file.create_group("units")
             last = max(1, int(self.count * self.cover))
             units["spike_times_index"] = [last // 2, last]
-            column = units.create_dataset(
+            times_column = units.create_dataset(
                 "spike_times",
                 (self.count,),
                 dtype,
@@ -176,7 +195,7 @@ class Layout:
             )
             for number in self._written(rng):
                 part = slice(number * self.length, (number + 1) * self.length)
-                column[part] = times[part]
+                times_column[part] = times[part]
                 if self.gap:
                     file[f"other {number}"] = rng.integers(0, 255, self.gap, np.uint8)
                 # Else HDF5 keeps chunks in memory, and writes them in an order of its own.
@@ -216,7 +235,7 @@ def outcome(read: Callable[[bytes], UnitsTable], content: bytes) -> Any:
 
 
 def test_few_requests_and_no_byte_twice(server: RangeServer) -> None:
-    """A column among other data is fetched by a request a connection, and a few."""
+    """A column among other data is fetched with few requests, and almost no byte twice."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file["before"] = RNG.integers(0, 255, 3_000_000, np.uint8)
@@ -245,7 +264,7 @@ def test_progress_is_told_in_stored_bytes(server: RangeServer) -> None:
 
 
 def test_what_progress_raises_ends_the_reading(server: RangeServer) -> None:
-    """Whoever waits can stop it."""
+    """An exception of the progress callback ends the reading."""
 
     def tell(done: int, _total: int) -> None:
         if done:
@@ -259,7 +278,7 @@ def test_what_progress_raises_ends_the_reading(server: RangeServer) -> None:
 @pytest.mark.parametrize("options", [{"compression": "gzip"}, {"fletcher32": True}], ids=str)
 @pytest.mark.parametrize("chunks", [100, 20_000])
 def test_damaged_chunk_is_named(server: RangeServer, options: Any, chunks: int) -> None:
-    """What a filter finds damaged is an error, as it is for h5py alone."""
+    """A chunk that a filter finds damaged is an error, as with h5py alone."""
     content = bytearray(units_bytes(trains(20_000), chunks=(chunks,), **options))
     with h5py.File(io.BytesIO(bytes(content)), "r") as file:
         info = file["units/spike_times"].id.get_chunk_info(1)
