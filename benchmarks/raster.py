@@ -196,8 +196,8 @@ def _growth(done: Done) -> None:
             time_growth = large[1].inner_sec / small[1].inner_sec / 10
             memory_growth = large[1].extra_bytes / small[1].extra_bytes / 10
             print(
-                f"{part}: per spike, ours takes {time_growth:.2f} times as long at 10^7 spikes as at "
-                f"10^6, and {memory_growth:.2f} times the memory"
+                f"{part}: per spike, ours takes {time_growth:.2f} times as long at 10^7 spikes "
+                f"as at 10^6, and {memory_growth:.2f} times the memory"
             )
 
 
