@@ -117,7 +117,8 @@ def _numeric(
     except NotInFileError:
         raise NwbError(f"the units table has no {name}") from None
     if dataset.dtype.kind not in kinds:
-        raise NwbError(f"{name} holds {dataset.dtype}, not numbers that it can hold")
+        expected = "real numbers" if "f" in kinds else "integers"
+        raise NwbError(f"{name} holds {dataset.dtype}, not {expected}")
     return dataset
 
 
@@ -201,7 +202,7 @@ def _read_ids(
         # One by one: a thousand strings may all refer to the same 100 MB of the file.
         return [_id_text(ids[int(row)]) for row in rows]
     if ids.dtype.kind not in "iufbS" or ids.dtype.itemsize > _MAX_ID_CHARACTERS:
-        raise NwbError(f"the ids of the units are neither numbers nor short texts: {ids.dtype}")
+        raise NwbError(f"the ids of the units are neither numbers nor short strings: {ids.dtype}")
     values = ids[:num_rows]
     return [_id_text(values[row]) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Columns fetched in parallel: whatever their layout, the values are those that h5py reads."""
+"""Columns fetched in parallel: in any layout, the values are those that h5py reads."""
 
 import io
 import zlib
@@ -31,14 +31,14 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RangeServer]:
-    """Serve what tests put there."""
+    """Serve the files that tests add."""
     with RangeServer({}) as running:
         yield running
 
 
 @pytest.fixture
 def _small_parts() -> Iterator[None]:
-    """Cut what is fetched into parts so small that small files have many of them."""
+    """Fetch such small parts that small files have many of them."""
     with small_parts():
         yield
 
@@ -65,7 +65,7 @@ def remote(server: RangeServer, content: bytes, **options: Any) -> UnitsTable:
 
 
 def local(content: bytes) -> UnitsTable:
-    """Read ``/units`` of the same file in memory, where h5py reads everything."""
+    """Read ``/units`` of the same file in memory, with h5py alone."""
     with h5py.File(io.BytesIO(content), "r") as file:
         return read_units_table(file, "/units", file_bytes=len(content))
 
@@ -79,7 +79,7 @@ def assert_same(server: RangeServer, content: bytes) -> UnitsTable:
 
 
 def trains(count: int, units: int = 3) -> List[Any]:
-    """Make spike trains that compress as real ones do."""
+    """Return spike trains that compress like real ones."""
     return [np.sort(np.round(RNG.uniform(0, 900, count)) / 32) for _ in range(units)]
 
 
@@ -115,7 +115,7 @@ def test_filters_and_types(server: RangeServer, layout: str, libver: str) -> Non
 
 @pytest.mark.usefixtures("_small_parts")
 def test_contiguous_and_compact(server: RangeServer) -> None:
-    """Columns that are not in chunks are read too; they may be longer than their index says."""
+    """Columns that are not in chunks are read, also if they are longer than their index says."""
     for options in ({}, {"dtype": ">f4"}, {"dtype": np.longdouble}):
         assert_same(server, units_bytes(trains(5000), **options))
     buffer = io.BytesIO()
@@ -151,7 +151,7 @@ def test_values_that_were_not_fetched_are_an_error() -> None:
 
 @pytest.mark.usefixtures("_small_parts")
 def test_user_block(server: RangeServer) -> None:
-    """Behind a user block, places in the file are others: HDF5 alone reads there."""
+    """Files with a user block, whose offsets differ, are read by HDF5 alone."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", userblock_size=1024) as file:
         add_units(file, trains(5000), chunks=(100,), compression="gzip")
@@ -175,7 +175,7 @@ class Layout:
         self.fill = draw(st.sampled_from([None, 7]), "fill value")
 
     def content(self) -> bytes:
-        """Give the bytes of a file with this column."""
+        """Return the bytes of a file with this column."""
         rng = np.random.default_rng(self.count)
         options = {"dtype": np.float64, **self.filters}
         dtype = options.pop("dtype")
@@ -216,7 +216,7 @@ class Layout:
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_generated_layouts(server: RangeServer, data: Any) -> None:
-    """Wherever the chunks lie, and whichever are missing, the values are those of h5py."""
+    """Wherever chunks lie, and whichever are missing, the values are those that h5py reads."""
     content = Layout(data.draw).content()
     with small_parts():
         here, there = outcome(local, content), outcome(partial(remote, server), content)
@@ -227,7 +227,7 @@ def test_generated_layouts(server: RangeServer, data: Any) -> None:
 
 
 def outcome(read: Callable[[bytes], UnitsTable], content: bytes) -> Any:
-    """Give the table that is read, or the start of the error."""
+    """Return the table, or the start of the error."""
     try:
         return read(content)
     except NwbError as error:
@@ -250,7 +250,7 @@ def test_few_requests_and_no_byte_twice(server: RangeServer) -> None:
 
 
 def test_progress_is_told_in_stored_bytes(server: RangeServer) -> None:
-    """Progress starts at nothing, never goes back, and ends at the bytes that are stored."""
+    """Progress starts at 0, never decreases, and ends at the stored bytes."""
     content = units_bytes(trains(40_000), chunks=(1000,), compression="gzip")
     told: List[Any] = []
     remote(server, content, progress=lambda done, total: told.append((done, total)))
@@ -304,7 +304,7 @@ def test_bomb_by_fill_value(server: RangeServer) -> None:
 
 
 def test_bomb_by_inflation(server: RangeServer) -> None:
-    """A chunk that inflates to more than a chunk is not inflated any further."""
+    """A chunk that decompresses to more than its size is not decompressed further."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         units = add_units(file, [[1.0] * 1000], chunks=(1000,), compression="gzip")
@@ -319,7 +319,7 @@ def test_fetched_bytes_are_bounded(server: RangeServer, limits: Any) -> None:
     """No more is fetched than the operator allows."""
     server.files["/file.nwb"] = units_bytes([np.arange(200_000) / 100])
     with pytest.raises(
-        NwbError, match=r"more than the 0 MB that are fetched \(DEVARIA_MAX_FETCH"
+        NwbError, match=r"more than the 0 MB that may be fetched \(DEVARIA_MAX_FETCH"
     ), open_remote_file(
         HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK, limits=ReadLimits(**limits))
     ) as (file, file_bytes):

@@ -14,14 +14,14 @@ from devaria.nwb.params import checked_units_path, checked_url
      "http://host/\x1b[2J", "http://host/" + "x" * 9000],
 )  # fmt: skip
 def test_other_urls_are_invalid_input(url: object) -> None:
-    """Only an http(s) URL without a login passes; the error repeats no control codes."""
+    """Only an http(s) URL without a login passes; the error repeats no control characters."""
     with pytest.raises(InvalidInputError, match="nwb_url must") as caught:
         checked_url(url)
     assert str(caught.value).isprintable()
 
 
 def test_queries_are_cut_in_any_text() -> None:
-    """What libraries say of a URL loses its query, with and without the host before it."""
+    """URLs in the messages of libraries lose their queries, with and without a host."""
     text = "HTTPSConnectionPool: Max retries exceeded with url: /a/b?X-Amz=1&s=2 (Caused by x)"
     assert without_queries(text) == (
         "HTTPSConnectionPool: Max retries exceeded with url: /a/b?… (Caused by x)"
@@ -30,7 +30,7 @@ def test_queries_are_cut_in_any_text() -> None:
 
 
 def test_path_starts_at_the_root() -> None:
-    """With a slash in front or without."""
+    """A path has a leading slash in the end, given with or without one."""
     assert checked_units_path("units") == checked_units_path("/units") == "/units"
 
 
@@ -39,7 +39,7 @@ def test_path_starts_at_the_root() -> None:
     [None, 1, "", "/", "//", "/a/../units", "/..", "/u\n", "/\x1b", "/" + "x" * 2000],
 )
 def test_other_paths_are_invalid_input(path: object) -> None:
-    """A units path names something, and holds neither dots nor control codes."""
+    """A units path names something, and holds neither ``..`` nor control characters."""
     with pytest.raises(InvalidInputError, match="units_path must") as caught:
         checked_units_path(path)
     assert str(caught.value).isprintable()

@@ -1,4 +1,4 @@
-"""Ranges over HTTP: what is read is what was asked for, or the error says what is wrong."""
+"""Ranges over HTTP: the bytes are those requested, or the error says what is wrong."""
 
 import contextlib
 import traceback
@@ -34,7 +34,7 @@ def opened(url: str, **timing: float) -> Iterator[Tuple[HttpRanges, List[float]]
 
 
 def test_reads_ranges_over_one_connection(server: RangeServer) -> None:
-    """Size, head and any range are the file's, and one connection serves all requests."""
+    """Size, head and ranges are right, and one connection serves all requests."""
     with opened(server.url("/file.nwb")) as (ranges, _):
         assert ranges.size == len(CONTENT)
         assert ranges.head == CONTENT[:FIRST_BYTES]
@@ -43,8 +43,8 @@ def test_reads_ranges_over_one_connection(server: RangeServer) -> None:
     assert server.connections == 1
 
 
-def test_short_file_is_all_head(server: RangeServer) -> None:
-    """A file shorter than the first request is read by it as a whole."""
+def test_short_file_is_read_at_once(server: RangeServer) -> None:
+    """A file shorter than the first request is read completely by that request."""
     with opened(server.url("/short")) as (ranges, _):
         assert (ranges.size, ranges.head) == (3, b"abc")
 
@@ -56,7 +56,7 @@ def test_short_file_is_all_head(server: RangeServer) -> None:
     + [("whole", 0), ("html", 0)],
 )
 def test_passing_fault_is_tried_again(server: RangeServer, fault: object, at_first: int) -> None:
-    """One bad answer costs a wait, and is never taken for data."""
+    """One bad answer causes a wait, and is never taken for data."""
     server.faults = [fault] if at_first else [None, fault]
     with opened(server.url("/file.nwb")) as (ranges, waits):
         assert ranges.read(5, 500) == CONTENT[5:500]
@@ -102,7 +102,7 @@ def test_unreachable_server_does_not_show_the_signature() -> None:
     ],
 )
 def test_first_answer_tells_what_is_wrong(server: RangeServer, fault: object, text: str) -> None:
-    """What can be told from the first answer is told at once, without another try."""
+    """What the first answer shows is reported at once, without another try."""
     server.always = fault
     with pytest.raises(NwbError, match=text), opened(server.url("/file.nwb")):
         pass
@@ -110,13 +110,13 @@ def test_first_answer_tells_what_is_wrong(server: RangeServer, fault: object, te
 
 
 def test_empty_file(server: RangeServer) -> None:
-    """A file of no bytes is called empty."""
+    """A file without bytes is reported as empty."""
     with pytest.raises(NwbError, match="is an empty file"), opened(server.url("/empty")):
         pass
 
 
 def test_changed_file_is_not_mixed(server: RangeServer) -> None:
-    """Bytes of two versions of a file are never put together."""
+    """Bytes of two versions of a file are never mixed."""
     server.faults = [None, "new etag"]
     with opened(server.url("/file.nwb")) as (ranges, _), pytest.raises(NwbError, match="changed"):
         ranges.read(0, 10)
@@ -128,7 +128,7 @@ def test_changed_file_is_not_mixed(server: RangeServer) -> None:
 
 
 def test_redirect_is_followed_once(server: RangeServer) -> None:
-    """Ranges go straight to where the first request was led."""
+    """Later requests go directly to the target of the first redirect."""
     with opened(server.url("/to/file.nwb")) as (ranges, _):
         for start in range(3):
             assert ranges.read(start, start + 2) == CONTENT[start : start + 2]
@@ -137,7 +137,7 @@ def test_redirect_is_followed_once(server: RangeServer) -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_expired_signature_is_fetched_anew(server: RangeServer, status: int) -> None:
-    """When what a redirect led to is refused, the original URL is asked again."""
+    """When the target of a redirect refuses, the original URL is requested again."""
     server.faults = [None, status, None]
     with opened(server.url("/to/file.nwb")) as (ranges, waits):
         assert ranges.read(7, 9) == CONTENT[7:9]
@@ -154,14 +154,14 @@ def test_endless_redirects_end(server: RangeServer) -> None:
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://host/x", "http://u:p@host/x"])
 def test_redirect_away_from_http_is_refused(server: RangeServer, target: str) -> None:
-    """A redirect may lead nowhere that a submitted URL may not."""
+    """A redirect may only lead to what may be submitted."""
     server.redirect_to = target
     with pytest.raises(NwbError, match="redirects to what is not"), opened(server.url("/to/x")):
         pass
 
 
 def test_adapter_opens_every_hop(server: RangeServer) -> None:
-    """The adapter, where addresses can be refused, sees each hop of a redirect."""
+    """The adapter, which can refuse addresses, sends each request of a redirect."""
     seen: List[str] = []
 
     class Watching(HTTPAdapter):
@@ -175,7 +175,7 @@ def test_adapter_opens_every_hop(server: RangeServer) -> None:
 
 
 def test_adapter_can_refuse_a_hop(server: RangeServer) -> None:
-    """What the adapter refuses is refused at once, with its own words."""
+    """A refusal of the adapter is final, and keeps its text."""
 
     class Refusing(HTTPAdapter):
         def send(self, request, *args, **kwargs):
@@ -187,8 +187,8 @@ def test_adapter_can_refuse_a_hop(server: RangeServer) -> None:
         HttpRanges(server.url("/to/file.nwb"), adapter=Refusing(), wait=pytest.fail)
 
 
-def test_environment_has_no_say(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a proxy of this machine nor its logins are used for a stranger's URL."""
+def test_environment_is_ignored(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxies and logins of this machine are not used for a submitted URL."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with opened(server.url("/short")) as (ranges, _):
         assert ranges.head == b"abc"
@@ -196,6 +196,6 @@ def test_environment_has_no_say(server: RangeServer, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".org", "*.org", ".org", "%00"])
 def test_impossible_host_is_final(host: str) -> None:
-    """A host name that cannot exist is not tried again, and is no surprise of a library's."""
+    """A host name that cannot exist is not retried, and gives one of our own errors."""
     with pytest.raises((NwbError, InvalidInputError), match=r"host name|http or https"):
         HttpRanges(f"http://{host}/file", wait=lambda _sec: pytest.fail("tried again"))

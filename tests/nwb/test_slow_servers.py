@@ -1,4 +1,4 @@
-"""Servers that hang, drip, or know no ranges: each ends in time, with the file or a clear error."""
+"""Servers that hang, are slow, or have no ranges give the file or a clear error, in time."""
 
 import threading
 import time
@@ -54,9 +54,9 @@ def no_wait(_seconds: float) -> None:
 @pytest.mark.parametrize("fault", ["hang", "drip", "drip head", "hang in mid-body"])
 @pytest.mark.parametrize("place", ["start", "metadata", "data"])
 def test_hang_ends(server: RangeServer, fault: str, place: str) -> None:
-    """A server that falls silent, or gives a byte now and then, is given up without progress.
+    """A server that sends nothing, or single bytes, is given up after a time without progress.
 
-    It is so whether it happens to the first request, to metadata, or to the data.
+    This holds for the first request, for metadata and for data.
     """
     if place == "metadata":
         server.files["/good.nwb"] = METADATA_BEHIND
@@ -78,7 +78,7 @@ def test_hang_that_passes_changes_nothing(server: RangeServer, fault: str) -> No
 
 
 def test_reading_that_fails_leaves_no_threads(server: RangeServer) -> None:
-    """When one range fails for good, no thread goes on asking."""
+    """When one range fails for good, no thread continues to fetch."""
     server.faults, server.always = [None], 403
     with pytest.raises(NwbError, match="denies access"):
         read(server)
@@ -89,7 +89,7 @@ def test_reading_that_fails_leaves_no_threads(server: RangeServer) -> None:
 
 
 def test_server_without_ranges(server: RangeServer) -> None:
-    """The whole file is fetched, which is said, and the table is right."""
+    """The whole file is downloaded, with a console line, and the table is right."""
     said: List[str] = []
     server.always = "whole"
     table = read(server, say=said.append)
@@ -99,7 +99,7 @@ def test_server_without_ranges(server: RangeServer) -> None:
 
 
 def test_long_download_is_told_of(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Now and then whoever waits hears how far it has got, also where the length is not known."""
+    """A long download writes console lines, even if its length is not known."""
     monkeypatch.setattr(download, "_LINE_GAP_SEC", -1)
     said: List[str] = []
     server.always = "whole, unknown length"
@@ -110,7 +110,7 @@ def test_long_download_is_told_of(server: RangeServer, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("fault", ["whole", "whole, unknown length"])
 def test_whole_file_is_bounded(server: RangeServer, fault: str) -> None:
-    """No more is put on the disk than the operator allows."""
+    """No more is downloaded than the operator allows."""
     server.always = fault
     with pytest.raises(NwbError, match=r"more than the 1 MB .*DEVARIA_MAX_DOWNLOAD_BYTES"):
         read(server, limits=ReadLimits(max_download_bytes=1_000_000))
@@ -118,7 +118,7 @@ def test_whole_file_is_bounded(server: RangeServer, fault: str) -> None:
 
 
 def test_broken_download_starts_again(server: RangeServer) -> None:
-    """A download that breaks off is begun anew, also from a server that knows ranges now."""
+    """A download that breaks off starts again, also if the server now has ranges."""
     server.faults, server.always = ["whole, short", "whole, short"], "whole"
     assert (
         len(read(server, HttpTiming(no_progress_sec=60), wait=no_wait).spike_times_sec) == 400_000
@@ -130,7 +130,7 @@ def test_broken_download_starts_again(server: RangeServer) -> None:
 
 
 def test_h5py_can_be_used_elsewhere_meanwhile(server: RangeServer) -> None:
-    """Another thread that waits for h5py's lock does not stop the fetching."""
+    """Fetching continues while another thread waits for h5py's lock."""
     stop = threading.Event()
 
     def use_h5py() -> None:

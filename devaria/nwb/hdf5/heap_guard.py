@@ -112,8 +112,8 @@ def _checked_collection(address: int, max_bytes: int, read_bytes: ReadBytes) -> 
 
 
 def _damage() -> NwbError:
-    return NwbError("the file is damaged: the texts of the units' ids are broken")
+    return NwbError("the file is damaged: the strings of the units' ids are broken")
 
 
 def _unknown_form() -> NwbError:
-    return NwbError("the ids of the units are texts in a form that is not read here")
+    return NwbError("the ids of the units are strings in a form that is not supported")

@@ -85,7 +85,7 @@ def _refuse_too_much(num_bytes: int, max_bytes: int) -> None:
     if num_bytes > max_bytes:
         raise NwbError(
             f"the server has no byte ranges, and the whole file has more than the "
-            f"{max_bytes / 1e6:,.0f} MB that are fetched (DEVARIA_MAX_DOWNLOAD_BYTES)"
+            f"{max_bytes / 1e6:,.0f} MB that may be downloaded (DEVARIA_MAX_DOWNLOAD_BYTES)"
         )
 
 

@@ -144,7 +144,7 @@ class HttpRanges:
             self._fetched += num_bytes
         if self._fetched > self._limits.max_fetch_bytes:
             raise self._error(
-                f"takes more than the {self._limits.max_fetch_bytes / 1e6:,.0f} MB that are "
+                f"needs more than the {self._limits.max_fetch_bytes / 1e6:,.0f} MB that may be "
                 "fetched (DEVARIA_MAX_FETCH_BYTES)"
             )
 
@@ -158,10 +158,10 @@ class HttpRanges:
                 raise self._refusal(response.status_code)
             answered = content_range(response)
             if answered is None:
-                raise self._error("is on a server that does not tell the file's size")
+                raise self._error("is on a server that does not give the file's size")
             begin, end, size = answered
             if (begin, end) != (0, min(FIRST_BYTES, size)):
-                raise RetryableFault("the server sent another range than was asked for")
+                raise RetryableFault("the server sent another range than requested")
             self._current_url, self._etag = response.url, response.headers.get("ETag")
             return self._body(response, end), size
 
@@ -179,7 +179,7 @@ class HttpRanges:
             limit, progress = self._limits.max_download_bytes, self._retry.note_progress
             download.fill(chain([head], pieces), expected, limit, self._say, progress)
             if expected not in (None, download.size):
-                raise RetryableFault("the answer has not the promised length")
+                raise RetryableFault("the answer does not have the announced length")
         except BaseException:
             download.close()
             raise
@@ -195,14 +195,14 @@ class HttpRanges:
             response = self._session.get(self.url, span)
         with response:
             if response.status_code == 200:
-                raise RetryableFault("the server answered a range with something else")
+                raise RetryableFault("the server answered a range request with status 200")
             if response.status_code != 206:
                 raise self._refusal(response.status_code)
             answered = content_range(response)
             if answered is not None:
                 self._refuse_change(response, answered[2])
             if answered != (start, stop, self.size):
-                raise RetryableFault("the server sent another range than was asked for")
+                raise RetryableFault("the server sent another range than requested")
             self._current_url = response.url
             return self._body(response, stop - start)
 
@@ -219,7 +219,7 @@ class HttpRanges:
         self._refuse_encoding(response)
         body = joined_bytes(self._session.pieces(response), length + 1)
         if len(body) != length:
-            raise RetryableFault("the answer has not the promised length")
+            raise RetryableFault("the answer does not have the announced length")
         return body
 
     def _refusal(self, status: int) -> NwbError:

@@ -124,7 +124,7 @@ class Retry:
                 text = f"{fault}; given up after {silence_sec:,.0f} s without progress"
                 raise RetryableFault(text)
             if self._wait(min(left_sec, self._wait_sec(fault, backoff))) is True:
-                raise NwbError("the reading was ended")
+                raise NwbError("reading was stopped")
 
     def _wait_sec(self, fault: RetryableFault, backoff: Backoff) -> float:
         wait_sec = backoff.next_wait_sec()
