@@ -5,6 +5,7 @@ are made of. The runner and the processes of other jobs start without any of tha
 imported when a job runs.
 """
 
+import gc
 import os
 import re
 import time
@@ -154,8 +155,13 @@ def _import_figpack() -> None:
     """Import what builds and uploads figures."""
     # Else numpy starts threads for linear algebra, which is not used here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    import_module("devaria.figures.upload")
-    import_module("devaria.figures.raster")
+    # The garbage collector would find nothing, and take 6 % of the time.
+    gc.disable()
+    try:
+        import_module("devaria.figures.upload")
+        import_module("devaria.figures.raster")
+    finally:
+        gc.enable()
 
 
 def _limits() -> "ReadLimits":
