@@ -6,13 +6,10 @@ from typing import Any, List, Tuple
 import h5py
 import numpy as np
 import pytest
-from nwb_files import add_units
-from range_server import LOOPBACK, RangeServer
+from nwb_files import add_units, read_over_http
+from range_server import RangeServer
 
 from devaria.nwb.hdf5.btree_prefetch import BTreePrefetcher
-from devaria.nwb.hdf5.remote_file import open_remote_file
-from devaria.nwb.http.ranges import HttpRanges
-from devaria.nwb.units_reader import read_units_table
 
 TIMES = np.arange(300_000) / 64
 NUM_CHUNKS = 300
@@ -55,10 +52,8 @@ def _found(content: bytes, what: bytes) -> List[int]:
 
 def test_leaves_are_fetched_beside_each_other(content: bytes) -> None:
     """Each leaf is fetched by a request of its own, and the values are right."""
-    with RangeServer({"/file.nwb": content}) as server:
-        ranges = HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK)
-        with open_remote_file(ranges) as (file, file_bytes):
-            table = read_units_table(file, "/units", file_bytes=file_bytes)
+    with RangeServer({}) as server:
+        table = read_over_http(server, content)
     np.testing.assert_array_equal(table.spike_times_sec, TIMES.astype(np.float32))
     spans = [line.split("bytes=")[1].split("-") for line in server.asked]
     leaves = [int(start) for start, last in spans if int(last) + 1 - int(start) == 2096]
@@ -147,8 +142,6 @@ def test_column_without_an_index_tree_is_read() -> None:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         add_units(file, [TIMES], chunks=(150_000,))
-    with RangeServer({"/file.nwb": buffer.getvalue()}) as server:
-        ranges = HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK)
-        with open_remote_file(ranges) as (file, file_bytes):
-            table = read_units_table(file, "/units", file_bytes=file_bytes)
+    with RangeServer({}) as server:
+        table = read_over_http(server, buffer.getvalue())
     np.testing.assert_array_equal(table.spike_times_sec, TIMES.astype(np.float32))

@@ -1,7 +1,6 @@
 """Columns fetched in parallel: in any layout, the values are those that h5py reads."""
 
 import io
-import zlib
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -13,17 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nwb_files import add_units, units_bytes
-from range_server import LOOPBACK, FakeTime, RangeServer
+from nwb_files import add_units, read_in_memory, read_over_http, units_bytes
+from range_server import RangeServer
 
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5 import column
-from devaria.nwb.hdf5.column import ContiguousColumnReader
-from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http import prefetch
-from devaria.nwb.http.ranges import HttpRanges
-from devaria.nwb.limits import ReadLimits
-from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import UnitsTable
 
 RNG = np.random.default_rng(0)
@@ -53,26 +47,9 @@ def small_parts() -> ExitStack:
     return stack
 
 
-def remote(server: RangeServer, content: bytes, **options: Any) -> UnitsTable:
-    """Read ``/units`` of a file over HTTP."""
-    server.files["/file.nwb"] = content
-    time = FakeTime()
-    ranges = HttpRanges(
-        server.url("/file.nwb"), allow_hosts=LOOPBACK, wait=time.wait, clock=time.clock
-    )
-    with open_remote_file(ranges) as (file, file_bytes):
-        return read_units_table(file, "/units", file_bytes=file_bytes, **options)
-
-
-def local(content: bytes) -> UnitsTable:
-    """Read ``/units`` of the same file in memory, with h5py alone."""
-    with h5py.File(io.BytesIO(content), "r") as file:
-        return read_units_table(file, "/units", file_bytes=len(content))
-
-
 def assert_same(server: RangeServer, content: bytes) -> UnitsTable:
     """Check that both tables are equal, and return the remote one."""
-    here, there = local(content), remote(server, content)
+    here, there = read_in_memory(content), read_over_http(server, content)
     for name, value in asdict(here).items():
         np.testing.assert_array_equal(getattr(there, name), value, name)
     return there
@@ -129,24 +106,6 @@ def test_contiguous_and_compact(server: RangeServer) -> None:
         h5py.Dataset(made)[:] = np.arange(30) / 8
         units["spike_times_index"] = [5, 9, 20]
     assert len(assert_same(server, buffer.getvalue()).spike_times_sec) == 20
-
-
-def test_values_that_were_not_fetched_are_an_error() -> None:
-    """A contiguous column never passes on memory that nothing was read into."""
-
-    class EmptyPrefetcher:
-        def plan(self, _ranges: Any) -> None:
-            pass
-
-        def read(self, _start: int, _stop: int) -> None:
-            return None
-
-    content = units_bytes([[1.0, 2.0]])
-    with h5py.File(io.BytesIO(content), "r") as file:
-        dataset = file["units/spike_times"]
-        reader = ContiguousColumnReader(dataset, EmptyPrefetcher(), len(content))
-        with pytest.raises(AssertionError, match="values 0 to 2 were not fetched"):
-            reader.read(2, pytest.fail, lambda _done, _total: None)
 
 
 @pytest.mark.usefixtures("_small_parts")
@@ -219,7 +178,10 @@ def test_generated_layouts(server: RangeServer, data: Any) -> None:
     """Wherever chunks lie, and whichever are missing, the values are those that h5py reads."""
     content = Layout(data.draw).content()
     with small_parts():
-        here, there = outcome(local, content), outcome(partial(remote, server), content)
+        here, there = (
+            outcome(read_in_memory, content),
+            outcome(partial(read_over_http, server), content),
+        )
         if isinstance(here, str):
             assert there == here
         else:
@@ -253,7 +215,7 @@ def test_progress_is_told_in_stored_bytes(server: RangeServer) -> None:
     """Progress starts at 0, never decreases, and ends at the stored bytes."""
     content = units_bytes(trains(40_000), chunks=(1000,), compression="gzip")
     told: List[Any] = []
-    remote(server, content, progress=lambda done, total: told.append((done, total)))
+    read_over_http(server, content, progress=lambda done, total: told.append((done, total)))
     with h5py.File(io.BytesIO(content), "r") as file:
         stored = file["units/spike_times"].id.get_storage_size()
     assert told[0][0] == 0
@@ -272,55 +234,4 @@ def test_what_progress_raises_ends_the_reading(server: RangeServer) -> None:
 
     content = units_bytes(trains(40_000), chunks=(1000,), compression="gzip")
     with pytest.raises(KeyboardInterrupt):
-        remote(server, content, progress=tell)
-
-
-@pytest.mark.parametrize("options", [{"compression": "gzip"}, {"fletcher32": True}], ids=str)
-@pytest.mark.parametrize("chunks", [100, 20_000])
-def test_damaged_chunk_is_named(server: RangeServer, options: Any, chunks: int) -> None:
-    """A chunk that a filter finds damaged is an error, as with h5py alone."""
-    content = bytearray(units_bytes(trains(20_000), chunks=(chunks,), **options))
-    with h5py.File(io.BytesIO(bytes(content)), "r") as file:
-        info = file["units/spike_times"].id.get_chunk_info(1)
-    middle = info.byte_offset + info.size // 2
-    content[middle : middle + 8] = b"\xff" * 8
-    with pytest.raises(NwbError, match="is damaged: "):
-        remote(server, bytes(content))
-
-
-def test_bomb_by_fill_value(server: RangeServer) -> None:
-    """Values that are declared but not stored are refused before they take memory."""
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        file["other"] = np.zeros(1_000_000, np.uint8)
-        units = file.create_group("units")
-        times = units.create_dataset(
-            "spike_times", (10**8,), "f8", chunks=(10_000,), compression="gzip", fillvalue=1.0
-        )
-        times[:100] = 2.0
-        units["spike_times_index"] = [10**8]
-    with pytest.raises(NwbError, match=r"declares 100,000,000 values, but only \d+ bytes are st"):
-        remote(server, buffer.getvalue())
-
-
-def test_bomb_by_inflation(server: RangeServer) -> None:
-    """A chunk that decompresses to more than its size is not decompressed further."""
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        units = add_units(file, [[1.0] * 1000], chunks=(1000,), compression="gzip")
-        units["spike_times"].id.write_direct_chunk((0,), zlib.compress(bytes(10**7)))
-    content = buffer.getvalue()
-    table = remote(server, content)
-    np.testing.assert_array_equal(table.spike_times_sec, local(content).spike_times_sec)
-
-
-@pytest.mark.parametrize("limits", [{"max_fetch_bytes": 300_000}])
-def test_fetched_bytes_are_bounded(server: RangeServer, limits: Any) -> None:
-    """No more is fetched than the operator allows."""
-    server.files["/file.nwb"] = units_bytes([np.arange(200_000) / 100])
-    with pytest.raises(
-        NwbError, match=r"more than the 0 MB that may be fetched \(DEVARIA_MAX_FETCH"
-    ), open_remote_file(
-        HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK, limits=ReadLimits(**limits))
-    ) as (file, file_bytes):
-        read_units_table(file, "/units", file_bytes=file_bytes)
+        read_over_http(server, content, progress=tell)

@@ -7,13 +7,10 @@ from typing import Any, Iterator, List
 import h5py
 import numpy as np
 import pytest
-from nwb_files import add_units
-from range_server import LOOPBACK, RangeServer
+from nwb_files import add_units, read_over_http
+from range_server import RangeServer
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.remote_file import open_remote_file
-from devaria.nwb.http.ranges import HttpRanges
-from devaria.nwb.units_reader import read_units_table
 
 IDS = [f"unit {number} é" for number in range(300)]
 
@@ -37,10 +34,7 @@ def content(ids: List[str] = IDS, **options: Any) -> bytearray:
 
 def read_ids(server: RangeServer, file_content: bytearray) -> List[str]:
     """Read the ids over HTTP."""
-    server.files["/file.nwb"] = bytes(file_content)
-    ranges = HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK)
-    with open_remote_file(ranges) as (file, file_bytes):
-        return read_units_table(file, "/units", file_bytes=file_bytes).unit_ids
+    return read_over_http(server, bytes(file_content)).unit_ids
 
 
 @pytest.mark.parametrize(

@@ -45,13 +45,13 @@ class Source:
 
 @pytest.fixture
 def source() -> Source:
-    """Give a source of bytes."""
+    """Return a source of bytes."""
     return Source()
 
 
 @pytest.fixture
 def prefetcher(source: Source) -> Iterator[Prefetcher]:
-    """Give a prefetcher of that source, with three threads."""
+    """Return a prefetcher of that source, with three threads."""
     with closing(Prefetcher(source.fetch, 3)) as made:
         yield made
         source.is_open.set()

@@ -17,7 +17,7 @@ TRAINS = [[0.25, 1.5, 7.75], [], [1.5, 9.5]]
 
 @pytest.fixture
 def file() -> Iterator[h5py.File]:
-    """Give an empty file to fill."""
+    """Return an empty file."""
     with memory_file() as opened:
         yield opened
 

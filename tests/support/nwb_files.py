@@ -7,6 +7,12 @@ from typing import Any, Iterable, List, Optional, Sequence
 import h5py
 import numpy as np
 import pytest
+from range_server import LOOPBACK, FakeTime, RangeServer
+
+from devaria.nwb.hdf5.remote_file import open_remote_file
+from devaria.nwb.http.ranges import HttpRanges
+from devaria.nwb.units_reader import read_units_table
+from devaria.nwb.units_table import UnitsTable
 
 REAL_DIR = Path(__file__).resolve().parents[3] / "shared" / "data" / "nwb"
 
@@ -66,3 +72,20 @@ def units_bytes(
             file["before"] = before
         add_units(file, trains, **options)
     return buffer.getvalue()
+
+
+def read_over_http(server: RangeServer, content: bytes, **options: Any) -> UnitsTable:
+    """Read ``/units`` of a file that a server serves, without real waits between tries."""
+    server.files["/file.nwb"] = content
+    time = FakeTime()
+    ranges = HttpRanges(
+        server.url("/file.nwb"), allow_hosts=LOOPBACK, wait=time.wait, clock=time.clock
+    )
+    with open_remote_file(ranges) as (file, file_bytes):
+        return read_units_table(file, "/units", file_bytes=file_bytes, **options)
+
+
+def read_in_memory(content: bytes) -> UnitsTable:
+    """Read ``/units`` of a file in memory, with h5py alone."""
+    with h5py.File(io.BytesIO(content), "r") as file:
+        return read_units_table(file, "/units", file_bytes=len(content))
