@@ -3,8 +3,8 @@
 They are equal, bit for bit, to those of figpack-spike-sorting 0.1.17 for the same units
 (``RasterPlot.write_to_zarr_group``), which loops over single spikes. Each rule below comes from it.
 
-The spikes are sorted in windows of time. Each unit is in order already, so a window consists of one
-slice of each unit. A window fits the processor's cache, so sorting needs little extra memory.
+The spikes are merged in windows of time. Within a unit they are in order, so a window consists of
+one slice of each unit. A window fits into the processor's cache and needs little extra memory.
 """
 
 import math

@@ -18,10 +18,10 @@ from devaria.nwb.hdf5.link_guard import refuse_expansion
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits
 
-#: Bytes that h5py reads at once. It holds its lock meanwhile, so this is only milliseconds of work.
+#: Bytes that h5py reads at once. Other threads wait for h5py's lock meanwhile: some milliseconds.
 _SLAB_BYTES = 4 * 1024 * 1024
 
-#: Columns of more chunks are left to h5py: one byte and more is kept for each chunk.
+#: Columns of more chunks are left to h5py, because the place of each chunk is kept in memory.
 _MAX_CHUNKS = 2_000_000
 
 

@@ -13,6 +13,7 @@ import pytest
 import requests
 from figure_api import SIGNATURE, FigureApi
 
+from devaria.figures import upload as upload_module
 from devaria.figures.raster import UnitsRasterPlot
 from devaria.figures.upload import UploadLimits, upload_figure
 from devaria.nwb.units_table import UnitsTable
@@ -92,6 +93,21 @@ def test_temporary_faults_are_retried(
     assert api.asked.count("create") == 3
     assert api.asked[-1] == "finalize"
     assert capsys.readouterr().out.count("trying again in 0 s") == 2
+
+
+@pytest.mark.parametrize(("status", "shortest"), [(503, [5, 20]), (429, [7, 7])])
+def test_waits_between_tries(
+    api: FigureApi, status: int, shortest: List[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second wait is four times the first; Retry-After (7 s) replaces both."""
+    waits: List[float] = []
+    clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=waits.append)
+    monkeypatch.setattr(upload_module, "time", clock)
+    api.always = {"create": status}
+    with pytest.raises(RuntimeError, match="after 3 tries"):
+        upload(backoff_sec=5, max_retry_after_sec=60)
+    assert len(waits) == 2
+    assert all(least <= wait <= 1.2 * least for least, wait in zip(shortest, waits))
 
 
 @pytest.mark.parametrize("fault", [503, "hang"])

@@ -156,11 +156,11 @@ class _GuardedConnection(HTTPConnection):
     _handle: Optional[socket.socket] = None
 
     def connect(self) -> None:
-        with self._within(2 * self._connect_timeout()):
+        with self._time_limit(2 * self._connect_timeout()):
             super().connect()
 
     def getresponse(self, *args: Any, **kwargs: Any) -> Any:
-        with self._within(self.head_timeout_sec):
+        with self._time_limit(self.head_timeout_sec):
             return super().getresponse(*args, **kwargs)
 
     def close(self) -> None:
@@ -169,12 +169,12 @@ class _GuardedConnection(HTTPConnection):
             self._handle.close()
 
     def _new_conn(self) -> socket.socket:
-        connected = self._connected()
+        connected = self._connect_socket()
         # TLS takes over the socket object. A second handle can still shut the connection down.
         self._handle = connected.dup()
         return connected
 
-    def _connected(self) -> socket.socket:
+    def _connect_socket(self) -> socket.socket:
         fault = ""
         port = self.port or self.default_port
         addresses = self.guard.addresses(self.host, port)
@@ -195,7 +195,7 @@ class _GuardedConnection(HTTPConnection):
         return self.timeout if isinstance(self.timeout, (int, float)) else _CONNECT_TIMEOUT_SEC
 
     @contextmanager
-    def _within(self, seconds: float) -> Iterator[None]:
+    def _time_limit(self, seconds: float) -> Iterator[None]:
         is_late = threading.Event()
         timer = threading.Timer(seconds, self._shut_down, [is_late])
         timer.daemon = True
