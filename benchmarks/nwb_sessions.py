@@ -1,8 +1,8 @@
-"""NWB files of sessions as labs publish them, made with pynwb: units beside bulky other data.
+"""Write NWB files like those that labs publish: units next to large other data. Uses pynwb.
 
-    python nwb_sessions.py FOLDER SPIKES auto|large|tiny|scattered|table
+    python benchmarks/nwb_sessions.py FOLDER SPIKES auto|large|tiny|scattered|table
 
-What is there already is not made again.
+Existing files are kept.
 """
 
 import datetime
@@ -20,10 +20,10 @@ from pynwb.misc import Units
 
 from devaria.nwb.units_table import UnitsTable, save_table
 
-#: Values in a chunk of ``spike_times`` by layout; None has h5py guess: 9,766 of 10 million.
+#: Values in a chunk of ``spike_times`` by layout. None means h5py's guess: 9,766 for 10 million.
 CHUNK_LENGTHS = {"auto": None, "large": 500_000, "tiny": 1024, "scattered": None}
 
-#: Spikes of a unit in the mean, by which the number of units goes; firing rates are log-normal.
+#: Mean number of spikes of a unit, which sets the number of units. Firing rates are log-normal.
 _SPIKES_PER_UNIT = 20_000
 _MEAN_RATE_HZ = 4.0
 
@@ -34,13 +34,13 @@ Array = npt.NDArray[Any]
 
 
 def spike_trains(num_spikes: int) -> List["npt.NDArray[np.float64]"]:
-    """Make spike trains: the same for the same number.
+    """Generate spike trains. The same number gives the same trains.
 
     Args:
-        num_spikes: About so many in all.
+        num_spikes: Approximate number of spikes in all.
 
     Returns:
-        float64, seconds, ascending, a unit each: 50 to 800 units.
+        For each of 50 to 800 units, its spike times: float64, seconds, ascending.
     """
     rng = np.random.default_rng(num_spikes)
     num_units = min(max(num_spikes // _SPIKES_PER_UNIT, 50), 800)
@@ -51,27 +51,27 @@ def spike_trains(num_spikes: int) -> List["npt.NDArray[np.float64]"]:
 
 
 def make_file(folder: Path, num_spikes: int, layout: str) -> None:
-    """Make the file of a session, ``FOLDER/SPIKES_LAYOUT.nwb``.
+    """Write the file of a session, ``FOLDER/SPIKES_LAYOUT.nwb``.
 
     Args:
-        folder: Where files are kept.
-        num_spikes: About so many spikes.
-        layout: A key of ``CHUNK_LENGTHS``. The chunks of a scattered column lie among raw data.
+        folder: An existing folder.
+        num_spikes: Approximate number of spikes.
+        layout: A key of ``CHUNK_LENGTHS``. With "scattered", the chunks lie between raw data.
     """
     path = folder / f"{num_spikes}_{layout}.nwb"
     if not path.exists():
-        print(f"making {path.name}", flush=True)
+        print(f"Writing {path.name}", flush=True)
         partial = path.with_name(f"partial_{path.name}")
         _write(partial, num_spikes, layout)
         partial.rename(path)
 
 
 def make_table(folder: Path, num_spikes: int) -> None:
-    """Make the files from which building starts, in ``FOLDER/SPIKES_table``.
+    """Write the units table from which building starts, as ``FOLDER/SPIKES_table``.
 
     Args:
-        folder: Where files are kept.
-        num_spikes: About so many spikes.
+        folder: An existing folder.
+        num_spikes: Approximate number of spikes.
     """
     table = folder / f"{num_spikes}_table"
     if not table.exists():
@@ -96,14 +96,14 @@ def _table(num_spikes: int) -> UnitsTable:
 
 def _write(path: Path, num_spikes: int, layout: str) -> None:
     session = NWBFile(
-        session_description="a bench",
+        session_description="a benchmark",
         identifier=path.name,
         session_start_time=datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
     )
     trains = spike_trains(num_spikes)
     values = np.concatenate(trains)
     length = CHUNK_LENGTHS[layout] or _guessed_length(len(values))
-    # What is filled later is given as a shape.
+    # A scattered file is filled later, so only its shape is given here.
     shape = {"shape": values.shape, "dtype": values.dtype} if layout == "scattered" else {}
     times = H5DataIO(
         None if shape else values,
@@ -141,7 +141,7 @@ def _guessed_length(num_values: int) -> int:
 
 
 def _fill_by_turns(times: h5py.Dataset, values: Array, raw: h5py.Dataset, noise: Array) -> None:
-    """Write as a recorder does: some raw data, a chunk of spike times, and so on."""
+    """Write some raw data, a chunk of spike times, and so on in turn, as a recorder does."""
     (step,) = times.chunks
     raw_step = -(-len(noise) * step // len(values))
     for turn in range(-(-len(values) // step)):

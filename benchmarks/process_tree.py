@@ -1,4 +1,4 @@
-"""What a process takes together with those that it starts (Linux)."""
+"""Memory and CPU time of a process and its children (Linux)."""
 
 import contextlib
 import os
@@ -6,19 +6,19 @@ import time
 from pathlib import Path
 from typing import List, Tuple
 
-#: Memory is looked at so often, in seconds.
+#: Time between two samples of memory, in seconds.
 SAMPLE_SEC = 0.005
 
 
 def watch(pid: int) -> Tuple[float, float]:
-    """Wait for a process to end.
+    """Wait for a process to end, and measure it.
 
     Args:
         pid: A child of this process.
 
     Returns:
-        The peak of its resident memory and that of its children together, in bytes (what they
-        share counts for each); and their CPU seconds.
+        The peak of the resident memory of the process and its children together, in bytes (shared
+        memory counts for each of them); and their CPU time in seconds.
     """
     peak = 0
     while True:

@@ -1,8 +1,11 @@
-"""A file server behind a long line: `python range_line.py FOLDER`, a process of its own.
+"""Serve files on loopback with the latency and bandwidth of a distant server.
 
-On loopback, with byte ranges. Each answer's first byte comes after 40 ms, on a new connection after
-80; each connection brings 40 MB/s, all together 400. It prints its port.
-``/to/NAME`` redirects to ``/NAME``; ``/counts`` gives what was served since it was asked last.
+    python benchmarks/range_line.py FOLDER
+
+The first byte of an answer comes after 40 ms, on a new connection after 80 ms. One connection
+carries 40 MB/s, all together 400 MB/s. Byte ranges are supported. The server prints its port.
+``/to/NAME`` redirects to ``/NAME``. ``/counts`` returns the requests, bytes and connections since
+the last call of it.
 """
 
 import asyncio
@@ -25,7 +28,7 @@ _RANGE = re.compile(rb"(?i)\r\nrange: *bytes=(\d*)-(\d*)")
 
 
 class Line:
-    """The server: its files, its counts, and when the line is free again."""
+    """The server: its files, its counters, and the time at which the line is free again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,7 +37,7 @@ class Line:
         self._counts = {"requests": 0, "bytes": 0, "connections": 0}
 
     async def serve(self) -> None:
-        """Print the port, and serve for ever."""
+        """Print the port, and serve until the process ends."""
         loop = asyncio.get_running_loop()
         listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         listener.setblocking(False)
@@ -43,7 +46,7 @@ class Line:
         while True:
             connection, _ = await loop.sock_accept(listener)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # Else a piece waits in the kernel's buffer, and is later there at once.
+            # A large kernel buffer would send a delayed piece at once, and hide the delay.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * PIECE_BYTES)
             tasks.add(asyncio.create_task(self._converse(connection)))
             tasks = {task for task in tasks if not task.done()}
@@ -62,7 +65,7 @@ class Line:
                     head += data
                 try:
                     await self._answer(connection, head, late_sec + LATENCY_SEC)
-                except ConnectionError:  # the client has seen enough
+                except ConnectionError:  # the client has closed the connection
                     return
                 late_sec = 0.0
 

@@ -1,16 +1,19 @@
-"""Measures the raster job beside figpack's own route: reading, building + saving, and the whole.
+"""Compare the raster job with figpack's own code: reading, building and saving, and both together.
 
-    python tests/bench/raster.py [--sizes 1e5,1e6,1e7] [--full] [--cache FOLDER]
-                                 [--stock-python PATH] [--repeat 5]
+    python benchmarks/raster.py [--sizes 1e5,1e6,1e7] [--full] [--parts read,build,whole]
+                                [--cache FOLDER] [--stock-python PATH] [--repeat 5]
 
-For Linux. pynwb makes the files (gzip 4; h5py's own small chunks, and large ones), a server process
-gives them over a long line (``range_line``), and the two routes run by turns, each time in a
-process of its own. What is printed are medians, and the ratio of stock to ours: the ratios hold
-from machine to machine, the seconds do not.
+A short form takes about a minute: ``--sizes 1e5,1e6 --repeat 3``.
 
-figpack's reading needs lindi, and that needs zarr 2: give a Python that has both, with figpack and
-figpack-spike-sorting, as --stock-python. Without lindi its reading is h5py on a plain HTTP file.
-Building is measured with this Python, and its zarr, on both sides.
+For Linux. pynwb writes the files (gzip level 4; h5py's small default chunks, and large ones). A
+server process serves them with the latency and bandwidth of a distant server (``range_line.py``).
+The two routes take turns, each time in a new process. "Stock" is figpack, "ours" is devaria. The
+table shows medians, and the ratio of stock to ours. The ratios are similar on other machines; the
+seconds are not.
+
+figpack reads with lindi, which needs zarr 2. --stock-python names a Python that has both, and
+figpack and figpack-spike-sorting. Without lindi, figpack reads with h5py from a plain HTTP file.
+Building uses this Python, and its zarr, for both routes.
 """
 
 import argparse
@@ -37,7 +40,7 @@ ROUTES = HERE / "raster_routes.py"
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of one route took."""
+    """Time, memory and traffic of one run of one route."""
 
     process_sec: float
     inner_sec: float
@@ -50,7 +53,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table: what is measured, on which file, how often."""
+    """One line of the table: the part, the file, and the number of runs."""
 
     part: str
     label: str
@@ -60,7 +63,7 @@ class Case:
 
 
 class Bench:
-    """Runs routes and prints lines of the table."""
+    """Runs the routes and prints the table."""
 
     def __init__(self, server: str, stock_python: str) -> None:
         self.server = server
@@ -68,7 +71,7 @@ class Bench:
         self.ways: Dict[str, int] = {}
 
     def run(self, route: str, part: str, parameters: Dict[str, Any]) -> Run:
-        """Run a route once, in a process of its own."""
+        """Run a route once, in a new process."""
         python = self._stock_python if route == "stock" and part != "build" else sys.executable
         is_child = (route, part) == ("ours", "read")
         self._counts()
@@ -97,7 +100,7 @@ class Bench:
         )
 
     def compare(self, case: Case) -> Tuple[Run, Run]:
-        """Run both routes by turns, print what came of it, and give the medians."""
+        """Run both routes in turn, print a line, and return the medians."""
         runs: Dict[str, List[Run]] = {"stock": [], "ours": []}
         for _ in range(case.repeat):
             for route, taken in runs.items():
@@ -140,7 +143,7 @@ def _print_line(case: Case, stock: Run, ours: Run) -> None:
 
 
 def _cases(size: int, cache: Path, server: str) -> Iterator[Tuple[str, str, str, Dict[str, str]]]:
-    """Give part, label, what it needs, and parameters of each line of the table."""
+    """Yield the part, label, needed file and parameters of each line of the table."""
     for layout in ("auto", "large", "tiny", "scattered") if size == 10**7 else ("auto",):
         url = f"/{size}_{layout}.nwb"
         yield "read", layout, layout, {"url": server + url}
@@ -153,7 +156,7 @@ def _cases(size: int, cache: Path, server: str) -> Iterator[Tuple[str, str, str,
 
 
 def _make(cache: Path, size: int, what: str) -> None:
-    # In a process of its own: a child's peak memory counts that of its parent at the start.
+    # In a new process: a child's peak memory includes that of its parent at the start.
     making = [sys.executable, str(HERE / "nwb_sessions.py"), str(cache), str(size), what]
     subprocess.run(making, check=True)
 
@@ -175,14 +178,14 @@ Done = Dict[Tuple[str, str, int], Tuple[Run, Run]]
 
 
 def _sums(done: Done) -> None:
-    """Print the whole as the sum of its parts: without imports, and the child's start in ours."""
+    """Print the sum of reading and building, without imports and without starting a child."""
     for (part, label, size), (stock, ours) in done.items():
         built = done.get(("build", "-", size))
         if part == "read" and built:
             sums = [r.inner_sec + b.inner_sec for r, b in zip((stock, ours), built)]
             print(
-                f"{size:.0e} {label}: reading + building + saving, without imports: "
-                f"{sums[0]:.2f} and {sums[1]:.2f} s, {sums[0] / sums[1]:.1f} to 1"
+                f"{size:.0e} {label}: reading, building and saving, without imports: "
+                f"stock {sums[0]:.2f} s, ours {sums[1]:.2f} s, ratio {sums[0] / sums[1]:.1f}"
             )
 
 
@@ -193,21 +196,27 @@ def _growth(done: Done) -> None:
             time_growth = large[1].inner_sec / small[1].inner_sec / 10
             memory_growth = large[1].extra_bytes / small[1].extra_bytes / 10
             print(
-                f"{part}: a spike of 10^7 takes {time_growth:.2f} times the time of one of 10^6, "
-                f"and {memory_growth:.2f} times the memory"
+                f"{part}: per spike, ours takes {time_growth:.2f} times as long at 10^7 spikes "
+                f"as at 10^6, and {memory_growth:.2f} times the memory"
             )
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Run the measurements that the command line names."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", default="1e5,1e6,1e7", help="numbers of spikes")
-    parser.add_argument("--full", action="store_true", help="1e8 spikes too (14 GB, minutes)")
-    parser.add_argument("--parts", default="read,build,whole", help="what to measure")
-    parser.add_argument("--cache", type=Path, help="where the files are kept; else they are not")
-    parser.add_argument("--stock-python", default=sys.executable, help="a Python with lindi")
+    parser.add_argument(
+        "--full", action="store_true", help="also 1e8 spikes (14 GB of memory, minutes)"
+    )
+    parser.add_argument("--parts", default="read,build,whole", help="parts to measure")
+    parser.add_argument(
+        "--cache", type=Path, help="folder in which the files are kept (default: they are deleted)"
+    )
+    parser.add_argument(
+        "--stock-python", default=sys.executable, help="a Python with lindi, for figpack's reading"
+    )
     parser.add_argument("--repeat", type=int, default=5, help="runs of each route")
     options = parser.parse_args()
     sizes = [int(float(size)) for size in options.sizes.split(",")] + [10**8] * options.full
@@ -220,7 +229,7 @@ def main() -> None:
             print(_HEAD)
             done: Done = {}
             for size in sizes:
-                # What takes minutes is not done as often.
+                # Runs that take minutes are not repeated.
                 repeat = options.repeat if size < 50_000_000 else 1
                 for part, label, needed, parameters in _cases(size, cache, server):
                     if part in options.parts.split(","):
@@ -230,7 +239,7 @@ def main() -> None:
             _sums(done)
             _growth(done)
             ways = " and ".join(sorted(way for way in bench.ways if way))
-            print(f"Stock read by {ways or 'nothing'}.")
+            print(f"Stock reads with: {ways or 'nothing was read'}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""One route from an NWB file to a figure, or a part of it, in this process: JSON in, JSON out.
+"""Run one route from an NWB file to a figure, or a part of it, in this process.
 
-    python raster_routes.py stock|ours read|build|whole PARAMETERS
+    python benchmarks/raster_routes.py stock|ours read|build|whole PARAMETERS
 
-It prints the seconds that the part took after the imports; our whole job has its imports in it,
-since they go on while the other process reads.
+PARAMETERS is a JSON object with the key "url" or "table". Prints a JSON object with the seconds
+that the part took after the imports. "ours whole" includes its imports, which run while the other
+process reads.
 """
 
 import contextlib
@@ -22,12 +23,12 @@ Parameters = Dict[str, Any]
 
 
 def resident_bytes() -> int:
-    """Memory of this process now."""
+    """Return the resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class PlainHttpFile(io.RawIOBase):
-    """A remote file in blocks of a MiB, one after the other: for stock where lindi is not there."""
+    """A remote file, read one MiB after another: for the stock route without lindi."""
 
     def __init__(self, url: str) -> None:
         import requests
@@ -37,11 +38,11 @@ class PlainHttpFile(io.RawIOBase):
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
     def readable(self) -> bool:
-        """Say that this file can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that reading can go on from anywhere."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -50,7 +51,7 @@ class PlainHttpFile(io.RawIOBase):
         return self._position
 
     def tell(self) -> int:
-        """Give the offset of the next read."""
+        """Return the offset of the next read."""
         return self._position
 
     def readinto(self, buffer: Any) -> int:
@@ -86,7 +87,7 @@ def stock_read(parameters: Parameters) -> str:
 
 
 def stock_build(parameters: Parameters) -> str:
-    """Build and save the figure as figpack does, from arrays that are there."""
+    """Build and save the figure as figpack does, from arrays on disk."""
     import numpy as np
     from figpack_spike_sorting.views import RasterPlot
     from figpack_spike_sorting.views.RasterPlotItem import RasterPlotItem
@@ -134,7 +135,7 @@ def ours_build(parameters: Parameters) -> str:
 
 
 def ours_whole(parameters: Parameters) -> str:
-    """Run the job's handler, which saves the figure in place of uploading it."""
+    """Run the job's handler, which here saves the figure instead of uploading it."""
     from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
 
     class Saving(FigpackNwbRasterPlotHandler):
@@ -165,8 +166,7 @@ def main() -> None:
         with contextlib.suppress(ImportError):
             import lindi  # noqa: F401
         if route == "ours":
-            import devaria.nwb.raster
-
+            import devaria.figures.raster
             import devaria.nwb.sandbox.child
             import devaria.nwb.units_reader  # noqa: F401
     before_bytes = resident_bytes()

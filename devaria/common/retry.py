@@ -24,17 +24,23 @@ class Backoff:
     so that it never becomes a busy loop.
 
     Args:
-        base_sec: The cap of the first wait, in seconds; it doubles with each further one.
+        base_sec: The cap of the first wait, in seconds; it grows with each further one.
         max_sec: The cap of every wait, in seconds.
         draw: Draws a number from [0, 1).
+        factor: By how much the cap grows with each wait.
     """
 
     def __init__(
-        self, base_sec: float, max_sec: float, draw: Callable[[], float] = random.random
+        self,
+        base_sec: float,
+        max_sec: float,
+        draw: Callable[[], float] = random.random,
+        factor: float = 2.0,
     ) -> None:
         self._base_sec = base_sec
         self._max_sec = max_sec
         self._draw = draw
+        self._factor = factor
         self._cap_sec = base_sec
 
     def next_wait_sec(self, retry_after_sec: Optional[float] = None) -> float:
@@ -49,7 +55,7 @@ class Backoff:
             Seconds to wait.
         """
         wait = max(self._base_sec / 2, self._draw() * self._cap_sec)
-        self._cap_sec = min(self._cap_sec * 2, self._max_sec)
+        self._cap_sec = min(self._cap_sec * self._factor, self._max_sec)
         if retry_after_sec is None or math.isnan(retry_after_sec):
             return wait
         return min(max(retry_after_sec, 0.0), MAX_SERVER_WAIT_SEC) + self._draw()

@@ -1,22 +1,22 @@
-"""How far a raster job is: percent of the whole for the runner, a line now and then to read."""
+"""Progress of a raster job: a percentage for the runner, and console lines for people."""
 
 import time
 from typing import Callable
 
-#: Console lines come at most this often, in seconds.
+#: Shortest time between two console lines, in seconds.
 _LINE_GAP_SEC = 5.0
 
-#: Where each part of the job starts and ends, in percent of the whole.
+#: Start and end of each part of the job, in percent of the whole job.
 _READ, _BUILD, _UPLOAD = (5, 60), (60, 75), (75, 99)
 
 
 class Progress:
-    """Turns the news of the job's parts into percentages and lines.
+    """Turns the progress of the job's parts into percentages and console lines.
 
     Args:
-        percent: Is called with the percentage of the whole job, which never goes down.
-        say: Is called with console lines.
-        clock: Gives the time in seconds; it never goes back.
+        percent: Called with the percentage of the whole job, which never decreases.
+        say: Called with console lines.
+        clock: Returns monotonic time in seconds.
     """
 
     def __init__(
@@ -32,24 +32,24 @@ class Progress:
         self._said_sec = clock()
 
     def reached(self, percent: float) -> None:
-        """Tell that so much of the whole job is done.
+        """Report how much of the whole job is done.
 
         Args:
-            percent: From 0 to 100. A part that is done anew does not bring it down.
+            percent: From 0 to 100. A smaller value than before, as after a retry, is ignored.
         """
         self._highest = max(self._highest, percent)
         self._percent(self._highest)
 
     def read(self, done: int, total: int) -> None:
-        """Tell how much of the file's spike times is read, in bytes."""
+        """Report how many bytes of the spike times are read."""
         self._part(_READ, done, total, f"Read {done / 1e6:.1f} of {total / 1e6:.1f} MB")
 
     def built(self, done: int, total: int) -> None:
-        """Tell how many spikes are in their place in the figure."""
+        """Report how many spikes are sorted."""
         self._part(_BUILD, done, total, f"Sorted {done:,} of {total:,} spikes")
 
     def uploaded(self, done: int, total: int) -> None:
-        """Tell how many files are uploaded; figpack says so itself."""
+        """Report how many files are uploaded. figpack prints lines of its own for them."""
         self._part(_UPLOAD, done, total, "")
 
     def _part(self, bounds: "tuple[int, int]", done: int, total: int, line: str) -> None:

@@ -1,4 +1,4 @@
-"""The figpack view of a units table: figpack's own raster plot, with its arrays built by numpy."""
+"""The figpack view of a units table: figpack's raster plot, with arrays built by numpy."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,7 +17,7 @@ from devaria.figures.raster_arrays import (
 )
 from devaria.nwb.units_table import UnitsTable
 
-#: figpack cuts the spikes of large figures into pieces of this many.
+#: Length of the chunks into which figpack divides the spikes of a large figure.
 _CHUNK_SPIKES = 2_000_000
 
 
@@ -25,9 +25,8 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
     """A raster plot of all units of a table.
 
     Args:
-        table: The units; it must not change afterwards.
-        progress: Is called with the spikes that are in their place and all of them, whenever the
-            figure is written.
+        table: The units. The table must not change afterwards.
+        progress: Called while the figure is written, with the spikes sorted so far and with all.
 
     Raises:
         NwbError: The figure would be too large.
@@ -37,7 +36,7 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         self, table: UnitsTable, progress: BuildProgress = lambda _done, _all: None
     ) -> None:
         if table.end_time_sec == table.start_time_sec:
-            # figpack would make a range of no length, which cannot be drawn: show a second.
+            # A range of no length cannot be drawn: show one second.
             start = table.start_time_sec - 0.5
             table = replace(table, start_time_sec=start, end_time_sec=start + 1)
         super().__init__(
@@ -48,17 +47,17 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         self._progress = progress
 
     def write_to_zarr_group(self, group: figpack.Group) -> None:
-        """Write the figure's data: the same as figpack's own method would, only sooner.
+        """Write the same data as figpack's own method, but faster.
 
         Args:
-            group: Where figpack wants the data.
+            group: The zarr group of the figure.
         """
-        # What figpack's raster plot inherits; its own method would write an empty plot.
+        # The method that RasterPlot inherits. Its own method would write an empty plot.
         figpack.ExtensionView.write_to_zarr_group(self, group)
         with _writing_all_chunks():
             self._write_spikes(group)
             self._write_counts(group)
-        # At once: each change of one writes them all to the disk.
+        # In one call: each change of an attribute writes all of them to the disk.
         group.attrs.update(
             start_time_sec=self.start_time_sec,
             end_time_sec=self.end_time_sec,
@@ -83,12 +82,13 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
 
 
 def _writing_all_chunks() -> ContextManager[Any]:
-    """Have chunks stored that hold only zeros too.
+    """Make zarr store chunks of zeros too.
 
-    zarr 3 leaves them out, but the front end cannot do without: a figure of one unit, all of
-    whose unit numbers are 0, fails as soon as one zooms in, one shorter than a second at once.
+    zarr 3 leaves them out by default, but figpack's front end needs them. Without them, a figure
+    with one unit, whose unit numbers are all 0, fails when it is zoomed; if it is shorter than a
+    second, it fails at once.
     """
     if not hasattr(zarr, "config"):
-        return nullcontext()  # zarr 2 stores them anyway
+        return nullcontext()  # zarr 2 always stores them
     writing: ContextManager[Any] = zarr.config.set({"array.write_empty_chunks": True})
     return writing

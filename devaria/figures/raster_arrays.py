@@ -1,10 +1,10 @@
 """The arrays of a figpack raster plot, built with numpy from a units table.
 
-They equal, bit for bit, what figpack-spike-sorting 0.1.17 makes of the same units
-(``RasterPlot.write_to_zarr_group``), which walks the spikes one by one; each rule below is its.
+They are equal, bit for bit, to those of figpack-spike-sorting 0.1.17 for the same units
+(``RasterPlot.write_to_zarr_group``), which loops over single spikes. Each rule below comes from it.
 
-The spikes are sorted in windows of time: each unit is in order already, so a window is a slice of
-each, which fits the processor's cache and needs no memory to speak of.
+The spikes are merged in windows of time. Within a unit they are in order, so a window consists of
+one slice of each unit. A window fits into the processor's cache and needs little extra memory.
 """
 
 import math
@@ -18,29 +18,29 @@ import numpy.typing as npt
 from devaria.nwb.errors import NwbError
 from devaria.nwb.units_table import UnitsTable
 
-#: Called with the spikes that are in their place, and with all of them.
+#: Called with the number of spikes sorted so far, and the number of all.
 BuildProgress = Callable[[int, int], None]
 
-#: numpy lets other threads run while it sorts; more than two at once wait for the memory.
+#: Threads that sort. numpy releases the GIL meanwhile; more than two would wait for the memory.
 _THREADS = 2
 
-#: Spikes of a window: their keys fill a processor's own cache. Where units are so many that they
-#: would be crumbs, it is this many spikes of each.
+#: Spikes in a window: as many as a processor's cache holds, but on average at least
+#: `_WINDOW_SPIKES_PER_UNIT` of each unit, so that slices do not become tiny.
 _WINDOW_SPIKES = 2**18
 _WINDOW_SPIKES_PER_UNIT = 256
 
-#: Windows are cut where a sample of the spikes says; it has so many of each. They are picked by
-#: the golden ratio: evenly, and out of step with any unit.
+#: The edges of the windows are estimated from a sample with this many spikes of each window. The
+#: sample is picked by multiples of the golden ratio: evenly, and not in step with any unit.
 _SAMPLES_PER_WINDOW = 64
 _GOLDEN = (5**0.5 - 1) / 2
 
-#: Which half of a 64-bit number is the more significant one.
+#: Positions of the more and the less significant half of a 64-bit number in memory.
 _HIGH, _LOW = (1, 0) if sys.byteorder == "little" else (0, 1)
 
-#: Units that are counted together: their cells in a row of the table fill a cache line.
+#: Units that are counted together. Their cells in one row of the table fill a cache line.
 _COUNTED_TOGETHER = 32
 
-#: Cells of the table of counts, 2 bytes each: units times seconds.
+#: Most cells of the table of counts (units times seconds), 2 bytes each.
 _MAX_COUNTS = 250_000_000
 
 
@@ -50,13 +50,12 @@ def spikes_in_time_order(
     """Merge the spike trains into one.
 
     Args:
-        table: Units with finite spike times, in any order within a unit; at most 65,536 units.
-        progress: Is called after each window.
+        table: At most 65,536 units with finite spike times, in any order within a unit.
+        progress: Called after each window.
 
     Returns:
-        Times (float32, seconds, ascending) and, for each, the number of its unit (uint16).
-        Equal times are in the order of the units. Of units with equal ids the last one's
-        number stands for all.
+        Times (float32, seconds, ascending) and, for each, the number of its unit (uint16). Equal
+        times are in the order of the units. Units with equal ids all get the number of the last.
     """
     num_spikes = len(table.spike_times_sec)
     times = np.empty(num_spikes, np.float32)
@@ -84,21 +83,21 @@ def spikes_in_time_order(
 def reference_points(
     times: "npt.NDArray[np.float32]",
 ) -> Tuple["npt.NDArray[np.float32]", "npt.NDArray[np.uint32]"]:
-    """Pick spikes a second or more apart, by which the front end finds its way in time.
+    """Pick spikes a second or more apart, with which the front end finds spikes by time.
 
     Args:
         times: float32, seconds, ascending, not empty.
 
     Returns:
-        Times of these spikes (float32) and their positions (uint32), from the first spike on.
-        Where all spikes lie within a second, the end is added as a second point, which figpack
-        does not do: the front end draws from point to point, and with one alone nothing.
+        Times of these spikes (float32) and their positions (uint32), starting with the first
+        spike. If all spikes lie within a second, the end is added as a second point. figpack does
+        not add it, but its front end draws from point to point, and nothing with one point.
     """
     positions: List[int] = []
     position = 0
     while position < len(times):
         positions.append(position)
-        # In float32, as figpack adds. From 2**24 s on the sum may be the time itself: go on by one.
+        # The sum is float32, as in figpack. From 2**24 s on it may equal the time: go on by one.
         target = times[position] + np.float32(1)
         position += 1
         position += int(times[position:].searchsorted(target))
@@ -109,13 +108,13 @@ def reference_points(
 
 
 def refuse_many_counts(table: UnitsTable) -> None:
-    """See to it that ``counts_per_second`` fits into memory.
+    """Refuse units for which the result of ``counts_per_second`` would be too large.
 
     Args:
         table: The units.
 
     Raises:
-        NwbError: Their table of counts would be too large.
+        NwbError: There are too many units, over too many seconds.
     """
     num_bins, num_units = _num_bins(table), len(table.unit_ids)
     if num_bins * num_units > _MAX_COUNTS:
@@ -123,14 +122,14 @@ def refuse_many_counts(table: UnitsTable) -> None:
 
 
 def counts_per_second(table: UnitsTable) -> "npt.NDArray[np.uint16]":
-    """Count each unit's spikes in bins of a second from the first spike on.
+    """Count each unit's spikes in bins of one second, starting at the first spike.
 
     Args:
         table: Units with finite spike times.
 
     Returns:
-        uint16, shape (seconds, units), at most 65,535 a cell. As in figpack, a spike exactly on
-        the end of a whole number of seconds is not counted.
+        uint16, shape (seconds, units). Counts above 65,535 are stored as 65,535. As in figpack, a
+        last spike exactly a whole number of seconds after the first is not counted.
     """
     num_bins = _num_bins(table)
     trains = _trains(table)
@@ -142,7 +141,7 @@ def counts_per_second(table: UnitsTable) -> "npt.NDArray[np.uint16]":
         rows = np.empty((len(block), num_bins), dtype=np.uint16)
         for row, train in zip(rows, block):
             bins = (train - start).astype(np.intp)
-            # No spike is before the first; those past the last bin make further ones.
+            # No bin is negative. Spikes past the last bin are cut off.
             row[:] = np.bincount(bins, minlength=num_bins)[:num_bins].clip(max=65535)
         counts[:, first : first + len(block)] = rows.T
 
@@ -167,7 +166,7 @@ def _in_order(train: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":
 def _window_cuts(
     trains: List["npt.NDArray[np.float32]"], spikes: "npt.NDArray[np.float32]"
 ) -> "npt.NDArray[np.int64]":
-    """Cut all trains at common times: where in each every window starts, and the last one ends."""
+    """Return for each train the positions where the windows start, and where the last one ends."""
     window_spikes = max(_WINDOW_SPIKES, _WINDOW_SPIKES_PER_UNIT * len(trains))
     num_windows = -(-len(spikes) // window_spikes)
     picks = np.arange(num_windows * _SAMPLES_PER_WINDOW) * _GOLDEN % 1
@@ -186,20 +185,23 @@ def _merge(
     times: "npt.NDArray[np.float32]",
     units: "npt.NDArray[np.uint16]",
 ) -> None:
-    """Sort parts that are in order each, ties by their order; ``owners`` are the spikes' trains."""
+    """Merge sorted parts; equal times stay in the order of the parts.
+
+    ``owners`` holds the number of each spike's train.
+    """
     np.concatenate(parts, out=times)
     if np.signbit(times).any():
-        # Bits of negative times descend, and -0.0 equals 0.0 without having its bits.
+        # The bits of negative floats sort in reverse, and -0.0 has other bits than 0.0.
         order = times.argsort(kind="stable")
         units[:] = owners[order]
         times[:] = times[order]
         return
-    # The key holds the time's bits above the train's number: numbers that sort as the pairs do.
+    # The key is the time's bits followed by the train's number: it sorts as the pair would.
     keys = np.empty(len(times), np.uint64)
     halves = keys.view(np.uint32).reshape(-1, 2)
     halves[:, _HIGH] = times.view(np.uint32)
     halves[:, _LOW] = owners
-    # numpy's stable sort finds the parts as runs that are sorted already, and merges them.
+    # numpy's stable sort detects the sorted parts and merges them.
     keys.sort(kind="stable")
     times.view(np.uint32)[:] = halves[:, _HIGH]
     units[:] = halves[:, _LOW]

@@ -1,8 +1,8 @@
-"""Uploading a figure with figpack's own client, in a way that ends and tells no secrets.
+"""Uploading a figure with figpack's client, with time-outs and without leaking signed URLs.
 
-figpack 0.4.1 gives its HTTP calls no time-outs, tries only some of them again, and puts signed
-URLs into texts. Its files are not ours to change, so for the length of an upload two things of
-this process are: ``requests.Session.request``, by which all its calls go, and standard output.
+figpack 0.4.1 makes HTTP calls without time-outs, retries only some of them, and prints signed URLs.
+So two things of this process are replaced during an upload: ``requests.Session.request``, through
+which all calls of figpack go, and standard output.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterator, TextIO
 import figpack
 import requests
 
-from devaria.common.retry import retry_after_sec
+from devaria.common.retry import Backoff, retry_after_sec
 from devaria.common.text import without_queries
 
 KEY_VARIABLE = "FIGPACK_API_KEY"
@@ -26,21 +26,21 @@ KEY_VARIABLE = "FIGPACK_API_KEY"
 #: What figpack prints after each file.
 _UPLOADED = re.compile(r"Uploaded (\d+)/(\d+)")
 
-#: Called with files uploaded and files to upload.
+#: Called with the number of files uploaded, and the number of all files.
 UploadProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """How long an upload may wait, and how often it is tried.
+    """Time-outs and retries of an upload.
 
     Attributes:
-        connect_timeout_sec: Longest time to connect, and to get rid of a piece of a file.
+        connect_timeout_sec: Longest time to connect, and to send a piece of a file.
         read_timeout_sec: Longest silence while an answer is awaited.
-        tries: Tries of the upload as a whole; figpack tries each file five times in each.
-        backoff_sec: Wait before the second try; before the third it is four times as long.
-        max_retry_after_sec: Longest wait that a server may ask for by Retry-After.
-        max_total_sec: After that time nothing more is sent.
+        tries: How often the whole upload is tried. In each try, figpack tries each file five times.
+        backoff_sec: Wait before the second try. Before the third it is four times as long.
+        max_retry_after_sec: Longest wait that a server may ask for with Retry-After.
+        max_total_sec: After this time nothing more is sent.
     """
 
     connect_timeout_sec: float = 10.0
@@ -51,7 +51,7 @@ class UploadLimits:
     max_total_sec: float = 3600.0
 
 
-def publish(
+def upload_figure(
     view: figpack.FigpackView,
     *,
     title: str,
@@ -59,22 +59,23 @@ def publish(
     progress: UploadProgress,
     limits: UploadLimits,
 ) -> str:
-    """Upload a figure. After faults that may pass, the upload as a whole is tried again.
+    """Upload a figure. After a fault that may pass, the whole upload is tried again.
 
     Args:
         view: The figure.
-        title: Its title.
-        description: Its description, in markdown.
-        progress: Is called with the files uploaded and to upload; it starts anew with each try.
-        limits: How long it may take.
+        title: Title of its page.
+        description: Description in markdown.
+        progress: Called with the files uploaded and all files. It starts again with each try.
+        limits: Time-outs and retries.
 
     Returns:
         The figure's URL.
 
     Raises:
-        RuntimeError: The figure could not be built, or the upload failed; the text holds neither
-            a key nor a signed URL.
+        RuntimeError: The figure could not be built, or the upload failed. The text holds neither
+            the key nor a signed URL.
     """
+    backoff = Backoff(limits.backoff_sec, factor=4.0, draw=_draw)
     calls = _Calls(limits)
     for attempt in range(1, limits.tries + 1):
         try:
@@ -84,11 +85,12 @@ def publish(
             text = f"{type(error).__name__}: {_without_secrets(str(error))}"
         if attempt == limits.tries or not calls.may_pass:
             break
-        wait_sec = calls.wish_sec or limits.backoff_sec * 4 ** (attempt - 1)
-        wait_sec *= random.uniform(1.0, 1.2)  # noqa: S311 - many runners may have met one fault
+        wait_sec = backoff.next_wait_sec()
+        if calls.retry_after_sec:
+            wait_sec = calls.retry_after_sec * _draw()
         print(f"The upload failed ({text}): trying again in {wait_sec:.0f} s")  # noqa: T201
         time.sleep(wait_sec)
-    # Outside the except block: a chained exception would bring figpack's text back in.
+    # Outside the except block: a chained exception would show figpack's own text.
     what = "the upload" if calls.began else "building the figure"
     tries = "" if attempt == 1 else f" after {attempt} tries"
     raise RuntimeError(f"{what} failed{tries}: {text}")
@@ -106,17 +108,22 @@ def _show(view: figpack.FigpackView, title: str, description: str) -> str:
     return url
 
 
+def _draw() -> float:
+    # Other runners may have met the same fault: they should not all come back at once.
+    return random.uniform(1.0, 1.2)  # noqa: S311 - no secret depends on it
+
+
 class _Calls:
-    """The HTTP calls of one try: each with time-outs, and what came of them."""
+    """The HTTP calls of one try, each with time-outs, and how they ended."""
 
     def __init__(self, limits: UploadLimits) -> None:
         self._timeout = (limits.connect_timeout_sec, limits.read_timeout_sec)
-        self._max_wish_sec = limits.max_retry_after_sec
+        self._max_retry_after_sec = limits.max_retry_after_sec
         self._end_sec = time.monotonic() + limits.max_total_sec
         self._max_total_sec = limits.max_total_sec
         self._may_pass = False
         self.began = False
-        self.wish_sec = 0.0
+        self.retry_after_sec = 0.0
 
     @property
     def may_pass(self) -> bool:
@@ -125,8 +132,8 @@ class _Calls:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Have all calls of this process go through here."""
-        self._may_pass, self.wish_sec = False, 0.0
+        """Route all calls of this process through this object."""
+        self._may_pass, self.retry_after_sec = False, 0.0
         plain = requests.Session.request
 
         def request(
@@ -142,7 +149,7 @@ class _Calls:
                 self._may_pass = True
                 raise
             if not response.ok:
-                self._see(response)
+                self._note_fault(response)
             return response
 
         requests.Session.request = request  # type: ignore[assignment,method-assign]
@@ -151,14 +158,14 @@ class _Calls:
         finally:
             requests.Session.request = plain  # type: ignore[method-assign]
 
-    def _see(self, response: requests.Response) -> None:
+    def _note_fault(self, response: requests.Response) -> None:
         self._may_pass = response.status_code in (408, 429) or response.status_code >= 500
-        asked_sec = retry_after_sec(response.headers.get("Retry-After", ""), time.time())
-        self.wish_sec = min(max(self.wish_sec, asked_sec or 0.0), self._max_wish_sec)
+        asked_sec = retry_after_sec(response.headers.get("Retry-After", ""), time.time()) or 0.0
+        self.retry_after_sec = min(max(self.retry_after_sec, asked_sec), self._max_retry_after_sec)
 
 
 class _Console(io.TextIOBase):
-    """Standard output without secrets; what figpack says of its progress is passed on."""
+    """Standard output without secrets. It reports the progress that figpack prints."""
 
     def __init__(self, target: TextIO, progress: UploadProgress) -> None:
         self._target = target

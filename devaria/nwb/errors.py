@@ -1,16 +1,17 @@
-"""What can be wrong with a submitted file, and how to name it in one line.
+"""Exceptions for wrong parameters and for files that cannot be used.
 
-ValueError
-└── InvalidInputError    the job's parameters are wrong: a URL or a path that cannot be meant
-Exception
-└── NwbError             the parameters are well-formed, but the file is no use: unreachable,
-                         broken, hostile, or without spikes
+::
+
+    ValueError
+    └── InvalidInputError    a job parameter is wrong: the URL, or the path of the units table
+    Exception
+    └── NwbError             the file cannot be used: unreachable, broken, hostile, or no spikes
 """
 
 
 class InvalidInputError(ValueError):
-    """A job parameter is wrong; whoever submitted it can mend it."""
+    """A job parameter is wrong. The submitter can correct it."""
 
 
 class NwbError(Exception):
-    """The file cannot be drawn; the text says why and stands alone."""
+    """The file cannot be drawn. The text is one complete, printable line."""

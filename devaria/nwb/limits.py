@@ -1,4 +1,4 @@
-"""How much of a stranger's file is read at most."""
+"""How much of a submitted file is read at most."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Dict, Mapping
@@ -11,21 +11,22 @@ _MOST_UNITS = 65_536
 
 @dataclass(frozen=True)
 class ReadLimits:
-    """Bounds of one job's input; beyond each of them a clear error stands, before memory is taken.
+    """Upper limits of one job's input. A file beyond a limit is refused before memory is allocated.
 
     Attributes:
-        max_fetch_bytes: Bytes fetched of one file by ranges (4 GiB).
-        max_download_bytes: Length of a file whose server has no byte ranges, so that all of it
-            is put on this machine's disk (2 GiB).
+        max_fetch_bytes: Bytes fetched of one file in ranges (4 GiB).
+        max_download_bytes: Length of a file whose server has no byte ranges. Such a file is
+            downloaded to this machine's disk (2 GiB).
         max_spikes: Spike times in the table (200 million; 4 bytes of memory each).
         max_rows: Rows of the table, with or without spikes (a million).
-        max_units: Units with spikes (65,536, which is figpack's own bound: it may only be less).
-        max_chunk_bytes: A chunk of a column, inflated (256 MiB).
-        max_expansion: Declared bytes for each byte that is stored (1,100: deflate reaches 1,032,
-            so data that claim more were never stored).
-        max_span_sec: From the first spike to the last (30 days). Longer ones are sample numbers.
-        max_total_sec: The whole job, fetching to uploading (one hour). Whoever runs the job
-            keeps this one: C code that loops cannot be stopped from within.
+        max_units: Units with spikes (65,536, the limit of figpack; it can only be lowered).
+        max_chunk_bytes: Length of a decompressed chunk of a column (256 MiB).
+        max_expansion: Ratio of declared to stored bytes (1,100; deflate reaches 1,032, so a higher
+            ratio means data that were never stored).
+        max_span_sec: Time from the first spike to the last (30 days). A longer span means that the
+            values are sample numbers.
+        max_total_sec: Time of the whole job, from fetching to uploading (one hour). The process
+            that starts the reading enforces it: a loop in C code cannot be stopped from within.
     """
 
     max_fetch_bytes: int = 4 * 1024**3
@@ -40,20 +41,20 @@ class ReadLimits:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "ReadLimits":
-        """Take the bounds that an operator has set, and the defaults for the others.
+        """Read the limits that the operator has set; the others keep their defaults.
 
         Args:
-            environ: Environment variables. Read are ``DEVARIA_MAX_FETCH_BYTES``,
+            environ: Environment variables. These are read: ``DEVARIA_MAX_FETCH_BYTES``,
                 ``DEVARIA_MAX_DOWNLOAD_BYTES``, ``DEVARIA_MAX_SPIKES``, ``DEVARIA_MAX_ROWS``,
                 ``DEVARIA_MAX_UNITS``, ``DEVARIA_MAX_CHUNK_BYTES``, ``DEVARIA_MAX_EXPANSION``,
-                ``DEVARIA_MAX_SPAN_SEC`` and ``DEVARIA_MAX_TOTAL_SEC``: whole numbers above 0.
-                An empty one counts as not set.
+                ``DEVARIA_MAX_SPAN_SEC`` and ``DEVARIA_MAX_TOTAL_SEC``. Each is a whole number above
+                0; an empty one counts as not set.
 
         Returns:
-            The bounds.
+            The limits.
 
         Raises:
-            ValueError: A variable holds something else; the text names it.
+            ValueError: A variable holds anything else. The text names the variable.
         """
         found: Dict[str, Any] = {}
         for field in fields(cls):

@@ -1,4 +1,4 @@
-"""The form of a URL that may be fetched, and the form in which it may be printed."""
+"""Checking job parameters: the URL of an NWB file, and the path of a units table in it."""
 
 from typing import List
 from urllib.parse import urlsplit
@@ -8,16 +8,16 @@ from devaria.nwb.errors import InvalidInputError
 
 
 def checked_url(url: object) -> str:
-    """Check the form of a URL: http or https, a host, no login, nothing unprintable.
+    """Check that a URL is http or https, has a host and no login, and is printable.
 
     Args:
-        url: What a submitter or a redirect gave.
+        url: The URL of a submitter or of a redirect.
 
     Returns:
         The URL, unchanged.
 
     Raises:
-        InvalidInputError: It is not such a URL; the text says what it lacks.
+        InvalidInputError: It is not such a URL. The text says what is wrong.
     """
     if not isinstance(url, str):
         raise InvalidInputError("nwb_url must be a string")
@@ -25,7 +25,7 @@ def checked_url(url: object) -> str:
         raise InvalidInputError("nwb_url must be a URL without spaces or control characters")
     try:
         parts = urlsplit(url)
-        # A percent sign means something in an IPv6 address alone; libraries differ elsewhere.
+        # A percent sign is only defined in IPv6 addresses; elsewhere libraries read it differently.
         host = parts.hostname or "%"
         has_host = ("%" not in host or ":" in host) and parts.port != 0
     except ValueError:
@@ -38,28 +38,28 @@ def checked_url(url: object) -> str:
 
 
 def shown_url(url: str) -> str:
-    """Give a URL as it may be printed: without its query string, which may be a signature.
+    """Return a URL that is safe to print: without its query, which may hold a signature.
 
     Args:
         url: Any URL, checked or not.
 
     Returns:
-        One printable line of bounded length.
+        One printable line of limited length.
     """
     return one_line(without_queries(url.split("#")[0]))
 
 
 def checked_units_path(path: object) -> str:
-    """Check the form of the path of a units table.
+    """Check the path of a units table.
 
     Args:
-        path: What a submitter gave.
+        path: The path that a submitter gave.
 
     Returns:
-        The path, from the root of the file: with a slash in front.
+        The path with a leading slash.
 
     Raises:
-        InvalidInputError: It is no string, names nothing, or holds ``..`` or control characters.
+        InvalidInputError: It is not a string, names nothing, or holds ``..`` or control characters.
     """
     if not isinstance(path, str):
         raise InvalidInputError("units_path must be a string such as /units")
@@ -73,12 +73,12 @@ def checked_units_path(path: object) -> str:
 
 
 def path_names(path: str) -> List[str]:
-    """Take a path apart.
+    """Split a path into its names.
 
     Args:
-        path: Names with slashes between them.
+        path: Names separated by slashes.
 
     Returns:
-        The names; a slash too many is no name.
+        The names, without empty ones and without ``.``.
     """
     return [name for name in path.split("/") if name not in ("", ".")]

@@ -1,4 +1,4 @@
-"""The values of a column of spike times, as float32, by whichever way is the fastest."""
+"""Reading a column of spike times as float32, in the fastest way that its layout allows."""
 
 import math
 import threading
@@ -9,99 +9,105 @@ import numpy as np
 import numpy.typing as npt
 
 from devaria.nwb.hdf5.chunks import thread_decoder
-from devaria.nwb.hdf5.column import ChunkStream, PieceStream, ReadProgress
+from devaria.nwb.hdf5.column import (
+    ChunkedColumnReader,
+    ContiguousColumnReader,
+    ReadProgress,
+)
 from devaria.nwb.hdf5.link_guard import refuse_expansion
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits
 
-#: Bytes read at once; h5py holds its lock meanwhile, so other threads wait for milliseconds.
+#: Bytes that h5py reads at once. Other threads wait for h5py's lock meanwhile: some milliseconds.
 _SLAB_BYTES = 4 * 1024 * 1024
 
-#: Each is remembered while a column is read.
+#: Columns of more chunks are left to h5py, because the place of each chunk is kept in memory.
 _MAX_CHUNKS = 2_000_000
 
 
 class SpikeTimes:
-    """Spike times in the precision that figpack keeps, and what is known of them.
+    """Spike times in float32, the precision of figpack, and their range in full precision.
 
     Args:
-        count: How many there will be.
+        count: Number of spike times.
 
     Attributes:
         values: float32, shape (count,), seconds.
-        first: The earliest finite one, before rounding; infinite if there is none.
-        last: The latest finite one, before rounding.
-        num_odd: How many are NaN, or infinite in float32.
+        first: The earliest finite time before rounding; infinity if there is none.
+        last: The latest finite time before rounding; minus infinity if there is none.
+        num_non_finite: How many are NaN, or infinite in float32.
     """
 
     def __init__(self, count: int) -> None:
         self.values = np.empty(count, dtype=np.float32)
         self.first, self.last = math.inf, -math.inf
-        self.num_odd = 0
+        self.num_non_finite = 0
         self._lock = threading.Lock()
 
     def put(self, start: int, slab: "npt.NDArray[Any]") -> None:
-        """Set some of them; several threads may.
+        """Store some of the values. Several threads may do so at once.
 
         Args:
-            start: Number of the first.
-            slab: Any real numbers.
+            start: Number of the first value.
+            slab: Real numbers of any dtype.
         """
         target = self.values[start : start + len(slab)]
-        # Beyond float32 becomes infinite, and is left out as that is, with any kind of NaN.
+        # A number beyond the range of float32 becomes infinite, and is left out later.
         with np.errstate(over="ignore", invalid="ignore"):
             target[:] = slab
-            low, high, num_odd = _finite_range(slab, target)
+            low, high, num_non_finite = _finite_range(slab, target)
         with self._lock:
             self.first, self.last = min(self.first, low), max(self.last, high)
-            self.num_odd += num_odd
+            self.num_non_finite += num_non_finite
 
 
 class SpikeTimesColumn:
-    """A column of spike times, and the fastest way to read it.
+    """A column of spike times, with the fastest reader for its layout.
 
     Args:
-        file: The open file; a ``RemoteFile`` is read the fast way.
-        dataset: A column that ``hdf5_guard`` has passed.
+        file: The open file. Only a ``RemoteFile`` is read in parallel.
+        dataset: A column, opened by ``link_guard.safe_dataset``.
         file_bytes: Length of the file.
 
     Raises:
-        NwbError: Its values are said to lie where they cannot.
+        NwbError: The file gives the column an impossible place.
     """
 
     def __init__(self, file: h5py.File, dataset: h5py.Dataset, file_bytes: int) -> None:
         self._dataset = dataset
-        self._stream: Union[ChunkStream, PieceStream, None] = None
-        # Where a user block comes first, versions of HDF5 differ in whether places count it.
+        self._reader: Union[ChunkedColumnReader, ContiguousColumnReader, None] = None
+        # Versions of HDF5 differ in whether offsets include a user block.
         if isinstance(file, RemoteFile) and file.userblock_size == 0:
-            if _has_chunk_map(dataset):
-                self._stream = ChunkStream(dataset, file.prefetcher, file.lookahead, file_bytes)
+            if _has_readable_index(dataset):
+                self._reader = ChunkedColumnReader(
+                    dataset, file.prefetcher, file.btree_prefetcher, file_bytes
+                )
             elif _is_contiguous(dataset):
-                self._stream = PieceStream(dataset, file.prefetcher, file_bytes)
+                self._reader = ContiguousColumnReader(dataset, file.prefetcher, file_bytes)
 
     def read(self, count: int, limits: ReadLimits, progress: ReadProgress) -> SpikeTimes:
         """Read the first values.
 
         Args:
-            count: How many are wanted, 1 or more.
-            limits: How far values may exceed what is stored.
-            progress: Takes bytes done and bytes in all.
+            count: How many values to read, 1 or more.
+            limits: The largest ratio of declared to stored bytes.
+            progress: Called with bytes read and bytes in all.
 
         Returns:
             The values.
 
         Raises:
-            NwbError: Far more is declared than stored, or the server fails.
+            NwbError: The column declares far more values than are stored, or the server fails.
         """
         times = SpikeTimes(count)
-        if self._stream is None:
+        if self._reader is None:
             self._read_slabs(times, limits, progress)
             return times
-        left = self._stream.read(count, times.put, progress)
-        # Only now is it known what is stored, but no memory has been touched for what is not.
-        self._refuse_bomb(count, self._stream.stored_bytes, limits)
+        missing = self._reader.read(count, times.put, progress)
+        # The stored bytes are only known now. No memory was touched yet for values not stored.
+        self._refuse_bomb(count, self._reader.stored_bytes, limits)
         longest = _slab_length(self._dataset)
-        for start, stop in _runs(sorted(left), self._dataset.chunks, longest):
+        for start, stop in _runs(sorted(missing), self._dataset.chunks, longest):
             times.put(start, self._dataset[start : min(stop, count)])
         return times
 
@@ -121,8 +127,8 @@ class SpikeTimesColumn:
         refuse_expansion("spike_times", count, item_bytes, stored_bytes, limits)
 
 
-def _has_chunk_map(dataset: h5py.Dataset) -> bool:
-    # h5py lacks it where HDF5 is old.
+def _has_readable_index(dataset: h5py.Dataset) -> bool:
+    # h5py built with an old HDF5 has no chunk_iter.
     if not dataset.chunks or not hasattr(dataset.id, "chunk_iter"):
         return False
     return bool(dataset.shape[0] <= _MAX_CHUNKS * dataset.chunks[0])
@@ -143,7 +149,7 @@ def _slab_length(dataset: h5py.Dataset) -> int:
 def _runs(
     starts: Iterable[int], chunks: Optional[Tuple[int, ...]], longest: int
 ) -> Iterator[Tuple[int, int]]:
-    """Join chunks that follow each other, up to a bound."""
+    """Join chunks that follow each other into ranges of values, up to a length."""
     length = chunks[0] if chunks else 0
     first = last = -1
     for start in starts:
@@ -160,7 +166,7 @@ def _finite_range(
     slab: "npt.NDArray[Any]", as_float32: "npt.NDArray[np.float32]"
 ) -> Tuple[float, float, int]:
     low, high = float(slab.min()), float(slab.max())
-    # The extremes tell of all: NaN spreads, and rounding keeps the order.
+    # Finite extremes mean finite values: NaN propagates, and rounding keeps the order.
     if all(math.isfinite(np.float32(extreme)) for extreme in (low, high)):
         return low, high, 0
     is_finite = np.isfinite(as_float32)

@@ -1,4 +1,4 @@
-"""A small NWB file of made-up spikes, for demos and tests; written without pynwb."""
+"""Writing a small NWB file of synthetic spikes for demos and tests, without pynwb."""
 
 import datetime
 import uuid
@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-#: The schema that the file keeps to; validators take their own copy of it.
+#: Version of the NWB schema that the file follows. The schema itself is not stored in the file.
 _NWB_VERSION = "2.6.0"
 
-#: Neurons differ widely in how often they fire; log-normal with this spread is typical of cortex
+#: Firing rates differ widely between neurons. In cortex they are about log-normal, with this spread
 #: (Buzsaki & Mizuseki 2014, Nature Reviews Neuroscience 15:264).
 _MEDIAN_RATE_HZ = 1.5
 _LOG_RATE_SD = 1.0
@@ -25,10 +25,10 @@ def write_synthetic_nwb(
     """Write an NWB 2 file whose units table ``/units`` has random spike trains.
 
     Args:
-        path: The file to write; replaced if it is there.
+        path: The file to write. An existing file is replaced.
         num_units: Number of units, 1 or more.
         duration_sec: Length of the session in seconds, above 0.
-        seed: Same seed, same spikes.
+        seed: Seed of the random spikes. The same seed gives the same spikes.
 
     Returns:
         The number of spikes.
@@ -45,7 +45,7 @@ def write_synthetic_nwb(
 def _spike_train(
     rng: np.random.Generator, rate_hz: float, duration_sec: float
 ) -> "npt.NDArray[np.float64]":
-    # Enough intervals to pass the end, by six standard deviations of a Poisson count.
+    # Six standard deviations of a Poisson count more than expected, so that the session is filled.
     expected = rate_hz * duration_sec
     number = int(expected + 6 * expected**0.5 + 10)
     times = np.cumsum(_REFRACTORY_SEC + rng.exponential(1 / rate_hz, number))
@@ -75,7 +75,7 @@ def _write_units(file: h5py.File, trains: List["npt.NDArray[np.float64]"]) -> No
     ids = units.create_dataset("id", data=np.arange(len(trains)))
     _mark(ids, "hdmf-common", "ElementIdentifiers")
     times = np.concatenate(trains)
-    # h5py's own small chunks, as most published files have them.
+    # h5py's default chunks, which are small, as in most published files.
     column = units.create_dataset("spike_times", data=times, chunks=True, compression="gzip")
     _mark(column, "hdmf-common", "VectorData")
     column.attrs["description"] = "The spike times of each unit, in seconds"

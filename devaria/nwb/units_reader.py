@@ -1,7 +1,8 @@
 """Reading the units table of an NWB file.
 
-In NWB 2 all spike times of a table are one column, ``spike_times``; ``spike_times_index`` holds,
-unit by unit, the position after its last one (NWB schema, Units and VectorIndex).
+In NWB 2 the spike times of all units are one column, ``spike_times``. The column
+``spike_times_index`` holds, for each unit, the position after its last spike (NWB schema, Units and
+VectorIndex).
 """
 
 from typing import Any, List, Optional, Tuple
@@ -13,14 +14,15 @@ import numpy.typing as npt
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.hdf5.column import ReadProgress
-from devaria.nwb.hdf5.heap_guard import refuse_broken_texts
+from devaria.nwb.hdf5.heap_guard import refuse_broken_strings
 from devaria.nwb.hdf5.link_guard import NotInFileError, find_units_tables, follow, safe_dataset
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.spike_times import SpikeTimes, SpikeTimesColumn
 from devaria.nwb.units_table import UnitsTable
 
-#: From here on neighbouring float32 numbers, which figpack stores, are more than a second apart.
+#: From this time on, neighbouring float32 numbers are more than a second apart. figpack stores
+#: spike times as float32.
 _FLOAT32_SECONDS_END = 2.0**24
 
 _MAX_ID_CHARACTERS = 200
@@ -38,21 +40,20 @@ def read_units_table(
 
     Args:
         file: An open NWB file.
-        units_path: Where the table is, such as ``/units``.
-        file_bytes: Length of the file, against which declared sizes are checked.
+        units_path: Path of the table, such as ``/units``.
+        file_bytes: Length of the file. Declared sizes are checked against it.
         limits: How much is read at most.
-        progress: Is called as ``progress(done_bytes, total_bytes)`` by the calling thread: bytes
-            of the file, as they are stored there, that hold spike times. ``total_bytes`` is 1 or
-            more and stays the same (where thousands of chunks make up the column, an estimate from
-            the first ones); ``done_bytes`` starts at 0, never goes down, and is
-            ``total_bytes`` once all are read. Many calls may come within a second, none for
-            minutes while a server fails; what it raises ends the reading.
+        progress: Called by this thread as ``progress(done_bytes, total_bytes)``. Both count the
+            stored bytes of the spike times. ``total_bytes`` is 1 or more and constant; for a
+            column of many chunks it is an estimate from the first ones. ``done_bytes`` starts at
+            0, never decreases, and ends at ``total_bytes``. There may be many calls a second, and
+            none for minutes while a server fails. An exception of it ends the reading.
 
     Returns:
         The units with spikes. NaN and infinite times are left out and counted.
 
     Raises:
-        InvalidInputError: ``units_path`` names no units table of this file.
+        InvalidInputError: ``units_path`` is not the path of a units table of this file.
         NwbError: The table is broken, hostile, too large, or has no spikes.
     """
     limits = limits or ReadLimits()
@@ -60,7 +61,7 @@ def read_units_table(
     times = _numeric(group, "spike_times", "iuf", file_bytes, limits)
     index = _numeric(group, "spike_times_index", "iu", file_bytes, limits)
     ids = _ids(group, file_bytes, limits)
-    _fetch_soon(file, [index] if ids is None else [index, ids], file_bytes)
+    _prefetch_contiguous(file, [index] if ids is None else [index, ids], file_bytes)
     column = SpikeTimesColumn(file, times, file_bytes)
     stops = _read_stops(index, times.shape[0], limits)
     rows = np.flatnonzero(np.diff(stops, prepend=0))
@@ -70,10 +71,10 @@ def read_units_table(
         raise NwbError(f"{len(rows):,} units have spikes: more than the {limits.max_units:,} drawn")
     unit_ids = _read_ids(file, ids, rows, len(stops))
     spikes = column.read(int(stops[-1]), limits, progress or (lambda _done, _total: None))
-    values, kept_stops = _without_odd(spikes, stops[rows])
+    values, kept_stops = _without_non_finite(spikes, stops[rows])
     if len(values) == 0:
         raise NwbError(f"the units table {one_line(units_path)} has no finite spike times")
-    _refuse_odd_times(spikes.first, spikes.last, limits)
+    _refuse_implausible_times(spikes.first, spikes.last, limits)
     has_some = np.diff(kept_stops, prepend=0) > 0
     return UnitsTable(
         unit_ids=[unit_id for unit_id, kept in zip(unit_ids, has_some) if kept],
@@ -82,7 +83,7 @@ def read_units_table(
         start_time_sec=spikes.first,
         end_time_sec=spikes.last,
         num_rows=len(stops),
-        num_dropped=spikes.num_odd,
+        num_dropped=spikes.num_non_finite,
     )
 
 
@@ -116,7 +117,8 @@ def _numeric(
     except NotInFileError:
         raise NwbError(f"the units table has no {name}") from None
     if dataset.dtype.kind not in kinds:
-        raise NwbError(f"{name} holds {dataset.dtype}, not numbers that it can hold")
+        expected = "real numbers" if "f" in kinds else "integers"
+        raise NwbError(f"{name} holds {dataset.dtype}, not {expected}")
     return dataset
 
 
@@ -124,7 +126,7 @@ def _read_stops(index: h5py.Dataset, num_times: int, limits: ReadLimits) -> "npt
     if index.shape[0] > limits.max_rows:
         raise NwbError(f"the table has {index.shape[0]:,} rows: more than {limits.max_rows:,}")
     stops = np.asarray(index[:])
-    # Compared before the cast: a uint64 beyond int64 would turn negative.
+    # Compared before the cast, which would make a uint64 beyond int64 negative.
     if len(stops) and (stops.max() > num_times or stops.min() < 0):
         raise NwbError(f"spike_times_index is corrupt: it points past the {num_times:,} spikes")
     stops = stops.astype(np.int64)
@@ -135,24 +137,24 @@ def _read_stops(index: h5py.Dataset, num_times: int, limits: ReadLimits) -> "npt
     return stops
 
 
-def _without_odd(
+def _without_non_finite(
     times: SpikeTimes, stops: "npt.NDArray[np.int64]"
 ) -> Tuple["npt.NDArray[np.float32]", "npt.NDArray[np.int64]"]:
-    if times.num_odd == 0:
+    if times.num_non_finite == 0:
         return times.values, stops
     values, kept_stops = times.values, np.empty_like(stops)
     start = kept = 0
     for unit, stop in enumerate(stops):
         train = values[start:stop]
         train = train[np.isfinite(train)]
-        # In place: a second array of all spikes may be more than there is memory for.
+        # In place: a second array of all spikes may not fit into memory.
         values[kept : kept + len(train)] = train
         start, kept = stop, kept + len(train)
         kept_stops[unit] = kept
     return values[:kept], kept_stops
 
 
-def _refuse_odd_times(first: float, last: float, limits: ReadLimits) -> None:
+def _refuse_implausible_times(first: float, last: float, limits: ReadLimits) -> None:
     if last - first > limits.max_span_sec:
         raise NwbError(
             f"the spike times span {(last - first) / 86_400:,.1f} days: they are probably sample "
@@ -172,13 +174,13 @@ def _ids(group: h5py.Group, file_bytes: int, limits: ReadLimits) -> Optional[h5p
         return None
 
 
-def _fetch_soon(file: h5py.File, columns: List[h5py.Dataset], file_bytes: int) -> None:
-    """Have small columns fetched while HDF5 looks for the first chunks of the large one."""
+def _prefetch_contiguous(file: h5py.File, columns: List[h5py.Dataset], file_bytes: int) -> None:
+    """Fetch the small columns while HDF5 looks for the first chunks of the large one."""
     if not isinstance(file, RemoteFile):
         return
     places = []
     for column in columns:
-        start = column.id.get_offset()  # none for one in chunks
+        start = column.id.get_offset()  # None for a column in chunks
         if start is not None:
             places.append((start, min(start + column.id.get_storage_size(), file_bytes)))
     file.prefetcher.plan(sorted(places))
@@ -196,11 +198,11 @@ def _read_ids(
         raise NwbError(f"the units table has {num_rows:,} units, but only {ids.shape[0]:,} ids")
     if h5py.check_string_dtype(ids.dtype) is not None and ids.dtype.kind == "O":
         if isinstance(file, RemoteFile):
-            refuse_broken_texts(ids, rows, 4 * _MAX_ID_CHARACTERS, file.read_bytes)
-        # One by one: a thousand strings can all be the same hundred megabytes of the file.
+            refuse_broken_strings(ids, rows, 4 * _MAX_ID_CHARACTERS, file.read_bytes)
+        # One by one: a thousand strings may all refer to the same 100 MB of the file.
         return [_id_text(ids[int(row)]) for row in rows]
     if ids.dtype.kind not in "iufbS" or ids.dtype.itemsize > _MAX_ID_CHARACTERS:
-        raise NwbError(f"the ids of the units are neither numbers nor short texts: {ids.dtype}")
+        raise NwbError(f"the ids of the units are neither numbers nor short strings: {ids.dtype}")
     values = ids[:num_rows]
     return [_id_text(values[row]) for row in rows]
 

@@ -1,6 +1,7 @@
-"""The spike trains of an NWB units table: which spike belongs to which unit, and when it was fired.
+"""The spike trains of an NWB units table, in memory and as files.
 
-Nothing of HDF5 is in here: whoever builds figures of a table need not load that.
+The process that reads the table hands it as files to the process that draws the figure. This module
+does not import h5py, so the second process need not load it.
 """
 
 import json
@@ -17,16 +18,16 @@ from devaria.nwb.errors import NwbError
 
 @dataclass(frozen=True)
 class UnitsTable:
-    """The spike trains of the units that have spikes, in the table's order.
+    """The spike trains of all units that have spikes, in the table's order.
 
     Attributes:
-        unit_ids: Their ids as text, U of them.
+        unit_ids: Ids of the U units, as text.
         spike_times_sec: float32, shape (N,), seconds: one unit after another.
-        unit_stops: int64, shape (U,), ascending: where each unit's spikes end.
+        unit_stops: int64, shape (U,), ascending: for each unit, the position after its last spike.
         start_time_sec: The earliest spike, before rounding to float32.
         end_time_sec: The latest spike, before rounding to float32.
-        num_rows: Rows of the table, those without spikes included.
-        num_dropped: Spike times that were NaN or infinite and are left out.
+        num_rows: Rows of the table, including units without spikes.
+        num_dropped: How many spike times were NaN or infinite, and are left out.
     """
 
     unit_ids: List[str]
@@ -45,16 +46,16 @@ _MAX_ID_CHARACTERS = 200
 
 
 def save_table(table: UnitsTable, folder: Path) -> None:
-    """Write a table's files.
+    """Write a table as files.
 
     Args:
         table: The table.
-        folder: Where its files go; it exists.
+        folder: An existing folder.
 
     Raises:
-        OSError: There is no room.
+        OSError: The files cannot be written.
     """
-    # Not through a memory map, whose pages would count as this process's memory.
+    # Not through a memory map: its pages would count as memory of this process.
     np.save(folder / _TIMES, table.spike_times_sec, allow_pickle=False)
     np.save(folder / _STOPS, table.unit_stops, allow_pickle=False)
     rest = {
@@ -68,16 +69,17 @@ def save_table(table: UnitsTable, folder: Path) -> None:
 
 
 def load_table(folder: Path) -> UnitsTable:
-    """Load and check what ``save_table`` wrote.
+    """Load and check the files of ``save_table``.
 
     Args:
-        folder: Where the files are. They must stay there: spike times are read as they are needed.
+        folder: The folder of the files. They must stay there, because the spike times are
+            memory-mapped.
 
     Returns:
         The table.
 
     Raises:
-        NwbError: The files hold no table.
+        NwbError: The files do not hold a valid table.
     """
     try:
         table = _loaded(folder)
@@ -91,7 +93,7 @@ def _loaded(folder: Path) -> UnitsTable:
     rest: Dict[str, Any] = json.loads((folder / _REST).read_text(encoding="ascii"))
     return UnitsTable(
         unit_ids=list(rest["unit_ids"]),
-        # A memory map is a class of its own in numpy, slower at everything: take its array.
+        # As a plain array: numpy's class memmap is slower in every operation.
         spike_times_sec=np.asarray(np.load(folder / _TIMES, mmap_mode="r", allow_pickle=False)),
         unit_stops=np.load(folder / _STOPS, allow_pickle=False),
         start_time_sec=float(rest["start_time_sec"]),
@@ -104,14 +106,14 @@ def _loaded(folder: Path) -> UnitsTable:
 def _check(table: UnitsTable) -> None:
     times, stops, ids = table.spike_times_sec, table.unit_stops, table.unit_ids
     if times.dtype != np.float32 or times.ndim != 1 or stops.dtype != np.int64 or stops.ndim != 1:
-        raise ValueError("arrays of another kind")
+        raise ValueError("arrays of another type or shape")
     if not 0 < len(stops) == len(ids) <= min(_MAX_UNITS, table.num_rows) or table.num_dropped < 0:
         raise ValueError("numbers that do not fit together")
     if not all(isinstance(text, str) and len(text) <= _MAX_ID_CHARACTERS for text in ids):
-        raise ValueError("ids that are no short texts")
+        raise ValueError("ids that are not short texts")
     if stops[-1] != len(times) or np.diff(stops, prepend=0).min() < 1:
-        raise ValueError("units that are not one after the other")
-    # Where both ends are finite and right, so is all between them: NaN would be the minimum.
+        raise ValueError("units that do not follow each other")
+    # Finite extremes mean finite values: a NaN would be the minimum.
     ends = (times.min(), times.max())
     expected = (np.float32(table.start_time_sec), np.float32(table.end_time_sec))
     if ends != expected or not all(math.isfinite(end) for end in expected):

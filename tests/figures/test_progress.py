@@ -1,4 +1,4 @@
-"""Progress: percent of the whole job that never goes down, and a line every few seconds."""
+"""Progress: percentages that never decrease, and a console line every few seconds."""
 
 from typing import List
 
@@ -6,7 +6,7 @@ from devaria.figures.progress import Progress
 
 
 class Told:
-    """What was told, and a clock that stands still until it is set."""
+    """Records percentages and lines. Its clock moves only when a test sets it."""
 
     def __init__(self) -> None:
         self.percent: List[float] = []
@@ -26,7 +26,7 @@ def test_parts_make_up_the_whole() -> None:
 
 
 def test_another_try_does_not_bring_it_down() -> None:
-    """When an upload starts anew, the figure is built again, and the percentage stays."""
+    """When an upload starts again, the percentage stays."""
     told = Told()
     told.progress.uploaded(7, 8)
     told.progress.built(1, 10)
@@ -34,8 +34,8 @@ def test_another_try_does_not_bring_it_down() -> None:
     assert told.percent == [96, 96, 96]
 
 
-def test_more_than_all_is_all() -> None:
-    """Totals that were an estimate, or none, do no harm."""
+def test_totals_may_be_wrong() -> None:
+    """A total that is too small, or 0, counts as complete."""
     told = Told()
     told.progress.read(12, 10)
     told.progress.built(0, 0)
@@ -43,7 +43,7 @@ def test_more_than_all_is_all() -> None:
 
 
 def test_lines_come_every_five_seconds() -> None:
-    """However often there is news, a line comes at most every 5 s, and none at the end."""
+    """However often progress is reported, there is at most one line in 5 s, and none at the end."""
     told = Told()
     for tenths in range(123):
         told.now_sec = tenths / 10

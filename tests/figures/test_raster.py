@@ -1,4 +1,4 @@
-"""The raster plot holds what figpack's own would hold, and is right where figpack is not."""
+"""The raster plot equals figpack's own, and is right where figpack is wrong."""
 
 from types import SimpleNamespace
 from typing import Any, Dict, List, Tuple
@@ -20,19 +20,19 @@ from devaria.nwb.units_table import UnitsTable
 
 
 class RecordingGroup:
-    """Takes what a view writes to a zarr group, and can be compared."""
+    """Records what a view writes to a zarr group."""
 
     def __init__(self) -> None:
         self.attrs: Dict[str, Any] = {}
         self.datasets: Dict[str, Any] = {}
 
     def create_dataset(self, name: str, *, data: Any, chunks: Any) -> None:
-        """Keep one array as it is given."""
+        """Record one array."""
         self.datasets[name] = SimpleNamespace(data=data, chunks=chunks)
 
 
 def written(view: Any) -> RecordingGroup:
-    """Give what a view writes."""
+    """Return what a view writes."""
     group = RecordingGroup()
     view.write_to_zarr_group(group)
     return group
@@ -46,7 +46,7 @@ def assert_as_figpack(file: h5py.File, *, ids_as_figpack: bool = True) -> None:
     if not ids_as_figpack:
         stock.attrs["unit_ids"] = ours.attrs["unit_ids"]
     if len(stock.datasets["reference_times"].data) == 1:
-        # Within a second, where figpack's figure does not draw; the next test is about these.
+        # Spikes within a second, which figpack does not draw. Another test is about these.
         for group in (ours, stock):
             del group.datasets["reference_times"], group.datasets["reference_indices"]
             del group.datasets["spike_counts_1sec"]
@@ -72,7 +72,7 @@ _times = st.one_of(
     st.integers(-40, 400).map(lambda eighths: eighths / 8),
     st.just(-0.0),
 )
-#: In these an order is the same before and after rounding.
+#: Rounding does not change the order of these.
 _float32_times = _times.map(lambda time: float(np.float32(time)))
 
 
@@ -95,7 +95,7 @@ def test_generated_tables_are_as_figpack_has_them(
 ) -> None:
     """Ties, negative times, equal ids, empty units, any number type: every array is figpack's.
 
-    Wherever the windows are cut in which spikes are sorted.
+    The length of the windows in which spikes are sorted makes no difference.
     """
     with memory_file() as file, pytest.MonkeyPatch.context() as patch:
         patch.setattr(raster_arrays, "_WINDOW_SPIKES", window_spikes)
@@ -107,12 +107,12 @@ def test_generated_tables_are_as_figpack_has_them(
 @settings(max_examples=50, deadline=None)
 @given(trains=st.lists(st.lists(_float32_times, min_size=1, max_size=25), min_size=1, max_size=6))
 def test_units_out_of_order_are_as_if_they_were_in_order(trains: List[List[float]]) -> None:
-    """Where figpack is wrong about the range, the figure is that of the same spikes in order."""
+    """Units out of order, for which figpack's range is wrong, give the figure of sorted units."""
     with memory_file() as file:
         add_units(file, trains)
         ours = written(UnitsRasterPlot(read_units_table(file, "/units", file_bytes=10**9)))
     with memory_file() as file:
-        # Times that are equal, 0.0 and -0.0 among them, stay as they come.
+        # sorted() is stable: equal times, such as 0.0 and -0.0, keep their order.
         add_units(file, [sorted(train) for train in trains])
         assert_as_figpack(file)
         other = written(UnitsRasterPlot(read_units_table(file, "/units", file_bytes=10**9)))
@@ -122,7 +122,7 @@ def test_units_out_of_order_are_as_if_they_were_in_order(trains: List[List[float
 
 
 def test_millions_of_spikes_are_as_figpack_has_them() -> None:
-    """So is a table of many windows, chunks and ties, with progress told for each window."""
+    """A table with many windows, chunks and ties is figpack's; progress comes with each window."""
     rng = np.random.default_rng(1)
     trains = [np.sort(rng.integers(0, 400_000, 50_000) / 1000) for _ in range(45)]
     told: List[Tuple[int, int]] = []
@@ -147,7 +147,7 @@ def test_millions_of_spikes_are_as_figpack_has_them() -> None:
     ids=str,
 )
 def test_edge_cases_are_as_figpack_has_them(trains: List[List[float]]) -> None:
-    """Whole seconds, ties, times about zero and near float32's end."""
+    """Whole seconds, ties, and times around 0 and near 2**24 s give figpack's arrays."""
     with memory_file() as file:
         add_units(file, trains)
         assert_as_figpack(file)
@@ -164,7 +164,7 @@ def test_edge_cases_are_as_figpack_has_them(trains: List[List[float]]) -> None:
 def test_spikes_within_a_second_can_be_drawn(
     trains: List[List[float]], shown: Tuple[float, float], counts: List[List[int]]
 ) -> None:
-    """A figure of less than a second has a range, a bin, and two reference points about it all."""
+    """A figure of less than a second has a range, a bin, and two reference points."""
     with memory_file() as file:
         add_units(file, trains)
         group = written(UnitsRasterPlot(read_units_table(file, "/units", file_bytes=10**9)))
@@ -176,14 +176,14 @@ def test_spikes_within_a_second_can_be_drawn(
 
 
 def test_text_ids_are_as_figpack_has_them_but_for_the_quotes() -> None:
-    """Text ids stand as they are, without the b'' that figpack shows; the arrays are the same."""
+    """Text ids are shown without the b'' of figpack; the arrays are the same."""
     with memory_file() as file:
         add_units(file, [[1.0, 2.0], [3.0]], ids=np.array(["a", "b"], h5py.string_dtype()))
         assert_as_figpack(file, ids_as_figpack=False)
 
 
 def test_large_figure_is_cut_as_figpack_cuts_it() -> None:
-    """Above two million spikes the arrays are stored in pieces."""
+    """Arrays of more than two million spikes are stored in chunks, as figpack stores them."""
     times = np.linspace(0, 20, 1_000_050)
     table = UnitsTable(
         unit_ids=["0", "1"],
@@ -197,12 +197,12 @@ def test_large_figure_is_cut_as_figpack_cuts_it() -> None:
     datasets = written(UnitsRasterPlot(table)).datasets
     assert datasets["timestamps"].chunks == datasets["unit_indices"].chunks == (2_000_000,)
     assert datasets["reference_times"].chunks == (len(datasets["reference_times"].data),)
-    # 50,002 a second fit the 16 bits of a cell; the last spike, on the whole second, is outside.
+    # 50,002 spikes a second fit into 16 bits. The last spike of each unit is in no bin.
     assert datasets["spike_counts_1sec"].data.sum() == 2 * len(times) - 2
 
 
 def test_units_out_of_order_keep_all_their_counts() -> None:
-    """Where figpack takes the range from the first and last element, no spike is lost here."""
+    """No spike of unsorted units is lost; figpack takes first and last element as the range."""
     with memory_file() as file:
         add_units(file, [[5.0, 2.0, 9.5, 3.0], [4.0]])
         group = written(UnitsRasterPlot(read_units_table(file, "/units", file_bytes=10**9)))
@@ -221,7 +221,7 @@ def test_counts_stop_at_16_bits() -> None:
 
 
 def test_counts_too_large_are_refused() -> None:
-    """A table of counts that would fill the memory is refused before anything is made."""
+    """A table of counts that would fill the memory is refused before it is allocated."""
     table = UnitsTable(
         unit_ids=[str(number) for number in range(65_536)],
         spike_times_sec=np.arange(65_536, dtype=np.float32),
@@ -239,7 +239,7 @@ def test_counts_too_large_are_refused() -> None:
 
 
 def test_reference_points_end_where_float32_has_no_seconds() -> None:
-    """Beyond 2**24 s, where time + 1 can be the time itself, each spike is a point and all end."""
+    """Beyond 2**24 s, where time + 1 may equal the time, each spike is a point."""
     times = np.array([1.7e9, 1.7e9, 1.7e9 + 128], dtype=np.float32)
     points, indices = reference_points(times)
     assert indices.tolist() == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""Uploads end: after faults that may pass in a figure, after others in an error without secrets."""
+"""Uploads: temporary faults are retried, others end in an error without secrets."""
 
 import socket
 import tempfile
@@ -13,8 +13,9 @@ import pytest
 import requests
 from figure_api import SIGNATURE, FigureApi
 
+from devaria.figures import upload as upload_module
 from devaria.figures.raster import UnitsRasterPlot
-from devaria.figures.upload import UploadLimits, publish
+from devaria.figures.upload import UploadLimits, upload_figure
 from devaria.nwb.units_table import UnitsTable
 
 KEY = "fp-0123456789"
@@ -31,10 +32,10 @@ TABLE = UnitsTable(
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FigureApi]:
-    """Run a figure API that figpack uploads to; no temporary file is left in the end."""
+    """Run a figure API that figpack uploads to. No temporary file may be left."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("FIGPACK_API_KEY", KEY)
-    # figpack waits for 15 s in all between its tries of a file.
+    # figpack waits 15 s in all between its tries of a file.
     monkeypatch.setattr(
         figpack_upload, "time", SimpleNamespace(time=time.time, sleep=lambda _sec: None)
     )
@@ -47,10 +48,10 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FigureApi]:
 
 
 def upload(**limits: float) -> Tuple[str, List[Tuple[int, int]]]:
-    """Upload a small figure with short waits; give its URL and the progress."""
+    """Upload a small figure with short waits; return its URL and the progress."""
     told: List[Tuple[int, int]] = []
     short: Any = {"read_timeout_sec": 5, "backoff_sec": 0.01, "max_retry_after_sec": 0.02, **limits}
-    url = publish(
+    url = upload_figure(
         UnitsRasterPlot(TABLE),
         title="T",
         description="D",
@@ -61,7 +62,7 @@ def upload(**limits: float) -> Tuple[str, List[Tuple[int, int]]]:
 
 
 def test_figure_arrives(api: FigureApi) -> None:
-    """A figure is uploaded file by file, with the key for the API alone, and finalized."""
+    """A figure is uploaded file by file and finalized; only the API gets the key."""
     url, told = upload()
     assert url == f"{api.url}/figures/1/index.html"
     assert {"index.html", "data.zarr/.zmetadata", "manifest.json"} <= set(api.files)
@@ -83,10 +84,10 @@ def test_figure_arrives(api: FigureApi) -> None:
         ("finalize", "hang"),
     ],
 )
-def test_faults_that_pass_are_outlived(
+def test_temporary_faults_are_retried(
     api: FigureApi, call: str, fault: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After two faults of one call the third try of the whole makes the figure."""
+    """After two faults of one call, the third try of the upload succeeds."""
     api.faults = {call: [fault, fault]}
     upload(read_timeout_sec=0.2)
     assert api.asked.count("create") == 3
@@ -94,9 +95,24 @@ def test_faults_that_pass_are_outlived(
     assert capsys.readouterr().out.count("trying again in 0 s") == 2
 
 
+@pytest.mark.parametrize(("status", "shortest"), [(503, [5, 20]), (429, [7, 7])])
+def test_waits_between_tries(
+    api: FigureApi, status: int, shortest: List[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second wait is four times the first; Retry-After (7 s) replaces both."""
+    waits: List[float] = []
+    clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=waits.append)
+    monkeypatch.setattr(upload_module, "time", clock)
+    api.always = {"create": status}
+    with pytest.raises(RuntimeError, match="after 3 tries"):
+        upload(backoff_sec=5, max_retry_after_sec=60)
+    assert len(waits) == 2
+    assert all(least <= wait <= 1.2 * least for least, wait in zip(shortest, waits))
+
+
 @pytest.mark.parametrize("fault", [503, "hang"])
-def test_faults_that_stay_end_the_upload(api: FigureApi, fault: object) -> None:
-    """After three tries, each with its time-outs, there is an error."""
+def test_lasting_faults_end_the_upload(api: FigureApi, fault: object) -> None:
+    """After three tries, the upload fails."""
     api.always = {"create": fault}
     with pytest.raises(RuntimeError, match="the upload failed after 3 tries: ") as caught:
         upload(read_timeout_sec=0.2)
@@ -116,7 +132,7 @@ def test_faults_that_stay_end_the_upload(api: FigureApi, fault: object) -> None:
     ],
 )
 def test_refusals_are_final(api: FigureApi, call: str, fault: object, text: str) -> None:
-    """What the service refuses is not asked for again as a whole."""
+    """A refusal of the service is not retried."""
     api.always = {call: fault}
     with pytest.raises(RuntimeError, match=text) as caught:
         upload()
@@ -124,10 +140,10 @@ def test_refusals_are_final(api: FigureApi, call: str, fault: object, text: str)
     assert "tries" not in str(caught.value)
 
 
-def test_unreachable_store_tells_no_signature(
+def test_unreachable_store_leaks_no_signature(
     api: FigureApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where files cannot be put, neither error nor console hold the signed URL."""
+    """If files cannot be stored, neither error nor console holds the signed URL."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         api.put_port = closed.getsockname()[1]
     with pytest.raises(RuntimeError, match="the upload failed after 2 tries: Conn") as caught:
@@ -138,7 +154,7 @@ def test_unreachable_store_tells_no_signature(
 
 
 def test_key_is_cut_out(api: FigureApi, capsys: pytest.CaptureFixture[str]) -> None:
-    """A service that repeats the key does not bring it into a text."""
+    """A key that the service repeats is cut out of error and console."""
     api.message = f"the key {KEY} is no good, see https://h/login?{SIGNATURE}"
     api.always = {"create": 500}
     with pytest.raises(RuntimeError) as caught:
@@ -152,7 +168,7 @@ def test_key_is_cut_out(api: FigureApi, capsys: pytest.CaptureFixture[str]) -> N
 def test_console_has_what_figpack_prints(
     api: FigureApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Figpack's own lines stand in the console."""
+    """The console has the lines that figpack prints."""
     upload()
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("Uploaded 1/") for line in lines)
@@ -163,7 +179,7 @@ def test_console_has_what_figpack_prints(
 def test_figure_that_cannot_be_built(
     api: FigureApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What fails before anything is sent is not called an upload."""
+    """A failure before the first call is not reported as an upload."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(RuntimeError, match=r"^building the figure failed: FileNotFoundError: "):
         upload()
@@ -171,7 +187,7 @@ def test_figure_that_cannot_be_built(
 
 
 def test_nothing_is_sent_when_the_time_is_up(api: FigureApi) -> None:
-    """Past the job's time no call is made any more."""
+    """After the job's time limit no call is made."""
     with pytest.raises(RuntimeError, match="the upload failed: TimeoutError: the job took more"):
         upload(max_total_sec=0)
     assert api.asked == []

@@ -1,4 +1,4 @@
-"""The address guard: a submitted URL reaches no host that is not public, however it is written."""
+"""The address guard: no spelling of a submitted URL reaches a host that is not public."""
 
 import contextlib
 import socket
@@ -17,7 +17,7 @@ from devaria.nwb.http import address_guard
 from devaria.nwb.http.address_guard import is_public
 from devaria.nwb.http.ranges import HttpRanges
 
-#: A certificate of data.lab.example by itself, good until 2126, and its key.
+#: A self-signed certificate of data.lab.example, valid until 2126, and its key.
 CERTIFICATE = """\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg1ethWHHrbh+TypKd
@@ -37,7 +37,7 @@ o4284C523ClKmSpMAiEAxlTppNBwynNihwHjNcTm7Hya896iGVlg/kKGvevtaPY=
 -----END CERTIFICATE-----
 """
 
-#: Hosts that are none of the internet's, as they are written to slip by.
+#: Hosts that are not public, in the spellings that attackers use.
 ATTACKS = [
     # Loopback, by name and by number, in each spelling that a resolver knows.
     "localhost", "localhost.", "LOCALHOST", "ip6-localhost.invalid",
@@ -70,7 +70,7 @@ real_getaddrinfo = socket.getaddrinfo
 
 @pytest.fixture
 def resolved(monkeypatch: pytest.MonkeyPatch) -> List[str]:
-    """Resolve the names above without a network; gives the names that were asked for."""
+    """Resolve the names above without a network; gives the names that were looked up."""
     asked: List[str] = []
 
     def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
@@ -85,7 +85,7 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> List[str]:
 
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> List[str]:
-    """Let no connection come about; gives the addresses to which one was to be made."""
+    """Make every connection fail; gives the addresses that were tried."""
     asked: List[str] = []
 
     def create_connection(address: Any, *_args: Any, **_kwargs: Any) -> None:
@@ -120,7 +120,7 @@ def test_attack_is_refused(host: str, scheme: str, connected: List[str]) -> None
     ],
 )
 def test_hosts_that_parsers_differ_on(host: str, connected: List[str]) -> None:
-    """Where one parser may see another host than the next, no connection is made either."""
+    """Hosts that parsers read differently are not connected to."""
     time = FakeTime()
     with pytest.raises((NwbError, InvalidInputError)):
         HttpRanges(f"http://{host}/file.nwb", wait=time.wait, clock=time.clock)
@@ -129,7 +129,7 @@ def test_hosts_that_parsers_differ_on(host: str, connected: List[str]) -> None:
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "2a00:1450::8"])
 def test_public_addresses_are_public(address: str) -> None:
-    """What is on the internet may be connected to."""
+    """Addresses on the internet are public."""
     assert is_public(ip_address(address))
 
 
@@ -143,7 +143,7 @@ def redirecting() -> Iterator[RangeServer]:
 @pytest.mark.parametrize("host", ATTACKS)
 @pytest.mark.usefixtures("resolved")
 def test_redirect_to_an_attack_is_refused(host: str, redirecting: RangeServer) -> None:
-    """Every hop is guarded, wherever the first one was allowed to go."""
+    """Every redirect is guarded, although the first host was allowed."""
     redirecting.asked.clear()
     redirecting.redirect_to = f"http://{host}:{redirecting.port}/file.nwb"
     url = redirecting.url("/to/x").replace("127.0.0.1", "data.lab.example")
@@ -155,7 +155,7 @@ def test_redirect_to_an_attack_is_refused(host: str, redirecting: RangeServer) -
 def test_name_that_changes_is_resolved_once(
     monkeypatch: pytest.MonkeyPatch, connected: List[str]
 ) -> None:
-    """The address that was checked is connected to, whatever the name says the next time."""
+    """The connection goes to the checked address, whatever the name resolves to next."""
     answers = ["93.184.216.34", "127.0.0.1"]
 
     def getaddrinfo(_host: str, port: int, **_kwargs: Any) -> Any:
@@ -172,7 +172,7 @@ def test_name_that_changes_is_resolved_once(
     "allowed", ["data.lab.example", " DATA.lab.example. ", "127.0.0.1", "[127.0.0.1]"]
 )
 def test_allowed_hosts(allowed: str, resolved: List[str]) -> None:
-    """What the operator names is connected to, and asked for by its name."""
+    """A host that the operator allows is connected to, and its name is sent."""
     with RangeServer({"/file.nwb": b"abc"}) as server:
         url = server.url("/file.nwb").replace("127.0.0.1", "data.lab.example")
         with contextlib.closing(HttpRanges(url, allow_hosts=["", allowed])) as ranges:
@@ -195,7 +195,7 @@ def test_allowing_one_host_allows_no_other(resolved: List[str], connected: List[
 def test_unknown_name_is_tried_again(
     number: int, seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that does not resolve may do so later, though one that does not exist hardly will."""
+    """A failed look-up is retried for 5 minutes; for a name that does not exist, 1 minute."""
 
     def getaddrinfo(*_args: Any, **_kwargs: Any) -> Any:
         raise socket.gaierror(number, "no address")
@@ -211,7 +211,7 @@ def test_unknown_name_is_tried_again(
 def test_certificate_is_the_names(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TLS asks for the name and checks its certificate, though an address is connected to."""
+    """TLS sends the name and checks its certificate, although an address is connected to."""
     monkeypatch.setitem(NAMES, name, ["127.0.0.1"])
     pem = tmp_path / "certificate.pem"
     pem.write_text(CERTIFICATE)
@@ -237,7 +237,7 @@ def test_certificate_is_the_names(
 
 
 def test_no_thread_is_left_waiting() -> None:
-    """The time limit of an answer's head ends with the answer."""
+    """The timer for the head of an answer ends with the answer."""
     with RangeServer({"/file.nwb": b"abc"}) as server:
         with contextlib.closing(HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK)):
             pass

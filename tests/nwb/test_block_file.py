@@ -1,4 +1,4 @@
-"""The file object over ranges: it reads as a file does, and asks for little."""
+"""The file object over ranges reads like a file, with few requests."""
 
 import io
 from typing import List, Tuple
@@ -21,7 +21,7 @@ CONTENT = bytes(range(251)) * (5 * BLOCK_BYTES // 251 + 7)
     head=st.sampled_from([0, 100, BLOCK_BYTES, BLOCK_BYTES + 1, len(CONTENT)]),
 )
 def test_reads_as_a_file(reads: List[Tuple[int, int]], max_blocks: int, head: int) -> None:
-    """Any reads, with any small cache, give what the bytes themselves give."""
+    """Any reads, with any small cache, give the same as a plain file."""
     with io.BytesIO(CONTENT) as plain, BlockFile(
         lambda start, stop: CONTENT[start:stop],
         len(CONTENT),
@@ -36,7 +36,7 @@ def test_reads_as_a_file(reads: List[Tuple[int, int]], max_blocks: int, head: in
 
 
 def test_reading_on_takes_few_requests_and_bounded_memory() -> None:
-    """Reading from front to end asks for longer and longer runs, and keeps only so many blocks."""
+    """Sequential reading requests longer and longer runs, and keeps a limited number of blocks."""
     asked: List[Tuple[int, int]] = []
 
     def fetch(start: int, stop: int) -> bytes:
@@ -52,7 +52,7 @@ def test_reading_on_takes_few_requests_and_bounded_memory() -> None:
 
 
 def test_failure_is_kept() -> None:
-    """The exception of a fetch is raised, and kept for whoever opened the file."""
+    """The exception of a fetch is raised, and kept in ``failure``."""
 
     def fetch(_start: int, _stop: int) -> bytes:
         raise RuntimeError("gone")

@@ -1,6 +1,6 @@
-"""Mutated files: the outcome is a table or a clear error, in bounded time and memory.
+"""Mutated files give a table or a clear error, in limited time and memory.
 
-``DEVARIA_TEST_FUZZ=2000 pytest tests/nwb/test_fuzz.py`` mutates more often than every run does.
+``DEVARIA_TEST_FUZZ=2000 pytest tests/nwb/test_fuzz.py`` tries more mutations than the default.
 """
 
 import io
@@ -19,12 +19,12 @@ import pytest
 from nwb_files import add_units
 from range_server import RangeServer
 
-pytest.importorskip("resource", reason="memory is bounded as Unix does")
+pytest.importorskip("resource", reason="the memory limit needs Unix")
 
 _MUTATIONS = int(os.environ.get("DEVARIA_TEST_FUZZ", "200"))
 _MAX_SEC = 20
 
-#: HDF5 1.14 has segmentation faults of its own; that is why a job reads in a child process.
+#: HDF5 1.14 crashes on some damaged files. Jobs read in a child process for that reason.
 _HDF5_MAY_CRASH = h5py.version.hdf5_version_tuple < (2, 0, 0)
 
 _TRAINS = [[1.0, 2.0, 3.5], [], [3.0] * 40, np.arange(200) / 7]
@@ -41,7 +41,7 @@ _KINDS: Dict[str, Dict[str, Any]] = {
 
 
 def valid_files() -> List[bytes]:
-    """Make one small valid file of each kind, in the old format and in the new."""
+    """Return one small valid file of each kind, in the old and in the new format."""
     files = []
     for options in _KINDS.values():
         for libver in ("earliest", "latest"):
@@ -75,7 +75,7 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 class Child:
-    """A process that reads files, and that is ended when it takes too long."""
+    """A process that reads files, and is killed when one takes too long."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -90,7 +90,7 @@ class Child:
         self._reader.start()
 
     def outcome(self, url: str) -> str:
-        """Have one file read; ends the process if that does not end well."""
+        """Return the outcome for one file, or how the process failed."""
         assert self._process.stdin is not None
         self._process.stdin.write(url + "\n")
         self._process.stdin.flush()
@@ -119,7 +119,7 @@ class Child:
 
 
 def test_mutated_files() -> None:
-    """Whatever is changed in a file, the reading ends well, and every unchanged file is read."""
+    """Every mutation gives a table or a clear error, and every unchanged file is read."""
     valid = valid_files()
     outcomes: Dict[int, str] = {}
     child = Child()

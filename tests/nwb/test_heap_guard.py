@@ -1,4 +1,4 @@
-"""Texts of any length as unit ids: read where they are sound, refused where HDF5 might not end."""
+"""Variable-length strings as unit ids: valid ones are read, those that hang HDF5 are refused."""
 
 import io
 import struct
@@ -7,13 +7,10 @@ from typing import Any, Iterator, List
 import h5py
 import numpy as np
 import pytest
-from nwb_files import add_units
-from range_server import LOOPBACK, RangeServer
+from nwb_files import add_units, read_over_http
+from range_server import RangeServer
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.remote_file import open_remote_file
-from devaria.nwb.http.ranges import HttpRanges
-from devaria.nwb.units_reader import read_units_table
 
 IDS = [f"unit {number} é" for number in range(300)]
 
@@ -26,7 +23,7 @@ def server() -> Iterator[RangeServer]:
 
 
 def content(ids: List[str] = IDS, **options: Any) -> bytearray:
-    """Give the bytes of a file whose units have these ids."""
+    """Return the bytes of a file whose units have these ids."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         units = add_units(file, [[1.0, 2.0]] * len(ids))
@@ -37,10 +34,7 @@ def content(ids: List[str] = IDS, **options: Any) -> bytearray:
 
 def read_ids(server: RangeServer, file_content: bytearray) -> List[str]:
     """Read the ids over HTTP."""
-    server.files["/file.nwb"] = bytes(file_content)
-    ranges = HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK)
-    with open_remote_file(ranges) as (file, file_bytes):
-        return read_units_table(file, "/units", file_bytes=file_bytes).unit_ids
+    return read_over_http(server, bytes(file_content)).unit_ids
 
 
 @pytest.mark.parametrize(
@@ -53,15 +47,15 @@ def read_ids(server: RangeServer, file_content: bytearray) -> List[str]:
     ],
     ids=str,
 )
-def test_sound_texts_are_read(server: RangeServer, options: Any) -> None:
-    """Texts come out right, in several heap collections and whatever the column's layout."""
+def test_valid_strings_are_read(server: RangeServer, options: Any) -> None:
+    """Strings are right, in several heap collections and in any layout of the column."""
     assert read_ids(server, content(**options)) == IDS
     few = content(["", "a", ""], **({**options, "chunks": (2,)} if "chunks" in options else {}))
     assert read_ids(server, few) == ["", "a", ""]
 
 
-def test_texts_beyond_the_units_are_not_looked_at(server: RangeServer) -> None:
-    """Surplus ids belong to nobody, and may be anything."""
+def test_strings_beyond_the_units_are_not_checked(server: RangeServer) -> None:
+    """Surplus ids are not used, and may be anything."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         units = add_units(file, [[1.0], [2.0]])
@@ -73,7 +67,7 @@ def test_texts_beyond_the_units_are_not_looked_at(server: RangeServer) -> None:
 
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("length", [0, 1, 2**64 - 1, 2**64 - 16, 2**63, 5000])
-def test_lengths_that_lead_nowhere(server: RangeServer, number: int, length: int) -> None:
+def test_wrong_lengths_are_refused(server: RangeServer, number: int, length: int) -> None:
     """An object whose length leads to itself, backward, or out of its collection is refused."""
     file_content = content()
     place = file_content.index(b"GCOL") + 16
@@ -81,7 +75,7 @@ def test_lengths_that_lead_nowhere(server: RangeServer, number: int, length: int
     if number == 1 and length in (0, 1):
         place += 16 + 8 * length
         struct.pack_into("<HHIQ", file_content, place, 0, 0, 0, 0)
-    with pytest.raises(NwbError, match="the texts of the units' ids are broken"):
+    with pytest.raises(NwbError, match="the strings of the units' ids are broken"):
         read_ids(server, file_content)
 
 
@@ -90,13 +84,13 @@ def test_broken_collections(server: RangeServer, offset: int) -> None:
     """A collection with another signature, version or length is refused."""
     file_content = content()
     file_content[file_content.index(b"GCOL") + offset] ^= 0xFF
-    with pytest.raises(NwbError, match="the texts of the units' ids are broken"):
+    with pytest.raises(NwbError, match="the strings of the units' ids are broken"):
         read_ids(server, file_content)
 
 
 @pytest.mark.parametrize("address", [2**64 - 1, 2**40, 0])
-def test_addresses_that_are_none(server: RangeServer, address: int) -> None:
-    """A text that lies nowhere in the file is refused."""
+def test_wrong_addresses_are_refused(server: RangeServer, address: int) -> None:
+    """A string whose address is not in the file is refused."""
     file_content = content(["one", "two"])
     reference = struct.pack("<IQI", 3, file_content.index(b"GCOL"), 1)
     place = file_content.index(reference)
@@ -105,20 +99,20 @@ def test_addresses_that_are_none(server: RangeServer, address: int) -> None:
         read_ids(server, file_content)
 
 
-def test_long_texts_are_refused_unread(server: RangeServer) -> None:
-    """An id of a megabyte is not read to find that out."""
+def test_long_strings_are_refused_unread(server: RangeServer) -> None:
+    """An id of a megabyte is refused by its length, without reading it."""
     with pytest.raises(NwbError, match=r"a unit's id has 1,000,000 characters"):
         read_ids(server, content(["x" * 1_000_000]))
 
 
 def test_other_forms_are_refused(server: RangeServer) -> None:
-    """Where what HDF5 would do cannot be checked, it is not let do it."""
-    with pytest.raises(NwbError, match="texts in a form that is not read here"):
+    """Strings that cannot be checked are not read."""
+    with pytest.raises(NwbError, match="strings in a form that is not supported"):
         read_ids(server, content(chunks=(10,), compression="lzf"))
 
 
 def test_ids_of_other_kinds_are_refused(server: RangeServer) -> None:
-    """Arrays and references are no ids."""
+    """Arrays and references are not accepted as ids."""
     for kind in ("arrays", "references"):
         buffer = io.BytesIO()
         with h5py.File(buffer, "w") as file:
@@ -129,5 +123,5 @@ def test_ids_of_other_kinds_are_refused(server: RangeServer) -> None:
                 ids[0] = ids[1] = np.arange(3, dtype=np.int32)
             else:
                 units.create_dataset("id", data=[units.ref] * 2, dtype=h5py.ref_dtype)
-        with pytest.raises(NwbError, match="neither numbers nor short texts: object"):
+        with pytest.raises(NwbError, match="neither numbers nor short strings: object"):
             read_ids(server, bytearray(buffer.getvalue()))

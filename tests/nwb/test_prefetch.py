@@ -1,4 +1,4 @@
-"""Fetching ahead: in order, in parallel, in bounded memory, and never in the way."""
+"""Prefetching: in order, in parallel, in limited memory, and without blocking other reads."""
 
 import threading
 from contextlib import closing
@@ -14,14 +14,14 @@ CONTENT = bytes(range(251)) * 400  # 100,400 bytes
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of 1,000 bytes, five at a time, all of one length."""
+    """Set the length of all parts to 1,000 bytes, and the window to five parts."""
     monkeypatch.setattr(prefetch, "PART_BYTES", 1000)
     monkeypatch.setattr(prefetch, "_FIRST_PART_BYTES", 1000)
     monkeypatch.setattr(prefetch, "WINDOW_PARTS", 5)
 
 
 class Source:
-    """Bytes that are given out when the test allows it."""
+    """Bytes whose fetching can be held up."""
 
     def __init__(self) -> None:
         self.asked: List[Tuple[int, int]] = []
@@ -30,7 +30,7 @@ class Source:
         self.changed = threading.Condition()
 
     def fetch(self, start: int, stop: int) -> bytes:
-        """Give a range."""
+        """Return a range, once that is allowed."""
         with self.changed:
             self.asked.append((start, stop))
             self.changed.notify_all()
@@ -38,20 +38,20 @@ class Source:
         return CONTENT[start:stop]
 
     def wait_for(self, count: int) -> None:
-        """Wait until so many ranges have been asked for."""
+        """Wait until this many ranges were requested."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.asked) >= count, 20)
 
 
 @pytest.fixture
 def source() -> Source:
-    """Give a source of bytes."""
+    """Return a source of bytes."""
     return Source()
 
 
 @pytest.fixture
 def prefetcher(source: Source) -> Iterator[Prefetcher]:
-    """Give a prefetcher of that source, with three threads."""
+    """Return a prefetcher of that source, with three threads."""
     with closing(Prefetcher(source.fetch, 3)) as made:
         yield made
         source.is_open.set()
@@ -62,13 +62,13 @@ def test_what_is_planned_is_read(prefetcher: Prefetcher, source: Source) -> None
     prefetcher.plan([(500, 30_000), (60_000, len(CONTENT))])
     for start, stop in [(500, 600), (600, 1700), (1700, 1700 + 12_345), (60_000, len(CONTENT))]:
         assert b"".join(prefetcher.read(start, stop) or []) == CONTENT[start:stop]
-    # Whatever was skipped between 14,045 and 60,000 may or may not have been fetched.
+    # Parts that the reader skipped may or may not have been fetched.
     fetched = sorted(source.asked)
     assert all(a[1] <= b[0] for a, b in zip(fetched, fetched[1:]))
 
 
 def test_what_is_not_planned_is_not_waited_for(prefetcher: Prefetcher) -> None:
-    """Outside of the plan, across its gaps, and behind the reader there is nothing."""
+    """Ranges outside the plan, across its gaps, and behind the reader give None at once."""
     assert prefetcher.read(0, 10) is None
     prefetcher.plan([(1000, 5000), (6000, 9000)])
     assert prefetcher.read(999, 1001) is None
@@ -79,7 +79,7 @@ def test_what_is_not_planned_is_not_waited_for(prefetcher: Prefetcher) -> None:
 
 
 def test_no_more_is_fetched_than_the_window_holds(prefetcher: Prefetcher, source: Source) -> None:
-    """Fetching waits for the reader, and goes on as it does."""
+    """Fetching stays within the window, and continues as the reader moves on."""
     prefetcher.plan([(0, 50_000)])
     source.wait_for(5)
     assert b"".join(prefetcher.read(0, 4500) or []) == CONTENT[:4500]
@@ -91,15 +91,15 @@ def test_no_more_is_fetched_than_the_window_holds(prefetcher: Prefetcher, source
 def test_first_parts_are_short(
     prefetcher: Prefetcher, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first part is there soonest; the lengths grow to that of all others."""
+    """The first part is the shortest, and the lengths grow to that of all others."""
     monkeypatch.setattr(prefetch, "_FIRST_PART_BYTES", 400)
     prefetcher.plan([(0, 50_000)])
     source.wait_for(5)
     assert sorted(source.asked) == [(0, 400), (400, 1200), (1200, 2200), (2200, 3200), (3200, 4200)]
 
 
-def test_looking_moves_nothing(prefetcher: Prefetcher, source: Source) -> None:
-    """A look sees what is there or on its way, waits for it, and keeps all that is before it."""
+def test_peek_drops_nothing(prefetcher: Prefetcher, source: Source) -> None:
+    """Peeking waits for a part that is being fetched, and drops no earlier part."""
     source.is_open.clear()
     prefetcher.plan([(0, 50_000)])
     assert prefetcher.peek(40_000) is None
@@ -110,7 +110,7 @@ def test_looking_moves_nothing(prefetcher: Prefetcher, source: Source) -> None:
 
 
 def test_new_plan_drops_the_old(prefetcher: Prefetcher, source: Source) -> None:
-    """What the old plan still brings is not taken for the new one's."""
+    """Parts of the old plan that arrive late are not used for the new one."""
     source.is_open.clear()
     prefetcher.plan([(0, 20_000)])
     source.wait_for(3)
@@ -120,7 +120,7 @@ def test_new_plan_drops_the_old(prefetcher: Prefetcher, source: Source) -> None:
 
 
 def test_failure_is_the_readers(prefetcher: Prefetcher, source: Source) -> None:
-    """What fetching raises is raised where it is needed; a look makes nothing of it."""
+    """An exception of a fetch is raised in ``read``; ``peek`` returns None."""
 
     def fail(_start: int, _stop: int) -> bytes:
         raise RuntimeError("gone")
@@ -134,7 +134,7 @@ def test_failure_is_the_readers(prefetcher: Prefetcher, source: Source) -> None:
 
 
 def test_closing_ends_the_threads(source: Source) -> None:
-    """Threads that have nothing to do end at once."""
+    """Closing ends the fetching threads."""
     with closing(Prefetcher(source.fetch, 3)) as made:
         made.plan([(0, 50_000)])
         source.wait_for(5)

@@ -1,4 +1,4 @@
-"""Real NWB files, over HTTP: the figure is figpack's, byte by byte, or the error is clear."""
+"""Real NWB files over HTTP: the figure equals figpack's, byte by byte, or the error is clear."""
 
 from pathlib import Path
 from typing import Any, Dict
@@ -29,28 +29,28 @@ def read(name: str, units_path: str) -> UnitsTable:
 
 
 def bundle(view: Any, folder: Path) -> Dict[str, bytes]:
-    """Save a figure, and give the bytes of each of its files."""
+    """Save a figure, and return the bytes of each of its files."""
     view.save(str(folder), title="T")
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.mark.parametrize("name", REAL_FILES)
 def test_figure_is_figpacks(name: str, tmp_path: Path) -> None:
-    """All files of the figure equal those of figpack's own route."""
+    """All files of the figure equal those that figpack itself writes."""
     units_path, num_units, num_spikes = REAL_FILES[name]
     table = read(name, units_path)
     assert (len(table.unit_ids), len(table.spike_times_sec)) == (num_units, num_spikes)
     with h5py.File(REAL_DIR / name, "r") as file:
         stock = RasterPlot.from_nwb_units_table(file, units_path=units_path)
     ours = bundle(UnitsRasterPlot(table), tmp_path / "ours")
-    # Chunks of zeros alone, which zarr 3 leaves out of figpack's figures, are not missing in ours.
+    # zarr 3 leaves chunks of zeros out of figpack's figures; ours have them.
     with zarr.config.set({"array.write_empty_chunks": True}):
         assert ours == bundle(stock, tmp_path / "stock")
 
 
 @pytest.mark.parametrize("name", WITHOUT_UNITS)
 def test_file_without_units_says_what_it_has(name: str) -> None:
-    """Where ``/units`` names nothing, the units tables that there are stand in the error."""
+    """If there is no ``/units``, the error lists the units tables of the file."""
     with pytest.raises(InvalidInputError) as caught:
         read(name, "/units")
     assert str(caught.value) == (

@@ -1,4 +1,4 @@
-"""Opening a remote file: a units table comes out, or a line that says what the file is."""
+"""Opening a remote file gives a units table, or a line that says what is wrong."""
 
 import io
 from typing import Any, Iterator
@@ -12,7 +12,7 @@ from range_server import LOOPBACK, SECRET, FakeTime, RangeServer
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http.ranges import HttpRanges
-from devaria.nwb.http.retry import Patience
+from devaria.nwb.http.retry import HttpTiming
 from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import UnitsTable
 
@@ -29,7 +29,7 @@ def running() -> Iterator[RangeServer]:
 
 @pytest.fixture
 def server(running: RangeServer) -> RangeServer:
-    """Give the server with all faults forgotten."""
+    """Return the server without any faults."""
     running.faults, running.always, running.asked = [], None, []
     return running
 
@@ -44,7 +44,7 @@ def read(url: str, **options: Any) -> UnitsTable:
 
 @pytest.mark.parametrize("path", ["/good.nwb", "/to/good.nwb"])
 def test_reads_over_http(server: RangeServer, path: str) -> None:
-    """A table read over HTTP is the one that was written, with a redirect and without."""
+    """A table read over HTTP is the one that was written, with and without a redirect."""
     table = read(server.url(path))
     assert np.array_equal(table.spike_times_sec, np.concatenate(TRAINS).astype(np.float32))
     assert len(server.asked) < 10
@@ -55,7 +55,7 @@ def test_reads_over_http(server: RangeServer, path: str) -> None:
 def test_one_fault_anywhere_changes_nothing(
     server: RangeServer, fault: object, request_number: int
 ) -> None:
-    """A fault that passes leaves no trace, in the metadata or in the data."""
+    """A temporary fault changes nothing, whether it hits metadata or data."""
     server.faults = [None] * request_number + [fault]
     assert len(read(server.url("/good.nwb")).spike_times_sec) == 80_000
 
@@ -72,11 +72,11 @@ def test_one_fault_anywhere_changes_nothing(
 def test_fault_in_mid_file_is_not_called_damage(
     server: RangeServer, fault: object, text: str
 ) -> None:
-    """When the server fails, the error speaks of the server, not of a damaged file."""
+    """When the server fails, the error names the server's fault, not a damaged file."""
     server.faults, server.always = [None], fault
-    patience = Patience(read_timeout_sec=0.5, no_progress_sec=2 if fault == "hang" else 300)
+    timing = HttpTiming(read_timeout_sec=0.2, no_progress_sec=2 if fault == "hang" else 300)
     with pytest.raises(NwbError, match=text) as caught:
-        read(server.url(f"/good.nwb?{SECRET}"), patience=patience)
+        read(server.url(f"/good.nwb?{SECRET}"), timing=timing)
     assert "s3cr3t" not in str(caught.value)
 
 
@@ -105,7 +105,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 1234
 def test_other_files_are_named(
     server: RangeServer, path: str, content: object, text: str, ranges: bool
 ) -> None:
-    """What is no NWB file is called what it is, whether or not the server knows ranges."""
+    """A file of another format is named, whether or not the server has ranges."""
     if content is not None:
         server.files[path] = content
     server.always = None if ranges else "whole"
@@ -115,7 +115,7 @@ def test_other_files_are_named(
 
 
 def test_user_block_is_allowed(server: RangeServer) -> None:
-    """HDF5 behind a user block is HDF5."""
+    """HDF5 files with a user block are read."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", userblock_size=1024) as file:
         add_units(file, TRAINS[:1])
@@ -124,7 +124,7 @@ def test_user_block_is_allowed(server: RangeServer) -> None:
 
 
 def test_newest_format(server: RangeServer) -> None:
-    """Files of HDF5's newest format are read too."""
+    """Files of HDF5's newest format are read."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver="latest") as file:
         add_units(file, TRAINS, chunks=(512,), compression="gzip", maxshape=(None,))
@@ -146,13 +146,13 @@ def test_a_million_units(server: RangeServer) -> None:
 
 
 def bytes_asked(line: str) -> int:
-    """Give the length of the range in a line of ``RangeServer.asked``."""
+    """Return the length of the range in a line of ``RangeServer.asked``."""
     start, stop = line.split("bytes=")[1].split("-")
     return int(stop) + 1 - int(start)
 
 
 def test_signature_that_expires_while_many_ranges_are_read(server: RangeServer) -> None:
-    """All connections come to the file again by the original URL."""
+    """Every connection whose signed URL expires starts again at the original URL."""
     times = np.sort(np.random.default_rng(0).uniform(0, 900, 500_000))
     server.files["/large.nwb"] = units_bytes([times])
     server.faults = [None, None, *[403] * 4]
@@ -162,14 +162,14 @@ def test_signature_that_expires_while_many_ranges_are_read(server: RangeServer) 
 
 
 def test_mistaken_path_stays_invalid_input(server: RangeServer) -> None:
-    """Errors about the parameters pass through as what they are."""
+    """A wrong units path is reported as a wrong parameter, not as a damaged file."""
     server.files["/empty.nwb"] = units_bytes([[1.0]], name="elsewhere")
     with pytest.raises(InvalidInputError, match="units tables in the file: /elsewhere"):
         read(server.url("/empty.nwb"))
 
 
 def test_mutated_files_give_a_table_or_a_clear_error(server: RangeServer) -> None:
-    """Whatever bytes are changed, the outcome is a table or one of the two kinds of error."""
+    """Any changed bytes give a table or one of the two kinds of error."""
     rng = np.random.default_rng(0)
     small = units_bytes([[1.0, 2.0], [3.0]], chunks=(2,), compression="gzip")
     for _ in range(100):
@@ -180,4 +180,4 @@ def test_mutated_files_give_a_table_or_a_clear_error(server: RangeServer) -> Non
         try:
             read(server.url("/mutant.nwb"))
         except (NwbError, InvalidInputError) as error:
-            assert str(error).isprintable()  # noqa: PT017 - a table is as good
+            assert str(error).isprintable()  # noqa: PT017 - a table is right too

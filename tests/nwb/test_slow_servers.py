@@ -1,4 +1,4 @@
-"""Servers that hang, drip, or know no ranges: each ends in time, with the file or a clear error."""
+"""Servers that hang, are slow, or have no ranges give the file or a clear error, in time."""
 
 import threading
 import time
@@ -12,9 +12,9 @@ from range_server import LOOPBACK, SECRET, RangeServer
 
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.remote_file import open_remote_file
-from devaria.nwb.http import download as whole_file
+from devaria.nwb.http import download
 from devaria.nwb.http.ranges import HttpRanges
-from devaria.nwb.http.retry import Patience
+from devaria.nwb.http.retry import HttpTiming
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import UnitsTable
@@ -25,8 +25,11 @@ GOOD = units_bytes([TIMES], chunks=(5000,))
 #: The first request does not reach its units table.
 METADATA_BEHIND = units_bytes([TIMES], chunks=(5000,), before=np.zeros(1_000_000, np.uint8))
 
-#: A hundredth of the real patience.
-HASTY = Patience(read_timeout_sec=0.3, no_progress_sec=1.0)
+#: A two-hundredth of the real time-out for a read, and less of that without progress.
+SHORT = HttpTiming(read_timeout_sec=0.15, no_progress_sec=0.5)
+
+#: For servers that recover: much longer without progress.
+LENIENT = HttpTiming(read_timeout_sec=0.15, no_progress_sec=60)
 
 
 @pytest.fixture
@@ -36,20 +39,24 @@ def server() -> Iterator[RangeServer]:
         yield running
 
 
-def read(server: RangeServer, patience: Patience = HASTY, **options: Any) -> UnitsTable:
+def read(server: RangeServer, timing: HttpTiming = SHORT, **options: Any) -> UnitsTable:
     """Read ``/units``, with real time-outs."""
     url = server.url(f"/good.nwb?{SECRET}")
-    ranges = HttpRanges(url, allow_hosts=LOOPBACK, patience=patience, **options)
+    ranges = HttpRanges(url, allow_hosts=LOOPBACK, timing=timing, **options)
     with open_remote_file(ranges) as (file, size):
         return read_units_table(file, "/units", file_bytes=size)
+
+
+def no_wait(_seconds: float) -> None:
+    """Try again at once."""
 
 
 @pytest.mark.parametrize("fault", ["hang", "drip", "drip head", "hang in mid-body"])
 @pytest.mark.parametrize("place", ["start", "metadata", "data"])
 def test_hang_ends(server: RangeServer, fault: str, place: str) -> None:
-    """A server that falls silent, or gives a byte now and then, is given up without progress.
+    """A server that sends nothing, or single bytes, is given up after a time without progress.
 
-    It is so whether it happens to the first request, to metadata, or to the data.
+    This holds for the first request, for metadata and for data.
     """
     if place == "metadata":
         server.files["/good.nwb"] = METADATA_BEHIND
@@ -66,12 +73,12 @@ def test_hang_ends(server: RangeServer, fault: str, place: str) -> None:
 def test_hang_that_passes_changes_nothing(server: RangeServer, fault: str) -> None:
     """After a silence the request is sent again, and the table is right."""
     server.faults = [None, fault, fault]
-    table = read(server, Patience(read_timeout_sec=0.3, no_progress_sec=60))
+    table = read(server, LENIENT, wait=no_wait)
     np.testing.assert_array_equal(table.spike_times_sec, TIMES.astype(np.float32))
 
 
 def test_reading_that_fails_leaves_no_threads(server: RangeServer) -> None:
-    """When one range fails for good, no thread goes on asking."""
+    """When one range fails for good, no thread continues to fetch."""
     server.faults, server.always = [None], 403
     with pytest.raises(NwbError, match="denies access"):
         read(server)
@@ -82,7 +89,7 @@ def test_reading_that_fails_leaves_no_threads(server: RangeServer) -> None:
 
 
 def test_server_without_ranges(server: RangeServer) -> None:
-    """The whole file is fetched, which is said, and the table is right."""
+    """The whole file is downloaded, with a console line, and the table is right."""
     said: List[str] = []
     server.always = "whole"
     table = read(server, say=said.append)
@@ -92,8 +99,8 @@ def test_server_without_ranges(server: RangeServer) -> None:
 
 
 def test_long_download_is_told_of(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Now and then whoever waits hears how far it has got, also where the length is not known."""
-    monkeypatch.setattr(whole_file, "_TELL_EVERY_SEC", -1)
+    """A long download writes console lines, even if its length is not known."""
+    monkeypatch.setattr(download, "_LINE_GAP_SEC", -1)
     said: List[str] = []
     server.always = "whole, unknown length"
     read(server, say=said.append)
@@ -103,7 +110,7 @@ def test_long_download_is_told_of(server: RangeServer, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("fault", ["whole", "whole, unknown length"])
 def test_whole_file_is_bounded(server: RangeServer, fault: str) -> None:
-    """No more is put on the disk than the operator allows."""
+    """No more is downloaded than the operator allows."""
     server.always = fault
     with pytest.raises(NwbError, match=r"more than the 1 MB .*DEVARIA_MAX_DOWNLOAD_BYTES"):
         read(server, limits=ReadLimits(max_download_bytes=1_000_000))
@@ -111,15 +118,19 @@ def test_whole_file_is_bounded(server: RangeServer, fault: str) -> None:
 
 
 def test_broken_download_starts_again(server: RangeServer) -> None:
-    """A download that breaks off is begun anew, also from a server that knows ranges now."""
+    """A download that breaks off starts again, also if the server now has ranges."""
     server.faults, server.always = ["whole, short", "whole, short"], "whole"
-    assert len(read(server, Patience(no_progress_sec=60)).spike_times_sec) == 400_000
+    assert (
+        len(read(server, HttpTiming(no_progress_sec=60), wait=no_wait).spike_times_sec) == 400_000
+    )
     server.faults, server.always = ["whole, short"], None
-    assert len(read(server, Patience(no_progress_sec=60)).spike_times_sec) == 400_000
+    assert (
+        len(read(server, HttpTiming(no_progress_sec=60), wait=no_wait).spike_times_sec) == 400_000
+    )
 
 
 def test_h5py_can_be_used_elsewhere_meanwhile(server: RangeServer) -> None:
-    """Another thread that waits for h5py's lock does not stop the fetching."""
+    """Fetching continues while another thread waits for h5py's lock."""
     stop = threading.Event()
 
     def use_h5py() -> None:
@@ -131,7 +142,7 @@ def test_h5py_can_be_used_elsewhere_meanwhile(server: RangeServer) -> None:
     other.start()
     try:
         for _ in range(3):
-            assert len(read(server, Patience()).spike_times_sec) == 400_000
+            assert len(read(server, HttpTiming()).spike_times_sec) == 400_000
     finally:
         stop.set()
         other.join()

@@ -1,4 +1,4 @@
-"""The synthetic NWB file is one that pynwb reads and finds nothing wrong with."""
+"""The synthetic NWB file is valid, and looks like published files."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from devaria.nwb.synthetic import write_synthetic_nwb
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the path of a file to write."""
+    """Return the path of a file to write."""
     return tmp_path_factory.mktemp("synthetic") / "synthetic.nwb"
 
 
 def test_is_valid_nwb(path: Path) -> None:
-    """The validator of pynwb finds no errors, and it reads the spikes that were counted."""
+    """The validator of pynwb finds no errors, and pynwb reads as many spikes as were reported."""
     num_spikes = write_synthetic_nwb(path)
     with pynwb.NWBHDF5IO(str(path), "r", load_namespaces=False) as io:
         assert pynwb.validate(io=io) == []
@@ -31,7 +31,7 @@ def test_is_valid_nwb(path: Path) -> None:
 
 
 def test_looks_like_published_files(path: Path) -> None:
-    """Spike times lie in many small compressed chunks, and the rates differ as neurons' do."""
+    """Spike times are stored in many small compressed chunks, and firing rates differ widely."""
     write_synthetic_nwb(path)
     with h5py.File(path, "r") as file:
         assert file["units/spike_times"].compression == "gzip"
@@ -41,7 +41,7 @@ def test_looks_like_published_files(path: Path) -> None:
 
 
 def test_seed_decides(path: Path) -> None:
-    """The same seed gives the same spikes, another seed others; size and length are kept."""
+    """The same seed gives the same spikes; number of units and duration are as requested."""
     spikes = {}
     for seed in (1, 2, 1):
         write_synthetic_nwb(path, num_units=3, duration_sec=20.0, seed=seed)

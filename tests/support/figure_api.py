@@ -1,4 +1,4 @@
-"""A figure API on loopback, as figpack's client expects it, that can be told to misbehave."""
+"""A figure API on loopback for figpack's client, which can be told to misbehave."""
 
 import json
 import threading
@@ -9,12 +9,12 @@ SIGNATURE = "X-Signature=s3cr3t"
 
 
 class FigureApi:
-    """Takes uploads for the length of a ``with`` block.
+    """Accepts uploads for the length of a ``with`` block.
 
-    ``faults`` are used up, one a request that begins with the name of the fault's call ("create",
-    "upload", "put", "finalize"); ``always`` holds one for every request of a call. A fault is a
-    status, "hang" (until the end), "html", or "no success"; all statuses come with ``message``.
-    ``put_port`` is where files go, if not to this server.
+    There are four calls: "create", "upload", "put" and "finalize". Each request takes one fault
+    from the list of its call in ``faults``; when there are no more, that in ``always`` applies. A
+    fault is a status (sent with ``message``), "hang" (no answer until the server stops), "html", or
+    "no success". Files go to ``put_port``, which is this server's unless a test changes it.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class FigureApi:
         return f"http://127.0.0.1:{self.port}"
 
     def fault(self, call: str) -> object:
-        """Take the next fault of a call; None for a right answer."""
+        """Return the next fault of a call; None for a right answer."""
         waiting = self.faults.get(call)
         return waiting.pop(0) if waiting else self.always.get(call)
 
@@ -55,7 +55,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_args: object) -> None:
-        pass  # clients that give up are what some tests are about
+        pass  # some tests are about clients that give up
 
 
 class _Handler(BaseHTTPRequestHandler):

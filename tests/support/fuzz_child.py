@@ -1,6 +1,7 @@
-"""Reads files that are no good, one after another, in a process that may come to harm.
+"""Read damaged files one after another, in a process that may crash.
 
-As a script, it takes a URL a line and gives an outcome a line: "table" or "error: <text>".
+As a script, it reads a URL from each line of its input, and writes an outcome for each: "table" or
+"error: <text>".
 """
 
 import resource
@@ -11,12 +12,12 @@ from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.units_reader import read_units_table
 
-#: Memory that the process may ask for.
+#: Most memory that the process may allocate.
 MAX_BYTES = 1024**3
 
 
 def outcome(url: str) -> str:
-    """Read ``/units`` of one file."""
+    """Read ``/units`` of one file, and return the outcome."""
     try:
         with open_remote_file(HttpRanges(url, allow_hosts=["127.0.0.1"])) as (file, file_bytes):
             table = read_units_table(file, "/units", file_bytes=file_bytes)
@@ -30,7 +31,7 @@ def outcome(url: str) -> str:
 
 
 def main() -> None:
-    """Read until there is nothing more to read."""
+    """Answer each line of the input."""
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_BYTES, MAX_BYTES))
     for line in sys.stdin:
         print(outcome(line.strip()), flush=True)

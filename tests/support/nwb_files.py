@@ -1,4 +1,4 @@
-"""NWB files and units tables that tests make, and the real ones where they are at hand."""
+"""NWB files and units tables for tests, and the real files if they are available."""
 
 import io
 from pathlib import Path
@@ -7,6 +7,12 @@ from typing import Any, Iterable, List, Optional, Sequence
 import h5py
 import numpy as np
 import pytest
+from range_server import LOOPBACK, FakeTime, RangeServer
+
+from devaria.nwb.hdf5.remote_file import open_remote_file
+from devaria.nwb.http.ranges import HttpRanges
+from devaria.nwb.units_reader import read_units_table
+from devaria.nwb.units_table import UnitsTable
 
 REAL_DIR = Path(__file__).resolve().parents[3] / "shared" / "data" / "nwb"
 
@@ -14,7 +20,7 @@ needs_real_files = pytest.mark.skipif(
     not REAL_DIR.is_dir(), reason="no real NWB files beside the checkout"
 )
 
-#: Real file → units path that has spikes there, units, spikes.
+#: Real file → path of its units table, number of units, number of spikes.
 REAL_FILES = {
     "pynapple_sub-4_ses-4_ecephys+image.nwb": ("/units", 35, 214_278),
     "hdmf-zarr_sub_anm00239123_ses_20170627T093549.nwb": ("/units", 4, 34_057),
@@ -23,7 +29,7 @@ REAL_FILES = {
     "units-in-processing_nwb-explorer_test_Units.nwb": ("/acquisition/UnitsTest", 2, 6),
 }
 
-#: Real files in which ``/units`` names nothing → the units tables to be listed.
+#: Real file without ``/units`` → the units tables that the error lists.
 WITHOUT_UNITS = {
     "units-in-processing_nwb-explorer_test_Units.nwb": "/acquisition/UnitsTest",
     "no-units_pynwb_2.1.0_nwbfile_with_extension.nwb": "none",
@@ -31,7 +37,7 @@ WITHOUT_UNITS = {
 
 
 def memory_file() -> h5py.File:
-    """Open a new HDF5 file that never reaches the disk."""
+    """Open a new HDF5 file that exists in memory only."""
     return h5py.File("in memory", "w", driver="core", backing_store=False)
 
 
@@ -45,7 +51,7 @@ def add_units(
     index_dtype: Any = np.int64,
     **spike_times_options: Any,
 ) -> h5py.Group:
-    """Write a units table, as any NWB writer would lay it out."""
+    """Write a units table with the layout of NWB 2."""
     group = parent.create_group(name)
     arrays: List[Any] = [np.asarray(list(train), dtype=dtype) for train in trains]
     times = np.concatenate(arrays) if arrays else np.empty(0, dtype)
@@ -59,10 +65,27 @@ def add_units(
 def units_bytes(
     trains: Sequence[Iterable[float]], *, before: Optional[Any] = None, **options: Any
 ) -> bytes:
-    """Give the bytes of a file with one units table at ``/units``, behind other data."""
+    """Return the bytes of a file with a units table at ``/units``, after other data if given."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         if before is not None:
             file["before"] = before
         add_units(file, trains, **options)
     return buffer.getvalue()
+
+
+def read_over_http(server: RangeServer, content: bytes, **options: Any) -> UnitsTable:
+    """Read ``/units`` of a file that a server serves, without real waits between tries."""
+    server.files["/file.nwb"] = content
+    time = FakeTime()
+    ranges = HttpRanges(
+        server.url("/file.nwb"), allow_hosts=LOOPBACK, wait=time.wait, clock=time.clock
+    )
+    with open_remote_file(ranges) as (file, file_bytes):
+        return read_units_table(file, "/units", file_bytes=file_bytes, **options)
+
+
+def read_in_memory(content: bytes) -> UnitsTable:
+    """Read ``/units`` of a file in memory, with h5py alone."""
+    with h5py.File(io.BytesIO(content), "r") as file:
+        return read_units_table(file, "/units", file_bytes=len(content))

@@ -1,4 +1,4 @@
-"""A file server on loopback with byte ranges, that can be told to misbehave."""
+"""A file server on loopback with byte ranges, which can be told to misbehave."""
 
 import re
 import ssl
@@ -8,37 +8,45 @@ from typing import Dict, List, Optional
 
 SECRET = "X-Signature=s3cr3t"
 
-#: What every fetch from this server must allow.
+#: The hosts to allow for this server.
 LOOPBACK = ("127.0.0.1",)
 
 
 class FakeTime:
-    """A clock that only waiting moves on, and what was waited."""
+    """A clock that only waiting moves, and the waits."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.waits: List[float] = []
 
     def clock(self) -> float:
-        """Give the time, in seconds."""
+        """Return the time, in seconds."""
         return self.now
 
     def wait(self, seconds: float) -> None:
-        """Wait in no time."""
+        """Move the clock without waiting."""
         self.waits.append(seconds)
         self.now += seconds
 
 
 class RangeServer:
-    """Serves ``files`` (by path) for the length of a ``with`` block.
+    """Serves ``files`` (by path) for the length of a ``with`` block, with TLS if ``tls`` is given.
 
-    ``faults`` are used up, one a request, before ``always`` applies; None is a right answer:
-    a number (that status), "html", "whole" (ignores Range), "short" (breaks off), "drop",
-    "hang" (until the end), "hang in mid-body", "drip" (a byte every 50 ms), "drip head", "shifted"
-    (another range), "new etag", "gzip"; "whole, short" and "whole, unknown length".
-    ``end_fault`` is that of all requests for the last bytes, and of no other.
-    With ``tls`` it speaks that. A path ``/to/NAME`` redirects to ``/NAME`` with a signature;
-    ``/loop`` redirects to itself.
+    ``/to/NAME`` redirects to ``/NAME`` with a signature; ``/loop`` redirects to itself.
+
+    Each request takes one fault from ``faults``; when there are no more, ``always`` applies.
+    ``end_fault`` applies to all requests for the last bytes, and only to these. A fault is one of
+
+    - None: the right answer
+    - a number: this status
+    - "html": a web page with status 200
+    - "whole": the whole file; also "whole, short" and "whole, unknown length"
+    - "short": the body breaks off
+    - "drop": the connection is closed without an answer
+    - "hang": no answer until the server stops; "hang in mid-body": no more of it
+    - "drip": a body of one byte every 50 ms; "drip head": a head like that
+    - "shifted": the header names another range
+    - "new etag", "gzip": the headers of a changed or a compressed file
     """
 
     def __init__(self, files: Dict[str, bytes], tls: Optional[ssl.SSLContext] = None) -> None:
@@ -70,7 +78,7 @@ class RangeServer:
         self._server.server_close()
 
     def url(self, path: str) -> str:
-        """Give the URL of a path."""
+        """Return the URL of a path."""
         return f"http://127.0.0.1:{self.port}{path}"
 
 
@@ -85,12 +93,12 @@ class _Server(ThreadingHTTPServer):
         super().finish_request(request, client_address)
 
     def handle_error(self, *_args: object) -> None:
-        pass  # a client that hangs up in mid-answer is what some tests are about
+        pass  # some tests are about clients that close the connection early
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = 64 * 1024  # head and body of an answer in one packet: no waits for acknowledgements
+    wbufsize = 64 * 1024  # head and body in one packet, without waiting for acknowledgements
     owner: RangeServer
 
     def setup(self) -> None:
@@ -199,6 +207,6 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.wfile.write(content)
             self.wfile.flush()
-        except ConnectionError:  # the client had seen enough
+        except ConnectionError:  # the client closed the connection
             return False
         return True

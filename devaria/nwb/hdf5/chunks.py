@@ -1,4 +1,4 @@
-"""Turning the stored bytes of a chunk into its values: in threads, or by HDF5 itself."""
+"""Decoding the stored bytes of chunks into values: in threads, or by HDF5 itself."""
 
 import os
 import threading
@@ -11,27 +11,28 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-#: What one call inflates: little enough that it fits the processor's cache.
+#: Compressed bytes that one call inflates: few enough for the processor's cache.
 _SLICE_BYTES = 32 * 1024
 
-#: The bytes of a chunk, in one piece or more.
+#: The stored bytes of a chunk, in one or more pieces.
 Stored = Sequence[memoryview]
 
 
 class UndecodableError(Exception):
-    """The bytes are not what they should be; HDF5 may say more."""
+    """The stored bytes are damaged, or need HDF5 itself."""
 
 
 class ThreadDecoder:
-    """Undoes gzip, shuffle and no filter at all; may be used by several threads at once.
+    """Decodes chunks with gzip, with shuffle, with both, or without filters.
 
-    It has nothing of h5py, whose lock the thread that waits for it holds. Each thread uses its own
-    memory again for every chunk: to get new pages from the system takes as long as to inflate.
+    Several threads may use it at once. It never calls h5py, whose lock is held by the thread that
+    waits for the values. Each thread reuses its own memory for every chunk, because fresh memory
+    pages from the system take as long as inflating.
 
     Args:
-        dtype: The type of the values, as stored.
-        length: Number of values of a chunk.
-        filters: The codes of the filters that all chunks went through, shuffle before gzip.
+        dtype: Type of the stored values.
+        length: Number of values in a chunk.
+        filters: HDF5's codes of the filters, in the order in which they were applied.
     """
 
     in_threads = True
@@ -43,14 +44,14 @@ class ThreadDecoder:
         self._memory = threading.local()
 
     def decode(self, stored: Stored, filter_mask: int) -> "npt.NDArray[Any]":
-        """Give the values of one chunk.
+        """Decode one chunk.
 
         Args:
-            stored: Its bytes in the file, in pieces.
-            filter_mask: Has a bit set for each filter that this chunk did not go through.
+            stored: Its bytes in the file.
+            filter_mask: A set bit means that the filter at this position was not applied.
 
         Returns:
-            The values; they are good until this thread decodes another chunk.
+            The values. They are overwritten when this thread decodes another chunk.
 
         Raises:
             UndecodableError: The bytes are damaged.
@@ -93,7 +94,7 @@ def _inflate(stored: Stored, target: memoryview) -> None:
     )
     for compressed in slices:
         try:
-            # A byte more than there should be at most: so a bomb ends here.
+            # At most one byte too many: a decompression bomb stops here.
             inflated = inflater.decompress(compressed, len(target) - place + 1)
         except zlib.error:
             raise UndecodableError from None
@@ -106,10 +107,10 @@ def _inflate(stored: Stored, target: memoryview) -> None:
 
 
 class Hdf5Decoder:
-    """Has HDF5 undo any filters that it knows, in a file in memory that has this one chunk.
+    """Decodes chunks with any filter that HDF5 knows, in a file in memory with one chunk.
 
     Args:
-        dataset: Whose chunks will be decoded.
+        dataset: The dataset whose chunks will be decoded.
     """
 
     in_threads = False
@@ -119,26 +120,26 @@ class Hdf5Decoder:
         self._file = h5py.File(name, "w", driver="core", backing_store=False)
         space = h5py.h5s.create_simple((dataset.chunks[0],))
         layout = dataset.id.get_create_plist()
-        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_INCR)  # no chunk before the first is written
+        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_INCR)  # allocates no chunk before it is written
         stored_type = dataset.id.get_type().copy()
         made = h5py.h5d.create(self._file.id, b"chunk", stored_type, space, layout)
         self._chunk = h5py.Dataset(made)
 
     def decode(self, stored: Stored, filter_mask: int) -> "npt.NDArray[Any]":
-        """Give the values of one chunk, as ``ThreadDecoder.decode`` does.
+        """Decode one chunk, as ``ThreadDecoder.decode`` does.
 
         Args:
-            stored: Its bytes in the file, in pieces.
-            filter_mask: Has a bit set for each filter that this chunk did not go through.
+            stored: Its bytes in the file.
+            filter_mask: A set bit means that the filter at this position was not applied.
 
         Returns:
             The values.
 
         Raises:
-            UndecodableError: The bytes are damaged, or did not go through all the filters.
+            UndecodableError: The bytes are damaged, or not all filters were applied.
         """
         if filter_mask:
-            # HDF5 does not always use the mask of a chunk that was written just now.
+            # HDF5 may ignore the mask of a chunk that was just written.
             raise UndecodableError
         try:
             self._chunk.id.write_direct_chunk((0,), b"".join(stored), filter_mask)
@@ -148,18 +149,18 @@ class Hdf5Decoder:
         return values
 
     def close(self) -> None:
-        """Let go of the file in memory."""
+        """Free the file in memory."""
         self._file.close()
 
 
 def thread_decoder(dataset: h5py.Dataset) -> Optional[ThreadDecoder]:
-    """Give the decoder of a column that can be decoded in threads.
+    """Return a decoder for a column that can be decoded in threads.
 
     Args:
-        dataset: A one-dimensional dataset, in chunks or not.
+        dataset: A one-dimensional dataset, in chunks or contiguous.
 
     Returns:
-        The decoder; None if the column's type or filters are for HDF5 alone.
+        The decoder; None if only HDF5 can decode the column's type or filters.
     """
     dtype = dataset.dtype
     if not dataset.id.get_type().equal(h5py.h5t.py_create(dtype)):
@@ -171,14 +172,15 @@ def thread_decoder(dataset: h5py.Dataset) -> Optional[ThreadDecoder]:
 
 
 def thread_filters(dataset: h5py.Dataset, item_bytes: int) -> Optional[List[int]]:
-    """Give the filters of a column that ``ThreadDecoder`` can undo.
+    """Return the filters of a column, if ``ThreadDecoder`` supports all of them.
 
     Args:
         dataset: A one-dimensional dataset.
-        item_bytes: Length of a value, as stored.
+        item_bytes: Length of a stored value.
 
     Returns:
-        Their codes; None if there is any other.
+        HDF5's codes of the filters, in the order in which they were applied; None if any is not
+        supported.
     """
     plist = dataset.id.get_create_plist()
     filters, expected = [], [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]
@@ -188,36 +190,36 @@ def thread_filters(dataset: h5py.Dataset, item_bytes: int) -> Optional[List[int]
             return None
         if code == h5py.h5z.FILTER_SHUFFLE and tuple(settings) != (item_bytes,):
             return None
-        # Each once, and shuffled before it is compressed: what every writer does.
+        # Each filter once, shuffle before gzip, as every writer does.
         del expected[: expected.index(code) + 1]
         filters.append(code)
     return filters
 
 
-#: Takes the number of the first value, and the values. Several threads call it.
+#: Called with the number of the first value, and the values; by several threads.
 Consume = Callable[[int, "npt.NDArray[Any]"], None]
 
-#: Many small chunks are worth one task.
+#: Small chunks are decoded in batches of this many stored bytes.
 _BATCH_BYTES = 512 * 1024
 
-#: Chunks that are decoded at once may have so many bytes in all.
-_BUSY_BYTES = 64 * 1024 * 1024
+#: Most bytes of all chunks that are decoded at the same time.
+_MAX_BUSY_BYTES = 64 * 1024 * 1024
 
 _THREADS = max(2, min(4, os.cpu_count() or 1))
 
-_Job = Tuple[int, Stored, int, int]
+_Task = Tuple[int, Stored, int, int]
 
 
-class Pipeline:
-    """Takes stored chunks, and hands their values on.
+class DecodingPipeline:
+    """Decodes chunks, in threads where the decoder allows it, and passes their values on.
 
     Args:
-        decoder: What makes values of stored bytes.
-        consume: What takes the values.
-        chunk_bytes: Length of a chunk in memory.
+        decoder: Decodes a chunk.
+        consume: Called with the values.
+        chunk_bytes: Length of a decoded chunk.
 
     Attributes:
-        undecodable: Numbers of the first values of chunks that could not be decoded.
+        undecodable: For each chunk that could not be decoded, the number of its first value.
     """
 
     def __init__(
@@ -225,22 +227,22 @@ class Pipeline:
     ) -> None:
         self._decoder = decoder
         self._consume = consume
-        threads = max(1, min(_THREADS, _BUSY_BYTES // chunk_bytes))
+        threads = max(1, min(_THREADS, _MAX_BUSY_BYTES // chunk_bytes))
         self._max_pending = 2 * threads if threads > 1 else 1
         self._pool = ThreadPoolExecutor(threads, "decode")
         self._pending: Deque[Future[None]] = deque()
-        self._batch: List[_Job] = []
+        self._batch: List[_Task] = []
         self._batch_bytes = 0
         self.undecodable: List[int] = []
 
     def put(self, first: int, stored: Stored, filter_mask: int, length: int) -> None:
-        """Decode a chunk, soon.
+        """Queue a chunk for decoding.
 
         Args:
             first: Number of its first value.
-            stored: Its bytes in the file, in pieces.
-            filter_mask: Has a bit set for each filter that this chunk did not go through.
-            length: How many of its values are wanted.
+            stored: Its bytes in the file.
+            filter_mask: A set bit means that the filter at this position was not applied.
+            length: How many of its values are needed.
         """
         if not self._decoder.in_threads:
             self._decode([(first, stored, filter_mask, length)])
@@ -251,10 +253,10 @@ class Pipeline:
             self._submit()
 
     def finish(self) -> None:
-        """Wait until all is decoded.
+        """Wait until all chunks are decoded.
 
         Raises:
-            Exception: What ``consume`` raised.
+            Exception: Any exception of ``consume``.
         """
         self._submit()
         while self._pending:
@@ -270,8 +272,8 @@ class Pipeline:
         self._pending.append(self._pool.submit(self._decode, self._batch))
         self._batch, self._batch_bytes = [], 0
 
-    def _decode(self, jobs: List[_Job]) -> None:
-        for first, stored, filter_mask, length in jobs:
+    def _decode(self, tasks: List[_Task]) -> None:
+        for first, stored, filter_mask, length in tasks:
             try:
                 values = self._decoder.decode(stored, filter_mask)
             except UndecodableError:

@@ -1,9 +1,9 @@
-"""Reading a column of a remote file at the line's speed.
+"""Reading a column of a remote file as fast as the network allows.
 
-HDF5 reads chunk after chunk, and its index between them, each over a round trip of its own. Here
-the stored bytes are fetched in parallel, ahead of HDF5 as it walks its index, which lies among
-them; and each chunk is decoded as soon as its place is known. What is odd in any way is left to
-HDF5, so that the result is always its own.
+HDF5 reads one chunk after another, and parts of the index between them, each with a round trip to
+the server. Here the stored bytes are fetched in parallel while HDF5 walks the index, and each chunk
+is decoded as soon as its place is known. Unusual chunks are left to HDF5, so the values are always
+those that HDF5 itself would read.
 """
 
 from contextlib import ExitStack, closing
@@ -13,32 +13,38 @@ import h5py
 import numpy as np
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.btree_prefetch import IndexLookahead
-from devaria.nwb.hdf5.chunks import Consume, Hdf5Decoder, Pipeline, Stored, thread_decoder
+from devaria.nwb.hdf5.btree_prefetch import BTreePrefetcher
+from devaria.nwb.hdf5.chunks import (
+    Consume,
+    DecodingPipeline,
+    Hdf5Decoder,
+    Stored,
+    thread_decoder,
+)
 from devaria.nwb.http.prefetch import Prefetcher
 
-#: Chunks by which it is judged how a column lies in the file.
+#: The first chunks, whose places show how the column lies in the file.
 _SURVEYED = 64
 
-#: Chunks are fetched in one stretch where they fill at least this share of it.
+#: Chunks are fetched as one stretch if they fill at least this share of it.
 _MIN_DENSITY = 0.5
 
-#: Bytes of no use that are fetched rather than asked around.
+#: Gaps between chunks up to this length are fetched too: that is faster than another request.
 _MAX_GAP_BYTES = 128 * 1024
 
-#: Values of a column that is not in chunks are taken so many at a time.
+#: A contiguous column is passed on in pieces of this many values.
 _PIECE_VALUES = 128 * 1024
 
-#: Leaps of the chunks after which the whole index is read before any more of them.
+#: How often fetching may start again at a chunk beyond the planned stretch. After that, such chunks
+#: wait until the whole index is read.
 _MAX_LEAPS = 8
 
-
-#: Takes bytes done and bytes in all.
+#: Called with bytes read and bytes in all.
 ReadProgress = Callable[[int, int], None]
 
 
 class _Chunk(NamedTuple):
-    """Where a chunk lies in the file, and which it is of the column's."""
+    """A chunk's place in the file, and its number within the column."""
 
     start: int
     stop: int
@@ -46,29 +52,29 @@ class _Chunk(NamedTuple):
     filter_mask: int
 
 
-class ChunkStream:
-    """Reads the first values of a column that is in chunks.
+class ChunkedColumnReader:
+    """Reads the first values of a column that is stored in chunks.
 
     Args:
-        dataset: A one-dimensional dataset that ``hdf5_guard`` has passed.
+        dataset: A one-dimensional dataset, opened by ``link_guard.safe_dataset``.
         prefetcher: Fetches ranges of the file.
-        lookahead: Fetches the index.
+        btree_prefetcher: Fetches the index.
         file_bytes: Length of the file.
 
     Attributes:
-        stored_bytes: What is stored of it; known when it has been read.
+        stored_bytes: Length of all stored chunks; known after ``read``.
     """
 
     def __init__(
         self,
         dataset: h5py.Dataset,
         prefetcher: Prefetcher,
-        lookahead: IndexLookahead,
+        btree_prefetcher: BTreePrefetcher,
         file_bytes: int,
     ) -> None:
         self._dataset = dataset
         self._prefetcher = prefetcher
-        self._lookahead = lookahead
+        self._btree_prefetcher = btree_prefetcher
         self._file_bytes = file_bytes
         self._length: int = dataset.chunks[0]
         self._chunk_bytes = self._length * dataset.dtype.itemsize
@@ -78,7 +84,7 @@ class ChunkStream:
         self._leaps = 0
         self._done = 0
         self.stored_bytes = 0
-        # What HDF5 reads of the index for this, it keeps.
+        # HDF5 keeps the part of the index that it reads for this.
         dataset.id.chunk_iter(self._survey)
         is_longer = len(self._surveyed) == _SURVEYED
         self._is_streaming = is_longer and _is_dense(self._surveyed)
@@ -87,16 +93,16 @@ class ChunkStream:
         """Read the chunks that hold the first values.
 
         Args:
-            count: How many values are wanted, 1 or more.
-            consume: Takes the values, in any order, from several threads.
-            progress: Takes stored bytes that are read, and those to be read.
+            count: How many values to read, 1 or more.
+            consume: Called with the values, in any order, by several threads.
+            progress: Called with the stored bytes that are read, and with those to read.
 
         Returns:
-            The numbers of the values at which chunks start that are left to HDF5: they are not
-            stored, or damaged.
+            For each chunk that is left to HDF5, the number of its first value. These chunks are
+            not stored, or damaged.
 
         Raises:
-            NwbError: A chunk has an impossible place, or the server fails.
+            NwbError: The index gives a chunk an impossible place, or the server fails.
         """
         self._count, self._progress = count, progress
         self._seen = bytearray(-(-count // self._length))
@@ -107,12 +113,12 @@ class ChunkStream:
         if self._is_streaming:
             self._plan_from(self._surveyed[0], len(self._seen))
         else:
-            self._lookahead.start()
+            self._btree_prefetcher.start()
         with ExitStack() as stack:
             decoder = thread_decoder(self._dataset) or stack.enter_context(
                 closing(Hdf5Decoder(self._dataset))
             )
-            pipeline = Pipeline(decoder, consume, self._chunk_bytes)
+            pipeline = DecodingPipeline(decoder, consume, self._chunk_bytes)
             self._pipeline = stack.enter_context(closing(pipeline))
             self._dataset.id.chunk_iter(self._visit)
             self._read_later()
@@ -127,13 +133,13 @@ class ChunkStream:
 
     def _chunk(self, info: Any) -> _Chunk:
         number, misfit = divmod(info.chunk_offset[0], self._length)
-        # Filters lengthen what they cannot shorten by little.
+        # A filter that cannot compress a chunk makes it longer, but only a little.
         if misfit or info.size > 2 * self._chunk_bytes + 64 * 1024:
             raise _wrong_index()
         return _Chunk(info.byte_offset, info.byte_offset + info.size, number, info.filter_mask)
 
     def _visit(self, info: Any) -> None:
-        """Take note of a chunk, or read it; HDF5 calls this for each in the order of the values."""
+        """Read a chunk, or note its place. HDF5 calls this for each chunk, in column order."""
         chunk = self._chunk(info)
         self.stored_bytes += chunk.stop - chunk.start
         if chunk.number >= len(self._seen):
@@ -148,7 +154,7 @@ class ChunkStream:
 
     def _plan_from(self, chunk: _Chunk, num_chunks: int) -> None:
         surveyed_bytes = self._surveyed[-1].stop - self._surveyed[0].start
-        # A little more than it should take: to ask again at the end costs a round trip.
+        # A little more than expected: another request at the end would cost a round trip.
         expected = surveyed_bytes * num_chunks // _SURVEYED * 33 // 32
         self._plan_stop = min(max(chunk.start + expected, chunk.stop), self._file_bytes)
         self._prefetcher.plan([(chunk.start, self._plan_stop)])
@@ -159,18 +165,18 @@ class ChunkStream:
             self._plan_from(chunk, len(self._seen) - self._done)
         stored = self._prefetcher.read(chunk.start, chunk.stop)
         if stored is None:
-            self._later.append(chunk)  # it lies behind the others in the file
+            self._later.append(chunk)  # not in the planned stretch, or the reader has passed it
         else:
             self._put(chunk, stored)
 
     def _read_later(self) -> None:
-        """Read the chunks whose places were noted, in the order in which they lie in the file."""
+        """Read the chunks whose places were noted, in file order."""
         chunks = sorted(self._later)
         self._prefetcher.plan(_coalesced(chunks))
         for chunk in chunks:
             stored = self._prefetcher.read(chunk.start, chunk.stop)
             if stored is None:
-                self._seen[chunk.number] = 0  # chunks that overlap: HDF5 may make sense of them
+                self._seen[chunk.number] = 0  # overlapping chunks, which HDF5 may still read
             else:
                 self._put(chunk, stored)
 
@@ -182,10 +188,10 @@ class ChunkStream:
         self._progress(self._total_bytes * self._done // len(self._seen), self._total_bytes)
 
 
-class PieceStream:
-    """Reads the first values of a column that lies in the file in one piece, unfiltered.
+class ContiguousColumnReader:
+    """Reads the first values of a column that is stored contiguously, without filters.
 
-    It is used as a ``ChunkStream`` is.
+    It has the interface of ``ChunkedColumnReader``.
 
     Args:
         dataset: A dataset of this layout, of a type that numpy has.
@@ -193,7 +199,10 @@ class PieceStream:
         file_bytes: Length of the file.
 
     Attributes:
-        stored_bytes: What has been read of the file.
+        stored_bytes: Length of the stored column.
+
+    Raises:
+        NwbError: The column ends beyond the end of the file.
     """
 
     def __init__(self, dataset: h5py.Dataset, prefetcher: Prefetcher, file_bytes: int) -> None:
@@ -208,12 +217,12 @@ class PieceStream:
         """Read the values.
 
         Args:
-            count: How many are wanted, 1 or more.
-            consume: Takes them.
-            progress: Takes bytes that are read, and those to be read.
+            count: How many values to read, 1 or more.
+            consume: Called with the values, in order.
+            progress: Called with the bytes that are read, and with those to read.
 
         Returns:
-            Nothing that is left to HDF5.
+            An empty list: nothing is left to HDF5.
 
         Raises:
             NwbError: The server fails.
@@ -225,9 +234,12 @@ class PieceStream:
             last = min(first + _PIECE_VALUES, count)
             start, stop = (self._start + number * item_bytes for number in (first, last))
             pieces = self._prefetcher.read(start, stop)
-            if pieces is not None:  # and it never is: all of it is planned
-                piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                consume(first, np.frombuffer(piece, self._dtype))
+            if pieces is None:
+                # All of it is planned, so this cannot happen. Going on would leave these values
+                # uninitialised in the figure.
+                raise AssertionError(f"values {first:,} to {last:,} were not fetched")
+            piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            consume(first, np.frombuffer(piece, self._dtype))
             progress(last * item_bytes, count * item_bytes)
         return []
 

@@ -1,8 +1,8 @@
-"""Texts of any length in an HDF5 file, checked before HDF5 reads them.
+"""Checking variable-length strings of an HDF5 file before HDF5 reads them.
 
-They lie in "global heap collections", each a list of objects in which HDF5 goes from one to the
-next by the length that the file gives. A length of 0 has it go round in C for ever, where nothing
-in Python can stop it (seen with HDF5 2.0; HDF5 File Format Specification, III.E).
+They are stored in "global heap collections". HDF5 steps from object to object in a collection by
+the lengths that the file gives. A length of 0 makes it loop for ever, in C code that Python cannot
+stop (seen with HDF5 2.0; HDF5 File Format Specification, III.E).
 """
 
 import struct
@@ -15,34 +15,35 @@ import numpy.typing as npt
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.chunks import ThreadDecoder, UndecodableError, thread_filters
 
-#: What a column holds of each text: its length, and the address and the number of its object.
+#: What a column stores for each string: its length, the address of its collection, and the number
+#: of its object there.
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
 
 _COLLECTION_HEAD = struct.Struct("<4sB3xQ")
 _OBJECT_HEAD = struct.Struct("<HHIQ")
 
-#: All collections that one column refers to.
+#: Most bytes of all collections that one column refers to.
 _MAX_HEAP_BYTES = 64 * 1024 * 1024
 
-#: Gives the bytes of the file from an offset up to another.
+#: Returns the bytes of the file from one offset up to another.
 ReadBytes = Callable[[int, int], bytes]
 
 
-def refuse_broken_texts(
-    texts: h5py.Dataset, rows: "npt.NDArray[np.int64]", max_length: int, read_bytes: ReadBytes
+def refuse_broken_strings(
+    strings: h5py.Dataset, rows: "npt.NDArray[np.int64]", max_length: int, read_bytes: ReadBytes
 ) -> None:
-    """Check some texts of a column.
+    """Check the strings of some rows of a column.
 
     Args:
-        texts: A column of variable-length strings that ``hdf5_guard`` has passed.
-        rows: Which of them will be read, one or more.
-        max_length: Longest text in bytes.
-        read_bytes: Gives bytes of the file.
+        strings: A column of variable-length strings, opened by ``link_guard.safe_dataset``.
+        rows: The rows that will be read, one or more.
+        max_length: Longest string that is accepted, in bytes.
+        read_bytes: Reads bytes of the file.
 
     Raises:
-        NwbError: They are broken, too long, or stored in a way that cannot be checked.
+        NwbError: A string is broken, too long, or stored in a way that cannot be checked.
     """
-    references = _references(texts, int(rows.max()) + 1, read_bytes)[rows]
+    references = _references(strings, int(rows.max()) + 1, read_bytes)[rows]
     longest = int(references["length"].max())
     if longest > max_length:
         raise NwbError(f"a unit's id has {longest:,} characters")
@@ -51,13 +52,13 @@ def refuse_broken_texts(
         total_bytes += _checked_collection(address, _MAX_HEAP_BYTES - total_bytes, read_bytes)
 
 
-def _references(texts: h5py.Dataset, count: int, read_bytes: ReadBytes) -> "npt.NDArray[np.void]":
-    filters = thread_filters(texts, _REFERENCE.itemsize)
-    if filters is None or texts.file.id.get_create_plist().get_sizes() != (8, 8):
+def _references(strings: h5py.Dataset, count: int, read_bytes: ReadBytes) -> "npt.NDArray[np.void]":
+    filters = thread_filters(strings, _REFERENCE.itemsize)
+    if filters is None or strings.file.id.get_create_plist().get_sizes() != (8, 8):
         raise _unknown_form()
-    if texts.chunks:
-        return _references_in_chunks(texts, count, filters, read_bytes)
-    start = texts.id.get_offset()
+    if strings.chunks:
+        return _references_in_chunks(strings, count, filters, read_bytes)
+    start = strings.id.get_offset()
     if start is None:
         raise _unknown_form()
     stored = read_bytes(start, start + count * _REFERENCE.itemsize)
@@ -67,15 +68,15 @@ def _references(texts: h5py.Dataset, count: int, read_bytes: ReadBytes) -> "npt.
 
 
 def _references_in_chunks(
-    texts: h5py.Dataset, count: int, filters: List[int], read_bytes: ReadBytes
+    strings: h5py.Dataset, count: int, filters: List[int], read_bytes: ReadBytes
 ) -> "npt.NDArray[np.void]":
-    length: int = texts.chunks[0]
-    if not hasattr(texts.id, "chunk_iter") or length * _REFERENCE.itemsize > _MAX_HEAP_BYTES:
+    length: int = strings.chunks[0]
+    if not hasattr(strings.id, "chunk_iter") or length * _REFERENCE.itemsize > _MAX_HEAP_BYTES:
         raise _unknown_form()
     decoder = ThreadDecoder(_REFERENCE, length, filters)
     references = np.zeros(count, _REFERENCE)
     infos: List[Any] = []
-    texts.id.chunk_iter(infos.append)
+    strings.id.chunk_iter(infos.append)
     for info in infos:
         target = references[info.chunk_offset[0] :][:length]
         if len(target) == 0:
@@ -89,7 +90,7 @@ def _references_in_chunks(
 
 
 def _checked_collection(address: int, max_bytes: int, read_bytes: ReadBytes) -> int:
-    """Go through a collection as HDF5 would, and give its length."""
+    """Step through a collection as HDF5 would, and return its length."""
     head = read_bytes(address, address + _COLLECTION_HEAD.size)
     if len(head) < _COLLECTION_HEAD.size:
         raise _damage()
@@ -102,7 +103,7 @@ def _checked_collection(address: int, max_bytes: int, read_bytes: ReadBytes) -> 
     place = _COLLECTION_HEAD.size
     while place + _OBJECT_HEAD.size <= size:
         number, _, _, length = _OBJECT_HEAD.unpack_from(collection, place)
-        # Number 0 is the free space at the end; its length is that of its head, too.
+        # Object 0 is the free space at the end; its length includes its header.
         step = length if number == 0 else _OBJECT_HEAD.size + (length + 7) // 8 * 8
         if step < _OBJECT_HEAD.size or place + step > size:
             raise _damage()
@@ -111,8 +112,8 @@ def _checked_collection(address: int, max_bytes: int, read_bytes: ReadBytes) -> 
 
 
 def _damage() -> NwbError:
-    return NwbError("the file is damaged: the texts of the units' ids are broken")
+    return NwbError("the file is damaged: the strings of the units' ids are broken")
 
 
 def _unknown_form() -> NwbError:
-    return NwbError("the ids of the units are texts in a form that is not read here")
+    return NwbError("the ids of the units are strings in a form that is not supported")

@@ -1,8 +1,8 @@
-"""Paths and datasets of an HDF5 file that do not lead out of it.
+"""Opening groups and datasets of an HDF5 file without leaving the file.
 
-HDF5 can point at other files by external links, external storage and virtual datasets. In a
-stranger's file those would name files of this machine, which would then be published in a figure.
-So no path is handed to HDF5 as a whole: each link is looked at before it is followed.
+HDF5 can refer to other files by external links, external storage and virtual datasets. A hostile
+file could name files of this machine, whose content would then be published in a figure. So no
+whole path is passed to HDF5: each link is checked before it is followed.
 """
 
 from collections import deque
@@ -15,10 +15,10 @@ from devaria.nwb.errors import NwbError
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.params import path_names
 
-#: Soft links followed on one path; more is a cycle, or meant to be one.
+#: Most soft links that are followed on one path. More mean a cycle.
 MAX_SOFT_LINKS = 32
 
-#: Bounds of the search for units tables: each group visited may cost a request.
+#: Limits of the search for units tables: each group may cost a request.
 _MAX_GROUPS_SEARCHED = 500
 _MAX_TABLES_LISTED = 20
 
@@ -28,18 +28,18 @@ class NotInFileError(Exception):
 
 
 def follow(start: h5py.Group, path: str) -> Any:
-    """Open what a path names, by hard links and by soft links within the file.
+    """Open a path, following hard links and soft links within the file.
 
     Args:
         start: The group where a relative path starts.
-        path: Names with slashes between them; with one in front, from the root.
+        path: Names separated by slashes. A leading slash means the root.
 
     Returns:
         An ``h5py.Group``, ``h5py.Dataset`` or ``h5py.Datatype``.
 
     Raises:
-        NotInFileError: There is no such name.
-        NwbError: The path leads out of the file, or round in a circle.
+        NotInFileError: The path names nothing.
+        NwbError: The path leads out of the file, or its soft links form a cycle.
     """
     here: Any = start.file["/"] if path.startswith("/") else start
     to_do: Deque[str] = deque(path_names(path))
@@ -63,22 +63,23 @@ def follow(start: h5py.Group, path: str) -> Any:
 
 
 def safe_dataset(group: h5py.Group, name: str, file_bytes: int, limits: ReadLimits) -> h5py.Dataset:
-    """Open a one-dimensional dataset whose values all lie in the file itself.
+    """Open a one-dimensional dataset whose values are all stored in this file.
 
     Args:
-        group: The group that has it.
-        name: Its name there.
+        group: The group that holds the dataset.
+        name: Name of the dataset in the group.
         file_bytes: Length of the file.
-        limits: Largest chunk, and how far its size may exceed the file's.
+        limits: The largest chunk, and the largest ratio of declared to stored bytes.
 
     Returns:
-        The dataset. That its declared size is in proportion to what is stored of it is for
-        ``refuse_expansion`` to check, once that is known.
+        The dataset. For one in chunks, its declared size is compared with the length of the file
+        only. Once its stored bytes are known, the caller compares these with
+        ``refuse_expansion``.
 
     Raises:
-        NotInFileError: There is no such name.
-        NwbError: It is something else, points outside the file, or declares far more than it
-            holds.
+        NotInFileError: The group has no such name.
+        NwbError: It is not such a dataset, refers to another file, or declares far more values
+            than the file can hold.
     """
     dataset = follow(group, name)
     if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1:
@@ -95,17 +96,17 @@ def safe_dataset(group: h5py.Group, name: str, file_bytes: int, limits: ReadLimi
 def refuse_expansion(
     name: str, num_values: int, item_bytes: int, stored_bytes: int, limits: ReadLimits
 ) -> None:
-    """Refuse values that were never stored, and that HDF5 would make up.
+    """Refuse values that were never stored, and that HDF5 would fill in.
 
     Args:
-        name: The name of the dataset.
-        num_values: How many values it is said to have.
-        item_bytes: Length of one of them.
-        stored_bytes: What is stored of them.
-        limits: How far the values may exceed that.
+        name: Name of the dataset, for the error.
+        num_values: Number of values that the dataset declares.
+        item_bytes: Length of a value.
+        stored_bytes: Stored bytes of all values.
+        limits: The largest ratio of declared to stored bytes.
 
     Raises:
-        NwbError: They do by more.
+        NwbError: The ratio is larger.
     """
     if num_values * item_bytes > stored_bytes * limits.max_expansion:
         raise NwbError(
@@ -120,8 +121,8 @@ def find_units_tables(file: h5py.File) -> List[str]:
         file: An open file.
 
     Returns:
-        Their paths, at most 20, nearest to the root first. Only hard links are followed, and a
-        group is looked at once; the search ends after 500 groups.
+        Their paths, at most 20, those nearest to the root first. The search follows hard links
+        only, visits a group once, and ends after 500 groups.
     """
     found: List[str] = []
     to_do: Deque[Tuple[str, h5py.Group]] = deque([("", file["/"])])
@@ -162,7 +163,7 @@ def _refuse_bombs(dataset: h5py.Dataset, name: str, file_bytes: int, limits: Rea
     item_bytes = dataset.dtype.itemsize
     if dataset.chunks and dataset.chunks[0] * item_bytes > limits.max_chunk_bytes:
         raise NwbError(f"{name} has chunks of {dataset.chunks[0] * item_bytes:,} bytes: too large")
-    # What is stored of a dataset in chunks, HDF5 would add up over an index of any length.
+    # For a dataset in chunks, HDF5 would add up the sizes over an index of any length.
     stored = file_bytes if dataset.chunks else dataset.id.get_storage_size()
     if stored > file_bytes:
         raise NwbError(f"{name} claims to be larger than the file: the file is damaged")

@@ -1,5 +1,6 @@
-"""Opening a remote HDF5 file, and saying what is wrong where it cannot be read."""
+"""Opening a remote HDF5 file, and explaining why one cannot be read."""
 
+import gc
 import re
 from contextlib import ExitStack, closing, contextmanager
 from typing import Iterator, Tuple
@@ -7,16 +8,15 @@ from typing import Iterator, Tuple
 import h5py
 
 from devaria.common.text import one_line
-from devaria.nwb.collection import no_collection
 from devaria.nwb.errors import InvalidInputError, NwbError
-from devaria.nwb.hdf5.btree_prefetch import IndexLookahead
-from devaria.nwb.hdf5.file_kind import foreign_fault
+from devaria.nwb.file_kind import foreign_fault
+from devaria.nwb.hdf5.btree_prefetch import BTreePrefetcher
 from devaria.nwb.http.block_file import BlockFile
 from devaria.nwb.http.prefetch import Prefetcher
 from devaria.nwb.http.ranges import CONNECTIONS, HttpRanges
 from devaria.nwb.params import shown_url
 
-#: What h5py raises where a file is damaged; which one depends on where.
+#: What h5py raises for a damaged file. Which one depends on where the damage is.
 _HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError)
 
 
@@ -24,24 +24,24 @@ class RemoteFile(h5py.File):  # type: ignore[misc]  # h5py is untyped
     """An open file that is read over the network.
 
     Attributes:
-        prefetcher: Fetches ranges of it in parallel; what it has, HDF5 need not fetch.
-        lookahead: Fetches the index of chunks in parallel.
+        prefetcher: Fetches ranges in parallel. HDF5 reads from these ranges too.
+        btree_prefetcher: Fetches an index of chunks in parallel.
         blocks: The file object that HDF5 reads.
     """
 
     prefetcher: Prefetcher
-    lookahead: IndexLookahead
+    btree_prefetcher: BTreePrefetcher
     blocks: BlockFile
 
     def read_bytes(self, start: int, stop: int) -> bytes:
-        """Read what HDF5 is not to be trusted with.
+        """Read bytes without HDF5.
 
         Args:
             start: Offset of the first byte.
             stop: Offset after the last byte.
 
         Returns:
-            The bytes, fewer if the file ends before.
+            The bytes; fewer if the file ends before ``stop``.
         """
         self.blocks.seek(start)
         return self.blocks.read(max(0, min(stop, self.blocks.size) - start)) or b""
@@ -51,39 +51,46 @@ class RemoteFile(h5py.File):  # type: ignore[misc]  # h5py is untyped
 def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
     """Open a file over HTTP ranges, for the length of a ``with`` block.
 
+    Python's garbage collector is off in the block.
+
     Args:
-        ranges: The ranges of the file; they are closed at the end.
+        ranges: The ranges of the file. They are closed at the end.
 
     Yields:
         The open file, and its length in bytes.
 
     Raises:
-        NwbError: The file cannot be fetched, is not HDF5, or is damaged, be it found out here or
-            while the block reads.
+        NwbError: The file cannot be fetched, is not HDF5, or is damaged. The block raises it too,
+            in place of the exceptions of h5py.
     """
     with ExitStack() as stack:
         stack.enter_context(closing(ranges))
-        # A collection in another thread may meet an h5py object, whose end must wait for h5py's
-        # lock; this thread holds that while it waits for bytes, which the other may have to bring.
-        stack.enter_context(no_collection())
+        # The collector may run in a fetching thread and delete an h5py object there, which waits
+        # for h5py's lock. This thread holds the lock while it waits for that thread: a deadlock.
+        if gc.isenabled():
+            gc.disable()
+            stack.callback(gc.enable)
         fault = foreign_fault(ranges.head, ranges.url)
         if fault is not None:
             raise NwbError(f"{shown_url(ranges.url)} {fault}")
         prefetcher = stack.enter_context(closing(Prefetcher(ranges.read, CONNECTIONS)))
-        lookahead = IndexLookahead(ranges.read, CONNECTIONS, ranges.size)
+        btree_prefetcher = BTreePrefetcher(ranges.read, CONNECTIONS, ranges.size)
         blocks = BlockFile(
             ranges.read,
             ranges.size,
             ranges.head,
             peek=lambda position: (
-                lookahead.peek(position) or prefetcher.peek(position) or ranges.peek_end(position)
+                btree_prefetcher.peek(position)
+                or prefetcher.peek(position)
+                or ranges.peek_tail(position)
             ),
-            saw=lookahead.saw,
+            note_read=btree_prefetcher.note_read,
         )
         try:
-            # HDF5 must be done with the Python file before that goes, or it may crash at exit.
+            # HDF5 must close the file before the file object is freed, or it may crash at exit.
             with RemoteFile(blocks, "r") as file:
-                file.prefetcher, file.lookahead, file.blocks = prefetcher, lookahead, blocks
+                file.prefetcher, file.btree_prefetcher = prefetcher, btree_prefetcher
+                file.blocks = blocks
                 yield file, ranges.size
         except (NwbError, InvalidInputError):
             raise

@@ -1,9 +1,9 @@
 """Connections to public addresses only: a submitted URL must not reach into the lab's network.
 
-A look at the URL is not enough: names resolve to any address, differently from one moment to the
-next, addresses have many spellings, and redirects lead on. So it is the connection that is guarded:
-its host's name is resolved once, every address that comes of it is checked, and one of these very
-addresses is connected to. Host header, TLS server name and certificate stay the name's.
+Checking the URL is not enough. A name may resolve to any address, and to another one a moment
+later; an address has many spellings; and a redirect leads to another host. So each connection is
+guarded: the host name is resolved once, all its addresses are checked, and one of these addresses
+is connected to. Host header, TLS server name and certificate are still those of the name.
 """
 
 import math
@@ -27,16 +27,16 @@ from urllib3.util.connection import create_connection
 
 from devaria.common.text import one_line
 from devaria.nwb.errors import NwbError
-from devaria.nwb.http.retry import TransientError
+from devaria.nwb.http.retry import RetryableFault
 
-#: How long a name is asked for again that does not exist, in seconds.
+#: How long a name that does not exist is looked up again, in seconds.
 _UNKNOWN_NAME_SEC = 60.0
 
 _Address = Union[IPv4Address, IPv6Address]
 
-#: What is not for hosts on the internet, written out because Python's own list has changed with its
-#: versions (IANA IPv4 and IPv6 Special-Purpose Address Registries; 192.88.99.0/24 and 2002::/16 are
-#: 6to4, 2001::/23 has Teredo).
+#: Networks that are not part of the public internet (IANA IPv4 and IPv6 Special-Purpose Address
+#: Registries; 192.88.99.0/24 and 2002::/16 are 6to4, 2001::/23 holds Teredo). They are listed here
+#: because Python's own list differs between its versions.
 # fmt: off
 _SPECIAL: List[Union[IPv4Network, IPv6Network]] = [
     ip_network(text)
@@ -50,22 +50,22 @@ _SPECIAL: List[Union[IPv4Network, IPv6Network]] = [
 ]
 # fmt: on
 
-#: All global unicast of IPv6 (RFC 4291); mapped IPv4 and NAT64 addresses lie outside of it.
+#: The global unicast addresses of IPv6 (RFC 4291). Mapped IPv4 and NAT64 addresses are outside.
 _GLOBAL_IPV6 = IPv6Network("2000::/3")
 
-#: Where requests has been given none.
+#: Used where requests was given no time-out.
 _CONNECT_TIMEOUT_SEC = 10.0
 
 
 def is_public(address: _Address) -> bool:
-    """Tell whether an address is one of the public internet.
+    """Return whether an address is on the public internet.
 
     Args:
         address: Any IP address.
 
     Returns:
         False for private, loopback, link-local, carrier-grade NAT, multicast, reserved and
-        documentation addresses, and for IPv6 ones that stand for an IPv4 address.
+        documentation addresses, and for IPv6 addresses that embed an IPv4 address.
     """
     if address.version == 6 and address not in _GLOBAL_IPV6:
         return False
@@ -76,57 +76,57 @@ class AddressGuard:
     """Decides which hosts may be connected to.
 
     Args:
-        allow_hosts: Names and addresses that may be connected to although they are not public. A
-            name allows whatever it resolves to.
+        allow_hosts: Names and addresses that are allowed although they are not public. A name
+            allows every address to which it resolves.
     """
 
     def __init__(self, allow_hosts: Iterable[str] = ()) -> None:
         self._hosts = {_bare(host) for host in allow_hosts if host.strip()}
 
     def addresses(self, host: str, port: int) -> List[str]:
-        """Resolve a host, once.
+        """Resolve a host once, and check all its addresses.
 
         Args:
-            host: A name or an address in any spelling.
-            port: The port to be connected to.
+            host: A name, or an address in any spelling.
+            port: Port of the connection.
 
         Returns:
-            Its addresses, one or more; all of them may be connected to.
+            Its addresses, one or more; all are allowed.
 
         Raises:
-            NwbError: One of them may not.
-            TransientError: The name cannot be resolved now.
+            NwbError: One of its addresses is not allowed.
+            RetryableFault: The name cannot be resolved now.
         """
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
-            # Most often it is misspelt; but a resolver without a network may say so too.
+            # The name is probably misspelt, but a resolver without a network says the same.
             is_unknown = error.errno == socket.EAI_NONAME
-            hope_sec = _UNKNOWN_NAME_SEC if is_unknown else math.inf
+            give_up_after_sec = _UNKNOWN_NAME_SEC if is_unknown else math.inf
             text = "the name of its host is not known (DNS)"
-            raise TransientError(text, hope_sec=hope_sec) from None
-        # What stands after a % is the interface of a link-local address.
+            raise RetryableFault(text, give_up_after_sec=give_up_after_sec) from None
+        # After a % comes the interface of a link-local address.
         addresses = [ip_address(str(info[4][0]).split("%")[0]) for info in found]
-        if _bare(host) not in self._hosts and not all(map(self._may_be_reached, addresses)):
+        if _bare(host) not in self._hosts and not all(map(self._is_allowed, addresses)):
             raise NwbError(
                 f"{one_line(host, 253)} is not on the public internet; the runner's operator can "
                 "allow it by name in DEVARIA_ALLOW_HOSTS"
             )
         return [str(address) for address in dict.fromkeys(addresses)]
 
-    def _may_be_reached(self, address: _Address) -> bool:
+    def _is_allowed(self, address: _Address) -> bool:
         return is_public(address) or str(address) in self._hosts
 
 
 class GuardedAdapter(HTTPAdapter):
-    """Opens the connections of a requests session, to hosts that the guard lets pass.
+    """Opens the connections of a requests session, only to hosts that the guard allows.
 
-    The connections bound an answer's head as a whole too: requests' own time-outs are for each
-    byte, which a server may send one every half minute.
+    The connections also limit the time for the whole head of an answer. The time-outs of requests
+    start again with each byte, so a server could send one byte every half minute.
 
     Args:
-        guard: Decides which hosts those are.
-        connections: Connections kept open to one host.
+        guard: Decides which hosts are allowed.
+        connections: Most connections that are kept open to one host.
         head_timeout_sec: Longest wait for the whole head of an answer.
     """
 
@@ -135,11 +135,11 @@ class GuardedAdapter(HTTPAdapter):
         super().__init__(pool_maxsize=connections)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Set up the pools of connections; requests calls it.
+        """Set up the connection pools, as requests asks.
 
         Args:
-            args: Passed on.
-            kwargs: Passed on.
+            args: Passed on to requests.
+            kwargs: Passed on to requests.
         """
         super().init_poolmanager(*args, **kwargs)
         http = type("GuardedHttp", (_GuardedConnection,), self._attributes)
@@ -156,11 +156,11 @@ class _GuardedConnection(HTTPConnection):
     _handle: Optional[socket.socket] = None
 
     def connect(self) -> None:
-        with self._within(2 * self._connect_timeout()):
+        with self._time_limit(2 * self._connect_timeout()):
             super().connect()
 
     def getresponse(self, *args: Any, **kwargs: Any) -> Any:
-        with self._within(self.head_timeout_sec):
+        with self._time_limit(self.head_timeout_sec):
             return super().getresponse(*args, **kwargs)
 
     def close(self) -> None:
@@ -169,12 +169,12 @@ class _GuardedConnection(HTTPConnection):
             self._handle.close()
 
     def _new_conn(self) -> socket.socket:
-        connected = self._connected()
-        # TLS takes the socket itself away; another handle on it remains good for shutting it down.
+        connected = self._connect_socket()
+        # TLS takes over the socket object. A second handle can still shut the connection down.
         self._handle = connected.dup()
         return connected
 
-    def _connected(self) -> socket.socket:
+    def _connect_socket(self) -> socket.socket:
         fault = ""
         port = self.port or self.default_port
         addresses = self.guard.addresses(self.host, port)
@@ -188,14 +188,14 @@ class _GuardedConnection(HTTPConnection):
                 fault = "no connection in time"
             except OSError:
                 fault = "the connection failed"
-        # Neither this nor a refusal is an OSError, which urllib3 would put into words of its own.
-        raise TransientError(fault)
+        # Not an OSError, which urllib3 would replace by an exception of its own.
+        raise RetryableFault(fault)
 
     def _connect_timeout(self) -> float:
         return self.timeout if isinstance(self.timeout, (int, float)) else _CONNECT_TIMEOUT_SEC
 
     @contextmanager
-    def _within(self, seconds: float) -> Iterator[None]:
+    def _time_limit(self, seconds: float) -> Iterator[None]:
         is_late = threading.Event()
         timer = threading.Timer(seconds, self._shut_down, [is_late])
         timer.daemon = True
@@ -205,8 +205,8 @@ class _GuardedConnection(HTTPConnection):
         finally:
             timer.cancel()
             if is_late.is_set():
-                # Whatever came of it: a head that is cut off passes for a whole one, too.
-                raise TransientError("no answer in time") from None
+                # Whatever the block returned or raised: http.client accepts a head that is cut off.
+                raise RetryableFault("no answer in time") from None
 
     def _shut_down(self, is_late: threading.Event) -> None:
         is_late.set()
@@ -214,7 +214,7 @@ class _GuardedConnection(HTTPConnection):
             if self._handle is not None:
                 self._handle.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # it is closed already
+            pass  # already closed
 
 
 def _bare(host: str) -> str:

@@ -1,4 +1,4 @@
-"""A read-only file object over byte ranges, cached in blocks, that h5py can open."""
+"""A read-only file object over byte ranges, cached in blocks, which h5py can open."""
 
 import io
 from collections import OrderedDict
@@ -8,22 +8,22 @@ BLOCK_BYTES = 256 * 1024
 
 
 class BlockFile(io.RawIOBase):
-    """Reads blocks when they are asked for, a growing number ahead while reading goes forward.
+    """Fetches blocks on demand, and more and more blocks ahead during sequential reading.
 
     Args:
-        fetch: Gives the bytes from an offset up to another.
+        fetch: Returns the bytes from one offset up to another.
         size: Length of the file in bytes.
-        head: The start of the file, where it is known already.
-        max_blocks: Blocks kept in memory; the least recently used goes first.
-        max_run_blocks: Longest run of blocks fetched at once.
-        peek: Gives a stretch of the file that has a byte, by its offset and content, if somebody
-            else has fetched it.
-        saw: Is told what is read, a call for each read.
+        head: The start of the file, if it is known already.
+        max_blocks: Most blocks in memory. The least recently used is dropped first.
+        max_run_blocks: Most blocks that are fetched at once.
+        peek: Called with the offset of a byte. Returns bytes that were fetched elsewhere and hold
+            it, as an offset and the bytes; or None.
+        note_read: Called with the bytes of each read.
 
     Attributes:
         size: Length of the file in bytes.
-        failure: The exception that ended the first read that failed. HDF5 turns an exception of
-            a file object into a text of its own, so whoever uses the file looks here.
+        failure: The exception of the first read that failed. HDF5 replaces an exception of a file
+            object by one of its own, so the cause is kept here.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class BlockFile(io.RawIOBase):
         max_blocks: int = 256,
         max_run_blocks: int = 16,
         peek: Callable[[int], Optional[Tuple[int, bytes]]] = lambda _position: None,
-        saw: Callable[[memoryview], None] = lambda _content: None,
+        note_read: Callable[[memoryview], None] = lambda _content: None,
     ) -> None:
         super().__init__()
         self._fetch = fetch
@@ -43,7 +43,7 @@ class BlockFile(io.RawIOBase):
         self._max_blocks = max_blocks
         self._max_run_blocks = max_run_blocks
         self._peek = peek
-        self._saw = saw
+        self._note_read = note_read
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._position = 0
         self._run_blocks = 1
@@ -53,22 +53,22 @@ class BlockFile(io.RawIOBase):
         self._keep(0, whole)
 
     def readable(self) -> bool:
-        """Say that this file can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that reading can go on from anywhere."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Give the offset of the next read, in bytes."""
+        """Return the offset of the next read, in bytes."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move the offset of the next read.
 
         Args:
-            offset: Bytes from where ``whence`` says.
+            offset: Bytes from the position that ``whence`` names.
             whence: ``io.SEEK_SET``, ``io.SEEK_CUR`` or ``io.SEEK_END``.
 
         Returns:
@@ -79,7 +79,7 @@ class BlockFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]  # no Buffer in 3.8
-        """Fill a buffer from the current offset on: wholly, unless the file ends before.
+        """Fill a buffer from the current offset on, up to the end of the file.
 
         Args:
             buffer: Any writable buffer.
@@ -88,7 +88,7 @@ class BlockFile(io.RawIOBase):
             The number of bytes read.
 
         Raises:
-            Exception: What ``fetch`` raised; kept in ``failure`` as well.
+            Exception: Any exception of ``fetch``, which ``failure`` keeps too.
         """
         view = memoryview(buffer).cast("B")
         end = min(self._position + len(view), self.size)
@@ -100,7 +100,7 @@ class BlockFile(io.RawIOBase):
                 part = stretch[offset : offset + end - self._position]
                 view[self._position - start : self._position - start + len(part)] = part
                 self._position += len(part)
-            self._saw(view[: max(0, end - start)])
+            self._note_read(view[: max(0, end - start)])
         except Exception as error:
             self.failure = self.failure or error
             raise
@@ -109,9 +109,9 @@ class BlockFile(io.RawIOBase):
     def _stretch(self, position: int, end: int) -> Tuple[int, bytes]:
         number = position // BLOCK_BYTES
         if number not in self._blocks:
-            seen = self._peek(position)
-            if seen is not None:
-                return seen
+            fetched = self._peek(position)
+            if fetched is not None:
+                return fetched
             self._load(number, (end - 1) // BLOCK_BYTES)
         self._blocks.move_to_end(number)
         return number * BLOCK_BYTES, self._blocks[number]

@@ -1,4 +1,4 @@
-"""A file taken from its server as a whole, where that knows no byte ranges."""
+"""Downloading a whole file, for servers without byte ranges."""
 
 import tempfile
 import threading
@@ -7,17 +7,17 @@ from typing import Callable, Iterable, Optional
 
 from devaria.nwb.errors import NwbError
 
-#: The console hears of a long download at most this often.
-_TELL_EVERY_SEC = 5.0
+#: Shortest time between two console lines of one download, in seconds.
+_LINE_GAP_SEC = 5.0
 
 _PROGRESS_BYTES = 2 * 1024 * 1024
 
 
-class WholeFile:
-    """A copy on this machine's disk that nobody else sees, gone when it is closed.
+class DownloadedFile:
+    """A copy on this machine's disk that no other process can open. Closing it deletes it.
 
     Attributes:
-        size: Its length in bytes so far.
+        size: Length of the copy in bytes, so far.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class WholeFile:
         self.size = 0
 
     def close(self) -> None:
-        """Let go of the copy."""
+        """Delete the copy."""
         self._file.close()
 
     def read(self, start: int, stop: int) -> bytes:
-        """Read one range; several threads may.
+        """Read one range. Several threads may do so at once.
 
         Args:
             start: Offset of the first byte.
@@ -51,22 +51,22 @@ class WholeFile:
         say: Callable[[str], object],
         note_progress: Callable[[], object],
     ) -> None:
-        """Write what comes from the server, anew from the start.
+        """Write the body of an answer, from the start of the file.
 
         Args:
-            pieces: The bytes of the file.
-            expected_bytes: Their number, if the server told it.
-            max_bytes: How many may come.
-            say: Is told at the start, and every few seconds, how far it has got.
-            note_progress: Called for every 2 MiB that have come.
+            pieces: The body.
+            expected_bytes: Its length, if the server announced it.
+            max_bytes: Longest body that is accepted.
+            say: Called with a console line at the start and every few seconds.
+            note_progress: Called for every 2 MiB that have arrived.
 
         Raises:
-            NwbError: There are more than ``max_bytes``.
+            NwbError: The body is longer than ``max_bytes``.
         """
         self._file.seek(0)
         self._file.truncate()
         self.size = 0
-        told = time.monotonic()
+        last_line_sec = time.monotonic()
         if expected_bytes is not None:
             _refuse_too_much(expected_bytes, max_bytes)
         say(f"The server has no byte ranges: fetching the whole file{_of(expected_bytes)}")
@@ -76,8 +76,8 @@ class WholeFile:
             _refuse_too_much(self.size, max_bytes)
             if before // _PROGRESS_BYTES != self.size // _PROGRESS_BYTES:
                 note_progress()
-            if time.monotonic() - told > _TELL_EVERY_SEC:
-                told = time.monotonic()
+            if time.monotonic() - last_line_sec > _LINE_GAP_SEC:
+                last_line_sec = time.monotonic()
                 say(f"Fetched {self.size / 1e6:,.1f} MB{_of(expected_bytes)}")
 
 
@@ -85,7 +85,7 @@ def _refuse_too_much(num_bytes: int, max_bytes: int) -> None:
     if num_bytes > max_bytes:
         raise NwbError(
             f"the server has no byte ranges, and the whole file has more than the "
-            f"{max_bytes / 1e6:,.0f} MB that are fetched (DEVARIA_MAX_DOWNLOAD_BYTES)"
+            f"{max_bytes / 1e6:,.0f} MB that may be downloaded (DEVARIA_MAX_DOWNLOAD_BYTES)"
         )
 
 

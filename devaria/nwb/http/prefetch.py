@@ -1,20 +1,21 @@
-"""Fetching ranges of a file ahead of whoever reads it, over several connections, in bounded memory.
+"""Fetching ranges of a file ahead of its reader, over several connections, in bounded memory.
 
-The fetching threads know nothing of HDF5: the reader holds h5py's lock while it waits for them.
+The fetching threads never call h5py: the reader holds h5py's lock while it waits for them.
 """
 
 import threading
 from bisect import bisect_right
 from typing import Callable, List, Optional, Sequence, Tuple
 
-#: Long enough that the wait for the first byte weighs little, short enough to share the line.
+#: Length of a part. Long, so that the wait for its first byte matters little; short, so that all
+#: connections have parts to fetch.
 PART_BYTES = 2 * 1024 * 1024
 
-#: The first parts are shorter, this the shortest: so there soon is something to work on. So are
-#: those of a short plan, which all connections should share.
+#: Length of the shortest part. The first parts of a plan are short, so that the reader can start
+#: early. In a small plan all parts are, so that all connections share it.
 _FIRST_PART_BYTES = 256 * 1024
 
-#: Parts in memory or on their way; somewhat more than there are connections.
+#: Most parts that are in memory or being fetched; somewhat more than there are connections.
 WINDOW_PARTS = 24
 
 
@@ -22,26 +23,26 @@ class _Part:
     def __init__(self, start: int, stop: int) -> None:
         self.start = start
         self.stop = stop
-        self.there = threading.Event()
+        self.is_done = threading.Event()
         self.content = b""
         self.failure: Optional[Exception] = None
         self.is_passed = False
 
     def wait(self) -> bytes:
-        self.there.wait()
+        self.is_done.wait()
         if self.failure is not None:
             raise self.failure
         return self.content
 
 
 class Prefetcher:
-    """Fetches a plan's ranges in order, as far ahead of the reader as memory allows.
+    """Fetches planned ranges in order, as far ahead of the reader as memory allows.
 
-    One thread reads. What it has passed is forgotten.
+    Only one thread may read. What it has passed is dropped.
 
     Args:
-        fetch: Gives the bytes from an offset up to another; is called by several threads.
-        threads: Ranges fetched at once.
+        fetch: Returns the bytes from one offset up to another. Several threads call it.
+        threads: How many ranges to fetch at once.
     """
 
     def __init__(self, fetch: Callable[[int, int], bytes], threads: int) -> None:
@@ -56,18 +57,18 @@ class Prefetcher:
         self._closed = False
 
     def close(self) -> None:
-        """Fetch nothing more."""
+        """Stop fetching, and drop all ranges."""
         with self._room:
             self._closed = True
             self._parts = []
             self._room.notify_all()
 
     def plan(self, ranges: Sequence[Tuple[int, int]]) -> None:
-        """Start fetching; what was planned before is dropped.
+        """Start to fetch ranges, in place of those planned before.
 
         Args:
-            ranges: Offsets of the first byte and after the last, ascending, in the order in which
-                they will be read.
+            ranges: For each, the offset of its first byte and the offset after its last; ascending,
+                and in the order in which they will be read.
         """
         parts: List[_Part] = []
         share = sum(stop - start for start, stop in ranges) // self._num_threads
@@ -82,23 +83,23 @@ class Prefetcher:
             self._starts = [part.start for part in parts]
             self._room.notify_all()
         while len(self._threads) < min(self._num_threads, len(parts)):
-            # A daemon: it may hang in a request when the job is over.
+            # A daemon: its request may still hang when the process ends.
             thread = threading.Thread(target=self._work, name="fetch", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def read(self, start: int, stop: int) -> Optional[List[memoryview]]:
-        """Read on: what lies before will not be asked for again.
+        """Read one range, and drop what lies before it.
 
         Args:
             start: Offset of the first byte.
             stop: Offset after the last byte.
 
         Returns:
-            The bytes, in pieces; None if they are not all planned, or passed already.
+            The bytes, in pieces. None if some of them are not planned, or were dropped.
 
         Raises:
-            Exception: What ``fetch`` raised.
+            Exception: Any exception of ``fetch``.
         """
         number = self._part_at(start)
         if number is None or self._parts[self._last_of_run(number, stop)].stop < stop:
@@ -112,19 +113,20 @@ class Prefetcher:
         return pieces
 
     def peek(self, position: int) -> Optional[Tuple[int, bytes]]:
-        """Look at what is there, or on its way, without moving on.
+        """Return the part that holds a byte, without dropping any.
 
         Args:
-            position: Offset of a byte.
+            position: Offset of the byte.
 
         Returns:
-            The offset and the bytes of a part that has it; None if none has, or it failed.
+            The offset of the part's first byte, and its bytes, once they are fetched. None if no
+            part that is fetched or being fetched holds the byte, or if fetching it failed.
         """
         number = self._part_at(position)
         if number is None or number >= self._next:
             return None
         part = self._parts[number]
-        part.there.wait()
+        part.is_done.wait()
         return None if part.failure else (part.start, part.content)
 
     def _part_at(self, position: int) -> Optional[int]:
@@ -158,12 +160,12 @@ class Prefetcher:
                 return
             try:
                 content = self._fetch(part.start, part.stop)
-            except Exception as error:  # noqa: BLE001,RUF100 - the reader's to raise
+            except Exception as error:  # noqa: BLE001,RUF100 - raised in the reader
                 part.failure = error
             else:
                 with self._room:
                     part.content = b"" if part.is_passed else content
-            part.there.set()
+            part.is_done.set()
 
     def _take(self) -> Optional[_Part]:
         with self._room:

@@ -1,8 +1,8 @@
 """Byte ranges of one file over HTTP: every answer verified, every fault named.
 
-A file is read in many requests over minutes, from a server that nobody here knows. An error page
-taken for data would look like a broken file, so each answer must prove that it is the very range
-asked for, of the very file opened (status 206, Content-Range, length, ETag).
+Reading a file takes many requests to an unknown server, over minutes. An error page taken for data
+would look like a broken file. So each answer is checked: it must be the requested range of the
+file that was opened (status 206, Content-Range, length, ETag).
 """
 
 import re
@@ -15,47 +15,47 @@ import requests
 from requests.adapters import BaseAdapter
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.file_kind import foreign_fault, foreign_kind
+from devaria.nwb.file_kind import foreign_fault, foreign_kind
 from devaria.nwb.http.address_guard import AddressGuard, GuardedAdapter
-from devaria.nwb.http.download import WholeFile
-from devaria.nwb.http.retry import Patience, Retry, TransientError
-from devaria.nwb.http.session import HttpSession, content_range, meaning_of, taken
-from devaria.nwb.http.tail import FileEnd
+from devaria.nwb.http.download import DownloadedFile
+from devaria.nwb.http.retry import HttpTiming, Retry, RetryableFault
+from devaria.nwb.http.session import HttpSession, content_range, joined_bytes, status_meaning
+from devaria.nwb.http.tail import FileTail
 from devaria.nwb.limits import ReadLimits
 
-#: Bytes that the first request asks for: enough for the start of most files' metadata.
+#: Length of the first request: enough for the metadata at the start of most files.
 FIRST_BYTES = 256 * 1024
 
-#: Requests that may be under way at once. From 8 to 16 a fast line is full.
+#: Most requests at once. 8 to 16 fill a fast line.
 CONNECTIONS = 16
 
 _T = TypeVar("_T")
 
 
 class HttpRanges:
-    """One remote file, read by ranges by any number of threads.
+    """One remote file, read in ranges. Any number of threads may use it.
 
     Args:
-        url: Where the file is; http or https.
+        url: URL of the file, http or https.
         limits: How much is fetched at most.
-        end_bytes: Bytes of the file's end that are asked for beside its start; 0 for none.
-        patience: Time-outs.
+        end_bytes: How many bytes of the file's end to request together with its start.
+        timing: Time-outs.
         allow_hosts: Names and addresses that may be connected to although they are not on the
             public internet.
-        say: Is told what whoever waits may want to know, a line at a time.
-        adapter: What opens the connections, instead of the address guard.
+        say: Called with console lines.
+        adapter: Opens the connections, instead of the address guard.
         wait: Called with the seconds to wait before another try.
-        clock: Monotonic time in seconds.
+        clock: Returns monotonic time in seconds.
 
     Attributes:
-        url: Where the file is.
+        url: URL of the file.
         size: Length of the file in bytes.
         head: The first ``FIRST_BYTES`` of the file, or all of it if it is shorter.
 
     Raises:
-        InvalidInputError: The URL is not one of http or https.
-        NwbError: The server may not be connected to, cannot be reached, or has no such file; or
-            it has no ranges, and the file is too long or not HDF5.
+        InvalidInputError: The URL is not an http or https URL.
+        NwbError: The server's address is not allowed, the server cannot be reached, or it has no
+            such file; or it has no ranges, and the file is too long or not HDF5.
     """
 
     def __init__(
@@ -64,44 +64,44 @@ class HttpRanges:
         *,
         limits: Optional[ReadLimits] = None,
         end_bytes: int = 0,
-        patience: Optional[Patience] = None,
+        timing: Optional[HttpTiming] = None,
         allow_hosts: Iterable[str] = (),
         say: Callable[[str], object] = lambda _line: None,
         adapter: Optional[BaseAdapter] = None,
         wait: Optional[Callable[[float], object]] = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        patience = patience or Patience()
+        timing = timing or HttpTiming()
         self.url = url
         self._session = HttpSession(
             url,
             adapter
-            or GuardedAdapter(AddressGuard(allow_hosts), CONNECTIONS, patience.read_timeout_sec),
-            patience,
+            or GuardedAdapter(AddressGuard(allow_hosts), CONNECTIONS, timing.read_timeout_sec),
+            timing,
             clock,
         )
         self._limits = limits or ReadLimits()
         self._say = say
         self._closed = threading.Event()
-        self._retry = Retry(patience, wait or self._closed.wait, clock)
+        self._retry = Retry(timing, wait or self._closed.wait, clock)
         self._fetched = 0
         self._counting = threading.Lock()
         self._etag: Optional[str] = None
-        self._current_url = url  # where the last range came from
-        self._whole: Optional[WholeFile] = None
-        self._end = FileEnd(self._session, end_bytes) if end_bytes else None
+        self._current_url = url  # of the last range, after redirects
+        self._download: Optional[DownloadedFile] = None
+        self._tail = FileTail(self._session, end_bytes, timing.tail_wait_sec) if end_bytes else None
         try:
-            self.head, self.size = self._patiently(self._read_first)
+            self.head, self.size = self._with_retries(self._read_first)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Close the connections, and end the waiting of other threads."""
+        """Close the connections, and end waits between tries in other threads."""
         self._closed.set()
         self._session.close()
-        if self._whole is not None:
-            self._whole.close()
+        if self._download is not None:
+            self._download.close()
 
     def read(self, start: int, stop: int) -> bytes:
         """Read one range of the file.
@@ -114,29 +114,29 @@ class HttpRanges:
             Exactly ``stop - start`` bytes.
 
         Raises:
-            NwbError: The server fails for good, the file has changed since it was opened, or too
-                much has been fetched.
+            NwbError: The server fails for too long or refuses, the file has changed since it was
+                opened, or the limit of bytes is reached.
         """
-        if self._whole is not None:
-            return self._whole.read(start, stop)
+        if self._download is not None:
+            return self._download.read(start, stop)
         self._count(stop - start)
-        return self._patiently(lambda: self._read_once(start, stop))
+        return self._with_retries(lambda: self._read_once(start, stop))
 
-    def peek_end(self, position: int) -> Optional[Tuple[int, bytes]]:
-        """Look at the end of the file, if that was asked for.
+    def peek_tail(self, position: int) -> Optional[Tuple[int, bytes]]:
+        """Return the end of the file, if it was requested and holds a given byte.
 
         Args:
-            position: Offset of a byte.
+            position: Offset of the byte.
 
         Returns:
-            The offset and the bytes of a stretch that has it; None if there is none.
+            The offset of the end's first byte, and the bytes; None if it cannot be used.
         """
-        return self._end.peek(position, self.size, self._etag) if self._end else None
+        return self._tail.peek(position, self.size, self._etag) if self._tail else None
 
-    def _patiently(self, operation: Callable[[], _T]) -> _T:
+    def _with_retries(self, operation: Callable[[], _T]) -> _T:
         try:
             return self._retry.run(operation)
-        except TransientError as error:
+        except RetryableFault as error:
             raise NwbError(f"{self._session.shown_url}: {error}") from None
 
     def _count(self, num_bytes: int) -> None:
@@ -144,65 +144,65 @@ class HttpRanges:
             self._fetched += num_bytes
         if self._fetched > self._limits.max_fetch_bytes:
             raise self._error(
-                f"takes more than the {self._limits.max_fetch_bytes / 1e6:,.0f} MB that are "
+                f"needs more than the {self._limits.max_fetch_bytes / 1e6:,.0f} MB that may be "
                 "fetched (DEVARIA_MAX_FETCH_BYTES)"
             )
 
     def _read_first(self) -> Tuple[bytes, int]:
         with self._session.get(self.url, f"0-{FIRST_BYTES - 1}") as response:
             if response.status_code == 200:
-                return self._read_whole(response)
+                return self._download_whole(response)
             if response.status_code == 416:
                 raise self._error("is an empty file")
             if response.status_code != 206:
                 raise self._refusal(response.status_code)
-            told = content_range(response)
-            if told is None:
-                raise self._error("is on a server that does not tell the file's size")
-            begin, end, size = told
+            answered = content_range(response)
+            if answered is None:
+                raise self._error("is on a server that does not give the file's size")
+            begin, end, size = answered
             if (begin, end) != (0, min(FIRST_BYTES, size)):
-                raise TransientError("the server sent another range than was asked for")
+                raise RetryableFault("the server sent another range than requested")
             self._current_url, self._etag = response.url, response.headers.get("ETag")
             return self._body(response, end), size
 
-    def _read_whole(self, response: requests.Response) -> Tuple[bytes, int]:
+    def _download_whole(self, response: requests.Response) -> Tuple[bytes, int]:
         self._refuse_encoding(response)
         pieces = self._session.pieces(response)
-        head = taken(pieces, FIRST_BYTES)
+        head = joined_bytes(pieces, FIRST_BYTES)
         fault = foreign_fault(head, self.url)
         if fault is not None:
             raise self._error(fault)
         length = response.headers.get("Content-Length", "")
         expected = int(length) if re.fullmatch(r"\d{1,18}", length) else None
-        whole = WholeFile()
+        download = DownloadedFile()
         try:
             limit, progress = self._limits.max_download_bytes, self._retry.note_progress
-            whole.fill(chain([head], pieces), expected, limit, self._say, progress)
-            if expected not in (None, whole.size):
-                raise TransientError("the answer has not the promised length")
+            download.fill(chain([head], pieces), expected, limit, self._say, progress)
+            if expected not in (None, download.size):
+                raise RetryableFault("the answer does not have the announced length")
         except BaseException:
-            whole.close()
+            download.close()
             raise
-        self._whole = whole
-        return head[:FIRST_BYTES], whole.size
+        self._download = download
+        return head[:FIRST_BYTES], download.size
 
     def _read_once(self, start: int, stop: int) -> bytes:
         url, span = self._current_url, f"{start}-{stop - 1}"
         response = self._session.get(url, span)
         if response.status_code in (401, 403, 404, 410) and url != self.url:
-            # What a redirect leads to is often signed and expires: ask the first URL again.
+            # Redirects often lead to signed URLs, which expire: start again at the file's URL.
             response.close()
             response = self._session.get(self.url, span)
         with response:
             if response.status_code == 200:
-                raise TransientError("the server answered a range with something else")
+                raise RetryableFault("the server answered a range request with status 200")
             if response.status_code != 206:
                 raise self._refusal(response.status_code)
-            told = content_range(response)
-            if told is not None:
-                self._refuse_change(response, told[2])
-            if told != (start, stop, self.size):
-                raise TransientError("the server sent another range than was asked for")
+            answered = content_range(response)
+            if answered is not None:
+                self._refuse_change(response, answered[2])
+            if answered != (start, stop, self.size):
+                raise RetryableFault("the server sent another range than requested")
             self._current_url = response.url
             return self._body(response, stop - start)
 
@@ -217,9 +217,9 @@ class HttpRanges:
 
     def _body(self, response: requests.Response, length: int) -> bytes:
         self._refuse_encoding(response)
-        body = taken(self._session.pieces(response), length + 1)
+        body = joined_bytes(self._session.pieces(response), length + 1)
         if len(body) != length:
-            raise TransientError("the answer has not the promised length")
+            raise RetryableFault("the answer does not have the announced length")
         return body
 
     def _refusal(self, status: int) -> NwbError:
@@ -227,7 +227,7 @@ class HttpRanges:
         if kind is not None:
             return self._error(f"is {kind}, not an NWB file")
         shown = self._session.shown_url
-        return NwbError(f"{shown}: the server {meaning_of(status)} (HTTP {status})")
+        return NwbError(f"{shown}: the server {status_meaning(status)} (HTTP {status})")
 
     def _error(self, fault: str) -> NwbError:
         return NwbError(f"{self._session.shown_url} {fault}")

@@ -1,4 +1,4 @@
-"""Requests for ranges of one file, over one keep-alive session that follows redirects itself."""
+"""Range requests for one file, over a keep-alive session that checks every redirect."""
 
 import re
 import time
@@ -11,10 +11,10 @@ from requests.adapters import BaseAdapter
 
 from devaria.common.retry import retry_after_sec
 from devaria.nwb.errors import NwbError
-from devaria.nwb.http.retry import Patience, TransientError
+from devaria.nwb.http.retry import HttpTiming, RetryableFault
 from devaria.nwb.params import checked_url, shown_url
 
-#: Redirects followed for one request.
+#: Most redirects that are followed for one request.
 MAX_REDIRECTS = 5
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -25,35 +25,35 @@ _PIECE_BYTES = 256 * 1024
 
 
 class HttpSession:
-    """Requests that start at one URL, for any number of threads.
+    """Sends range requests for one file. Any number of threads may use it.
 
     Args:
-        url: Where the file is; http or https.
-        adapter: What opens the connections, of every hop of a redirect too. It refuses an
-            address by raising NwbError, which is final.
-        patience: Time-outs.
-        clock: Monotonic time in seconds.
+        url: URL of the file, http or https.
+        adapter: Opens the connections, also for every redirect. It refuses an address by raising
+            NwbError.
+        timing: Time-outs.
+        clock: Returns monotonic time in seconds.
 
     Attributes:
         url: The URL as it was given.
-        shown_url: The URL as it may be printed.
+        shown_url: The URL without its query, safe to print.
     """
 
     def __init__(
         self,
         url: str,
         adapter: BaseAdapter,
-        patience: Patience,
+        timing: HttpTiming,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = checked_url(url)
         self.shown_url = shown_url(url)
-        self._patience = patience
+        self._timing = timing
         self._clock = clock
         self._session = requests.Session()
-        # Neither proxies nor logins of this machine (.netrc) are for a stranger's URL.
+        # A stranger's URL must not use this machine's proxies or logins (.netrc).
         self._session.trust_env = False
-        # A range of a compressed representation would be of no use.
+        # A range of a compressed body cannot be decompressed.
         self._session.headers["Accept-Encoding"] = "identity"
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -63,20 +63,20 @@ class HttpSession:
         self._session.close()
 
     def get(self, url: str, span: str) -> requests.Response:
-        """Ask for one range, and follow redirects.
+        """Request one range, and follow redirects.
 
         Args:
-            url: The first URL, or where it led to.
-            span: Offsets of the first and the last byte, as ``0-99``; or ``-100`` for the last
-                hundred (RFC 9110, 14.1.2).
+            url: The file's URL, or the one to which that redirected before.
+            span: Offsets of the first and the last byte, such as ``0-99``; or ``-100`` for the
+                last hundred bytes (RFC 9110, 14.1.2).
 
         Returns:
-            An answer of any status that is neither a redirect nor one to be tried again; its body
-            is not read yet.
+            An answer whose body is not read yet. Its status is final: it is neither a redirect
+            nor one that may be retried.
 
         Raises:
-            TransientError: No answer, or one that asks for another try.
-            NwbError: The URL, or what it redirects to, can never work.
+            RetryableFault: No answer, or status 429 or 5xx.
+            NwbError: The URL, or a redirect, cannot be used.
         """
         headers = {"Range": f"bytes={span}"}
         for _ in range(MAX_REDIRECTS + 1):
@@ -89,25 +89,25 @@ class HttpSession:
         raise NwbError(f"{self.shown_url} redirects more than {MAX_REDIRECTS} times")
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:
-        """Read the body of an answer as it comes.
+        """Read the body of an answer as it arrives.
 
         Args:
             response: An answer of ``get``.
 
         Yields:
-            Its bytes, none of them empty.
+            Pieces of the body, never empty.
 
         Raises:
-            TransientError: It breaks off, falls silent, or comes too slowly.
+            RetryableFault: The body breaks off, stops, or arrives too slowly.
         """
-        # What raises here holds the whole URL, signature and all: it must not even be chained.
+        # The exceptions of requests name the whole URL, with its signature: none may be chained.
         fault: Optional[Exception] = None
         started, count = self._clock(), 0
         while fault is None:
             try:
                 piece = response.raw.read1(_PIECE_BYTES, decode_content=False)
             except REQUEST_ERRORS as error:
-                fault = fault_behind(error, self.shown_url)
+                fault = printable_fault(error, self.shown_url)
                 break
             if not piece:
                 return
@@ -117,15 +117,15 @@ class HttpSession:
         raise fault from None
 
     def _send(self, url: str, headers: "dict[str, str]") -> requests.Response:
-        timeout = (self._patience.connect_timeout_sec, self._patience.read_timeout_sec)
+        timeout = (self._timing.connect_timeout_sec, self._timing.read_timeout_sec)
         try:
             response = self._session.get(
                 url, headers=headers, timeout=timeout, stream=True, allow_redirects=False
             )
         except REQUEST_ERRORS as error:
-            fault: Optional[Exception] = fault_behind(error, self.shown_url)
+            fault: Optional[Exception] = printable_fault(error, self.shown_url)
         else:
-            fault = transient_fault_of(response)
+            fault = retryable_fault(response)
         if fault is not None:
             raise fault from None
         return response
@@ -136,23 +136,23 @@ class HttpSession:
         except ValueError:
             raise NwbError(f"{self.shown_url} redirects to what is not an http(s) URL") from None
 
-    def _slowness(self, count: int, seconds: float) -> Optional[TransientError]:
-        if seconds <= self._patience.read_timeout_sec:
+    def _slowness(self, count: int, seconds: float) -> Optional[RetryableFault]:
+        if seconds <= self._timing.read_timeout_sec:
             return None
-        if count >= seconds * self._patience.min_bytes_per_sec:
+        if count >= seconds * self._timing.min_bytes_per_sec:
             return None
-        return TransientError(f"the server sends {count / seconds:,.0f} bytes a second")
+        return RetryableFault(f"the server sends {count / seconds:,.0f} bytes a second")
 
 
 def content_range(response: requests.Response) -> Optional[Tuple[int, int, int]]:
-    """Tell which range of the file an answer says it is.
+    """Parse the header ``Content-Range``.
 
     Args:
-        response: An answer.
+        response: An answer to a range request.
 
     Returns:
-        Offsets of the first byte and after the last, and the file's length; None if it does not
-        tell all three.
+        Offset of the first byte, offset after the last byte, and length of the file. None if the
+        header lacks any of them.
     """
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if match is None:
@@ -161,15 +161,15 @@ def content_range(response: requests.Response) -> Optional[Tuple[int, int, int]]
     return first, last + 1, size
 
 
-def taken(pieces: Iterator[bytes], num_bytes: int) -> bytes:
-    """Join pieces until there are so many bytes, or no more.
+def joined_bytes(pieces: Iterator[bytes], num_bytes: int) -> bytes:
+    """Join pieces of a body, up to a number of bytes.
 
     Args:
-        pieces: Of a body.
-        num_bytes: How many bytes are enough.
+        pieces: The body. What lies beyond the last piece needed is not read.
+        num_bytes: How many bytes to read.
 
     Returns:
-        The bytes; a piece's more than enough at most.
+        The bytes: fewer if the body is shorter, and up to a piece more if it is longer.
     """
     parts: List[bytes] = []
     for piece in pieces:
@@ -180,7 +180,7 @@ def taken(pieces: Iterator[bytes], num_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-#: What requests raises, and what it lets through of urllib3 and of the encoding of host names.
+#: What requests raises, and what it passes on from urllib3 and from the encoding of host names.
 REQUEST_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, ValueError)
 
 _MEANINGS = {
@@ -191,48 +191,48 @@ _MEANINGS = {
 }
 
 
-def fault_behind(error: Exception, shown_url: str) -> Exception:
-    """Put an exception of a request into words that may be printed.
+def printable_fault(error: Exception, shown_url: str) -> Exception:
+    """Replace an exception of a request by one that is safe to print.
 
     Args:
-        error: One of ``REQUEST_ERRORS``; its own text may hold a signed URL.
-        shown_url: The URL as it may be printed.
+        error: One of ``REQUEST_ERRORS``. Its own text may hold a signed URL.
+        shown_url: The URL without its query.
 
     Returns:
-        A TransientError; or an NwbError where the URL itself can never work.
+        A RetryableFault; or an NwbError if the URL itself is wrong.
     """
     if isinstance(error, ValueError):
         return NwbError(f"{shown_url} has no valid host name")
     if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
-        return TransientError("no answer in time")
+        return RetryableFault("no answer in time")
     if isinstance(error, requests.exceptions.SSLError):
-        return TransientError("no secure connection (TLS) with the server")
-    return TransientError("the connection failed or broke")
+        return RetryableFault("no secure connection (TLS) with the server")
+    return RetryableFault("the connection failed or broke")
 
 
-def transient_fault_of(response: requests.Response) -> Optional[TransientError]:
-    """Tell whether an answer asks for another try.
+def retryable_fault(response: requests.Response) -> Optional[RetryableFault]:
+    """Return the fault of an answer that may be retried.
 
     Args:
-        response: The answer; closed if it does.
+        response: The answer. It is closed if there is such a fault.
 
     Returns:
-        The fault behind status 429 or 5xx, with the server's Retry-After; None for any other.
+        A fault for status 429 or 5xx, with the server's Retry-After; None for any other status.
     """
     if response.status_code != 429 and response.status_code < 500:
         return None
     response.close()
     seconds = retry_after_sec(response.headers.get("Retry-After", ""), time.time())
-    return TransientError(f"the server answers HTTP {response.status_code}", seconds)
+    return RetryableFault(f"the server answers HTTP {response.status_code}", seconds)
 
 
-def meaning_of(status: int) -> str:
-    """Say what a server means by a status that is final.
+def status_meaning(status: int) -> str:
+    """Return what a final HTTP status means.
 
     Args:
         status: The HTTP status.
 
     Returns:
-        A verb phrase for a sentence that starts with "the server".
+        The predicate of a sentence that starts with "the server".
     """
     return _MEANINGS.get(status, "does not give the file")

@@ -1,4 +1,4 @@
-"""The index of a strewn column is fetched in parallel, and nothing in it is believed too much."""
+"""The index of a scattered column is fetched in parallel, and wrong addresses in it do no harm."""
 
 import io
 from typing import Any, List, Tuple
@@ -6,13 +6,10 @@ from typing import Any, List, Tuple
 import h5py
 import numpy as np
 import pytest
-from nwb_files import add_units
-from range_server import LOOPBACK, RangeServer
+from nwb_files import add_units, read_over_http
+from range_server import RangeServer
 
-from devaria.nwb.hdf5.btree_prefetch import IndexLookahead
-from devaria.nwb.hdf5.remote_file import open_remote_file
-from devaria.nwb.http.ranges import HttpRanges
-from devaria.nwb.units_reader import read_units_table
+from devaria.nwb.hdf5.btree_prefetch import BTreePrefetcher
 
 TIMES = np.arange(300_000) / 64
 NUM_CHUNKS = 300
@@ -54,11 +51,9 @@ def _found(content: bytes, what: bytes) -> List[int]:
 
 
 def test_leaves_are_fetched_beside_each_other(content: bytes) -> None:
-    """Each leaf costs a request of its own size, and the values come out right."""
-    with RangeServer({"/file.nwb": content}) as server:
-        ranges = HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK)
-        with open_remote_file(ranges) as (file, file_bytes):
-            table = read_units_table(file, "/units", file_bytes=file_bytes)
+    """Each leaf is fetched by a request of its own, and the values are right."""
+    with RangeServer({}) as server:
+        table = read_over_http(server, content)
     np.testing.assert_array_equal(table.spike_times_sec, TIMES.astype(np.float32))
     spans = [line.split("bytes=")[1].split("-") for line in server.asked]
     leaves = [int(start) for start, last in spans if int(last) + 1 - int(start) == 2096]
@@ -67,15 +62,15 @@ def test_leaves_are_fetched_beside_each_other(content: bytes) -> None:
 
 
 def test_children_of_an_inner_node(content: bytes) -> None:
-    """What was seen before the start counts too; what starts elsewhere is not known."""
-    lookahead = IndexLookahead(lambda start, stop: content[start:stop], 4, len(content))
+    """Children of a node read before the start are fetched too; other places are not known."""
+    prefetcher = BTreePrefetcher(lambda start, stop: content[start:stop], 4, len(content))
     _, node = inner_node(content)
-    lookahead.saw(memoryview(node))
+    prefetcher.note_read(memoryview(node))
     first = int.from_bytes(node[48:56], "little")
-    assert lookahead.peek(first) is None
-    lookahead.start()
-    assert lookahead.peek(first) == (first, content[first : first + 2096])
-    assert lookahead.peek(first + 1) is None
+    assert prefetcher.peek(first) is None
+    prefetcher.start()
+    assert prefetcher.peek(first) == (first, content[first : first + 2096])
+    assert prefetcher.peek(first + 1) is None
 
 
 @pytest.mark.parametrize(
@@ -93,21 +88,21 @@ def test_children_of_an_inner_node(content: bytes) -> None:
     ids=["empty", "header alone", "no keys", "far", "nowhere", "groups", "leaf", "too long"],
 )
 def test_what_leads_nowhere_is_not_fetched(node: bytes) -> None:
-    """Nodes that are none, and addresses outside the file, cost no request."""
+    """Bytes that are not an inner node, and addresses outside the file, cost no request."""
     asked: List[Tuple[int, int]] = []
 
     def fetch(start: int, stop: int) -> bytes:
         asked.append((start, stop))
         return b""
 
-    lookahead = IndexLookahead(fetch, 4, 10**6)
-    lookahead.start()
-    lookahead.saw(memoryview(node))
+    prefetcher = BTreePrefetcher(fetch, 4, 10**6)
+    prefetcher.start()
+    prefetcher.note_read(memoryview(node))
     assert asked == []
 
 
 def test_memory_is_bounded() -> None:
-    """A file full of inner nodes does not fill the memory, nor is anything fetched twice."""
+    """A file full of inner nodes does not fill the memory, and nothing is fetched twice."""
     asked: List[int] = []
     size = 0
 
@@ -117,36 +112,36 @@ def test_memory_is_bounded() -> None:
         size += stop - start
         return bytes(stop - start)
 
-    lookahead = IndexLookahead(fetch, 4, 10**9)
-    lookahead.start()
+    prefetcher = BTreePrefetcher(fetch, 4, 10**9)
+    prefetcher.start()
     for turn in range(30):
         pairs = np.zeros((500, 4), "<u8")
         pairs[:, 3] = turn * 400 + np.arange(1, 501)
         node = b"TREE\x01\x01\xf4\x01" + bytes(16) + pairs.tobytes()
-        lookahead.saw(memoryview(node))
+        prefetcher.note_read(memoryview(node))
     assert 10 * 1024 * 1024 < size <= 32 * 1024 * 1024
     assert len(set(asked)) == len(asked)
 
 
 def test_failure_of_a_fetch_is_the_readers() -> None:
-    """What the server fails at ends the reading."""
+    """A failed request for a child ends the reading."""
 
     def fetch(start: int, stop: int) -> bytes:
         raise ConnectionError(start, stop)
 
-    lookahead = IndexLookahead(fetch, 4, 10**9)
-    lookahead.saw(memoryview(b"TREE\x01\x01\x01\x00" + bytes(16 + 24) + (64).to_bytes(8, "little")))
+    prefetcher = BTreePrefetcher(fetch, 4, 10**9)
+    prefetcher.note_read(
+        memoryview(b"TREE\x01\x01\x01\x00" + bytes(16 + 24) + (64).to_bytes(8, "little"))
+    )
     with pytest.raises(ConnectionError):
-        lookahead.start()
+        prefetcher.start()
 
 
 def test_column_without_an_index_tree_is_read() -> None:
-    """Few chunks have no inner node; there is nothing to look ahead for."""
+    """An index of few chunks has no inner node, and the column is read without one."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         add_units(file, [TIMES], chunks=(150_000,))
-    with RangeServer({"/file.nwb": buffer.getvalue()}) as server:
-        ranges = HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK)
-        with open_remote_file(ranges) as (file, file_bytes):
-            table = read_units_table(file, "/units", file_bytes=file_bytes)
+    with RangeServer({}) as server:
+        table = read_over_http(server, buffer.getvalue())
     np.testing.assert_array_equal(table.spike_times_sec, TIMES.astype(np.float32))

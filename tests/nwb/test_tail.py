@@ -1,4 +1,4 @@
-"""The end of a file is asked for beside its start; it may fail in any way without a trace."""
+"""The end of a file is requested with its start, and may fail in any way without harm."""
 
 import io
 import time
@@ -15,6 +15,7 @@ from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http.block_file import BLOCK_BYTES
 from devaria.nwb.http.ranges import HttpRanges
+from devaria.nwb.http.retry import HttpTiming
 from devaria.nwb.units_reader import read_units_table
 
 CONTENT = bytes(np.random.default_rng(0).integers(0, 256, 1_000_000, np.uint8))
@@ -24,67 +25,67 @@ FAULTS = [404, 416, 429, 503, "drop", "short", "shifted", "gzip", "whole", "html
 
 
 def opened(server: RangeServer, path: str = "/file", **options: Any) -> HttpRanges:
-    """Open a file with its end; no wait is of use, since no fault is tried again."""
+    """Open a file with its end. No fault of the end may lead to a retry."""
     options = {"end_bytes": END_BYTES, "allow_hosts": LOOPBACK, "wait": pytest.fail, **options}
     return HttpRanges(server.url(path), **options)
 
 
 def test_end_is_there() -> None:
-    """Its bytes are those of the file, and only where they are."""
+    """The end has the bytes of the file, and none from before it."""
     with RangeServer({"/file": CONTENT}) as server, closing(opened(server)) as ranges:
-        assert ranges.peek_end(len(CONTENT) - 1) == (700_000, CONTENT[700_000:])
-        assert ranges.peek_end(700_000) == (700_000, CONTENT[700_000:])
-        assert ranges.peek_end(699_999) is None
+        assert ranges.peek_tail(len(CONTENT) - 1) == (700_000, CONTENT[700_000:])
+        assert ranges.peek_tail(700_000) == (700_000, CONTENT[700_000:])
+        assert ranges.peek_tail(699_999) is None
         assert len(server.asked) == 2
 
 
 def test_file_that_is_shorter() -> None:
-    """All of it is its end."""
+    """A file shorter than the end is returned as a whole."""
     with RangeServer({"/file": b"abc"}) as server, closing(opened(server)) as ranges:
-        assert ranges.peek_end(0) == (0, b"abc")
+        assert ranges.peek_tail(0) == (0, b"abc")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_end_that_fails(fault: object) -> None:
-    """It is not there then, and nothing else is the worse for it."""
+    """A failed request for the end does not disturb other reads."""
     with RangeServer({"/file": CONTENT}) as server:
         server.end_fault = fault
         with closing(opened(server)) as ranges:
-            assert ranges.peek_end(len(CONTENT) - 1) is None
+            assert ranges.peek_tail(len(CONTENT) - 1) is None
             assert ranges.read(0, len(CONTENT)) == CONTENT
 
 
 @pytest.mark.parametrize("fault", ["hang", "hang in mid-body", "drip"])
 def test_end_that_never_comes(fault: str) -> None:
-    """It is waited for two seconds, and once."""
+    """The end is waited for once, not for each read."""
     with RangeServer({"/file": CONTENT}) as server:
         server.end_fault = fault
-        with closing(opened(server)) as ranges:
+        with closing(opened(server, timing=HttpTiming(tail_wait_sec=0.25))) as ranges:
             began = time.monotonic()
-            assert [ranges.peek_end(len(CONTENT) - 1) for _ in range(20)] == [None] * 20
-            assert time.monotonic() - began < 20
+            assert [ranges.peek_tail(len(CONTENT) - 1) for _ in range(20)] == [None] * 20
+            assert time.monotonic() - began < 20 * 0.25 / 2
 
 
 def test_end_that_lies_elsewhere_leads_nobody_there() -> None:
-    """Ranges are asked for where the start came from, wherever the end was looked for."""
+    """Ranges are requested from where the start came from, wherever the end was redirected."""
     with RangeServer({"/file": CONTENT}) as server:
         server.end_redirect_to = "/gone"
         with closing(opened(server, path="/to/file")) as ranges:
-            assert ranges.peek_end(len(CONTENT) - 1) is None
+            assert ranges.peek_tail(len(CONTENT) - 1) is None
             server.asked.clear()
             assert ranges.read(0, len(CONTENT)) == CONTENT
         assert [line.split("?")[0] for line in server.asked] == ["/file"]
 
 
 def test_start_that_fails_is_the_error() -> None:
-    """What the end's answer was does not matter then."""
+    """If the start fails, its error is raised, whatever the end brought."""
     with RangeServer({}) as server, pytest.raises(NwbError, match="HTTP 404"):
         opened(server)
 
 
 @pytest.mark.parametrize(("end_bytes", "num_blocks"), [(0, 1), (END_BYTES, 0)])
 def test_metadata_at_the_end_costs_no_request(end_bytes: int, num_blocks: int) -> None:
-    """What HDF5 reads there came with the first answers, where else it needs blocks of its own."""
+    """Metadata that came with the end needs no request of its own."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file["before"] = np.zeros(2_000_000, np.uint8)

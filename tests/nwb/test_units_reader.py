@@ -1,4 +1,4 @@
-"""The units table: what is read, and what is said of a table that is no use."""
+"""Reading units tables: what is read, and the errors for tables that cannot be used."""
 
 from typing import Any, Iterator, List
 
@@ -17,7 +17,7 @@ TRAINS = [[0.25, 1.5, 7.75], [], [1.5, 9.5]]
 
 @pytest.fixture
 def file() -> Iterator[h5py.File]:
-    """Give an empty file to fill."""
+    """Return an empty file."""
     with memory_file() as opened:
         yield opened
 
@@ -28,12 +28,12 @@ def read(file: h5py.File, path: str = "/units", **options: Any) -> UnitsTable:
 
 
 def trains_of(table: UnitsTable) -> List[List[float]]:
-    """Give the spike trains, unit by unit."""
+    """Return the spike trains, unit by unit."""
     return [part.tolist() for part in np.split(table.spike_times_sec, table.unit_stops[:-1])]
 
 
 def test_reads_units_with_spikes(file: h5py.File) -> None:
-    """Units without spikes drop out, their ids with them; the range is that of all spikes."""
+    """Units without spikes are left out with their ids. The range covers all spikes."""
     add_units(file, TRAINS, ids=[10, 11, 12])
     table = read(file)
     assert table.unit_ids == ["10", "12"]
@@ -45,7 +45,7 @@ def test_reads_units_with_spikes(file: h5py.File) -> None:
 
 @pytest.mark.parametrize("path", ["/units", "units", "/units/", "//units", "/alias"])
 def test_path_spellings(file: h5py.File, path: str) -> None:
-    """Slashes more or less and soft links within the file lead to the same table."""
+    """Missing and extra slashes, and soft links within the file, lead to the same table."""
     add_units(file, TRAINS)
     file["alias"] = h5py.SoftLink("/units")
     assert len(read(file, path).unit_ids) == 2
@@ -70,7 +70,7 @@ def test_path_spellings(file: h5py.File, path: str) -> None:
     ids=str,
 )
 def test_types_and_filters(file: h5py.File, options: Any) -> None:
-    """Every number type and filter of HDF5 itself gives the same figure."""
+    """Every number type and every filter of HDF5 gives the same table."""
     trains = [[1, 2, 70], [3]]
     add_units(file, trains, **options)
     table = read(file)
@@ -89,7 +89,7 @@ def test_types_and_filters(file: h5py.File, options: Any) -> None:
     ],
 )
 def test_ids_of_any_kind(file: h5py.File, ids: Any, texts: List[str]) -> None:
-    """Numbers and texts are ids alike; surplus ones belong to nobody."""
+    """Ids may be numbers or strings. Surplus ids are ignored."""
     add_units(file, TRAINS, ids=ids)
     assert read(file).unit_ids == texts
 
@@ -110,7 +110,7 @@ def test_out_of_order_spikes_count_for_the_range(file: h5py.File) -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_non_finite_times_are_dropped_and_counted(file: h5py.File, bad: float, place: int) -> None:
-    """NaN, infinity, and what float32 cannot hold are left out and do not touch other units."""
+    """NaN, infinity and numbers too large for float32 are left out; other units keep theirs."""
     first = [0.5, 1.5]
     first.insert(place, bad)
     add_units(file, [first, [bad], [1.0]])
@@ -122,7 +122,7 @@ def test_non_finite_times_are_dropped_and_counted(file: h5py.File, bad: float, p
 
 
 def test_slabs_join_without_a_seam(file: h5py.File) -> None:
-    """A column of several slabs is read whole, and progress tells of each."""
+    """A column of several slabs is read completely, with progress after each slab."""
     times = np.sort(np.random.default_rng(0).uniform(0, 1000, 1_300_000))
     add_units(file, [times], chunks=(7001,))
     told: List[Any] = []
@@ -161,24 +161,30 @@ def _with(name: str, value: Any) -> Any:
         ),
         (_with("spike_times_index", [-1, 3, 5]), "corrupt"),
         (_with("spike_times_index", [3, 2, 5]), "corrupt: it descends"),
-        (_with("spike_times_index", [1.0, 2.0, 5.0]), "spike_times_index holds float64"),
+        (
+            _with("spike_times_index", [1.0, 2.0, 5.0]),
+            "spike_times_index holds float64, not integers",
+        ),
         (_with("spike_times_index", [0, 0, 0]), "the units table /units has no spikes"),
         (_with("spike_times_index", np.zeros(0, int)), "the units table /units has no spikes"),
         (_with("spike_times", np.zeros((5, 2))), "not a one-dimensional dataset"),
         (_with("spike_times", np.array([b"a"] * 5)), r"spike_times holds \|S1"),
-        (_with("spike_times", np.zeros(5, complex)), "spike_times holds complex128"),
+        (
+            _with("spike_times", np.zeros(5, complex)),
+            "spike_times holds complex128, not real numbers",
+        ),
         (_with("spike_times", np.full(5, np.nan)), "has no finite spike times"),
         (_with("spike_times", np.arange(5) * 3e7), "span 1,388.9 days: they are probably sample"),
         (_with("spike_times", 1.7e9 + np.arange(5.0)), "lie around 1,700,000,004 s: probably sec"),
         (_with("spike_times", -2.0e9 + np.arange(5.0)), "probably seconds since 1970"),
         (_with("id", [1]), "has 3 units, but only 1 ids"),
         (_with("id", np.zeros((3, 2))), "id is not a one-dimensional dataset"),
-        (_with("id", np.array([b"x" * 300] * 3)), "neither numbers nor short texts"),
+        (_with("id", np.array([b"x" * 300] * 3)), "neither numbers nor short strings"),
         (_with("id", np.array(["x" * 900] * 3, h5py.string_dtype())), "a unit's id has 900 chara"),
     ],
 )
 def test_broken_tables_get_a_clear_error(file: h5py.File, damage: Any, text: str) -> None:
-    """Each way in which a table can be broken is named in one printable line."""
+    """Each fault of a table is named in one printable line."""
     damage(add_units(file, TRAINS))
     with pytest.raises(NwbError, match=text) as caught:
         read(file)
@@ -201,7 +207,7 @@ def test_table_of_no_units(file: h5py.File) -> None:
     ],
 )
 def test_other_paths_list_the_units_tables(file: h5py.File, path: str, text: str) -> None:
-    """A path that names no units table is the submitter's mistake: the right ones are listed."""
+    """A path that is not a units table is a wrong parameter; the error lists the right ones."""
     add_units(file, TRAINS)
     add_units(file.create_group("processing"), TRAINS, name="kilosort")
     file.create_group("empty")
@@ -211,7 +217,7 @@ def test_other_paths_list_the_units_tables(file: h5py.File, path: str, text: str
 
 
 def test_nwb_1_is_named(file: h5py.File) -> None:
-    """A file of the first NWB format, which has no units tables, is called that."""
+    """A file of NWB 1, which has no units tables, is named as such."""
     file["nwb_version"] = "NWB-1.0.6"
     file.create_group("processing")
     with pytest.raises(NwbError, match=r"this is an NWB 1\.x file"):

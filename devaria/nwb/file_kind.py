@@ -1,4 +1,4 @@
-"""What a file is that is not HDF5: people paste links to web pages, pointers and other formats."""
+"""Naming files that are not HDF5: links to web pages, git-LFS pointers and other formats."""
 
 import re
 from typing import Optional
@@ -18,14 +18,14 @@ _KINDS = (
 
 
 def is_hdf5(head: bytes) -> bool:
-    """Tell whether a file is HDF5, by its signature.
+    """Return whether a file is HDF5, by its signature.
 
     Args:
         head: The first bytes of the file.
 
     Returns:
-        True if the signature stands at byte 0, or at 512, 1024, 2048 and so on, where HDF5
-        looks for it behind a user block (HDF5 File Format Specification, II.A).
+        True if the signature is at byte 0, or at 512, 1024, 2048 and so on, where HDF5 looks for
+        it behind a user block (HDF5 File Format Specification, II.A).
     """
     offset = 0
     while offset < len(head):
@@ -36,14 +36,15 @@ def is_hdf5(head: bytes) -> bool:
 
 
 def foreign_kind(head: bytes, url: str) -> Optional[str]:
-    """Name what a file is, if it is plainly something other than HDF5.
+    """Name the format of a file that is not HDF5.
 
     Args:
-        head: The first bytes of the file, or of what the server sent instead.
-        url: Where it came from.
+        head: The first bytes of the file.
+        url: URL of the file.
 
     Returns:
-        A noun with its article, such as "a web page (HTML)"; None if it is not known.
+        A noun with its article, such as "a web page (HTML)". None if the file is HDF5, or its
+        format is not known.
     """
     if is_hdf5(head):
         return None
@@ -54,14 +55,14 @@ def foreign_kind(head: bytes, url: str) -> Optional[str]:
 
 
 def foreign_fault(head: bytes, url: str) -> Optional[str]:
-    """Say why a file is no NWB file, if its start shows that.
+    """Explain why a file is not an NWB file, if it is not HDF5.
 
     Args:
         head: The first bytes of the file.
-        url: Where it came from.
+        url: URL of the file.
 
     Returns:
-        A verb phrase for a sentence that starts with the file; None if it is HDF5.
+        The predicate of a sentence that starts with the file; None if the file is HDF5.
     """
     if is_hdf5(head):
         return None

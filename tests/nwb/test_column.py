@@ -1,7 +1,6 @@
-"""Columns fetched in parallel: whatever their layout, the values are those that h5py reads."""
+"""Columns fetched in parallel: in any layout, the values are those that h5py reads."""
 
 import io
-import zlib
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -13,16 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nwb_files import add_units, units_bytes
-from range_server import LOOPBACK, FakeTime, RangeServer
+from nwb_files import add_units, read_in_memory, read_over_http, units_bytes
+from range_server import RangeServer
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5 import column as column_stream
-from devaria.nwb.hdf5.remote_file import open_remote_file
+from devaria.nwb.hdf5 import column
 from devaria.nwb.http import prefetch
-from devaria.nwb.http.ranges import HttpRanges
-from devaria.nwb.limits import ReadLimits
-from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import UnitsTable
 
 RNG = np.random.default_rng(0)
@@ -30,55 +25,38 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RangeServer]:
-    """Serve what tests put there."""
+    """Serve the files that tests add."""
     with RangeServer({}) as running:
         yield running
 
 
 @pytest.fixture
 def _small_parts() -> Iterator[None]:
-    """Cut what is fetched into parts so small that small files have many of them."""
+    """Fetch such small parts that small files have many of them."""
     with small_parts():
         yield
 
 
 def small_parts() -> ExitStack:
-    """Give the context of parts of a few kilobytes, few at a time."""
+    """Return a context in which parts have a few kilobytes, and few are kept."""
     stack = ExitStack()
     stack.enter_context(
         patch.multiple(prefetch, PART_BYTES=3000, _FIRST_PART_BYTES=1000, WINDOW_PARTS=4)
     )
-    stack.enter_context(patch.multiple(column_stream, _MAX_GAP_BYTES=500, _SURVEYED=16))
+    stack.enter_context(patch.multiple(column, _MAX_GAP_BYTES=500, _SURVEYED=16))
     return stack
 
 
-def remote(server: RangeServer, content: bytes, **options: Any) -> UnitsTable:
-    """Read ``/units`` of a file over HTTP."""
-    server.files["/file.nwb"] = content
-    time = FakeTime()
-    ranges = HttpRanges(
-        server.url("/file.nwb"), allow_hosts=LOOPBACK, wait=time.wait, clock=time.clock
-    )
-    with open_remote_file(ranges) as (file, file_bytes):
-        return read_units_table(file, "/units", file_bytes=file_bytes, **options)
-
-
-def local(content: bytes) -> UnitsTable:
-    """Read ``/units`` of the same file in memory, where h5py reads everything."""
-    with h5py.File(io.BytesIO(content), "r") as file:
-        return read_units_table(file, "/units", file_bytes=len(content))
-
-
 def assert_same(server: RangeServer, content: bytes) -> UnitsTable:
-    """Compare the two; the table is given for more checks."""
-    here, there = local(content), remote(server, content)
+    """Check that both tables are equal, and return the remote one."""
+    here, there = read_in_memory(content), read_over_http(server, content)
     for name, value in asdict(here).items():
         np.testing.assert_array_equal(getattr(there, name), value, name)
     return there
 
 
 def trains(count: int, units: int = 3) -> List[Any]:
-    """Make spike trains that compress as real ones do."""
+    """Return spike trains that compress like real ones."""
     return [np.sort(np.round(RNG.uniform(0, 900, count)) / 32) for _ in range(units)]
 
 
@@ -114,7 +92,7 @@ def test_filters_and_types(server: RangeServer, layout: str, libver: str) -> Non
 
 @pytest.mark.usefixtures("_small_parts")
 def test_contiguous_and_compact(server: RangeServer) -> None:
-    """Columns that are not in chunks are read too; they may be longer than their index says."""
+    """Columns that are not in chunks are read, also if they are longer than their index says."""
     for options in ({}, {"dtype": ">f4"}, {"dtype": np.longdouble}):
         assert_same(server, units_bytes(trains(5000), **options))
     buffer = io.BytesIO()
@@ -132,7 +110,7 @@ def test_contiguous_and_compact(server: RangeServer) -> None:
 
 @pytest.mark.usefixtures("_small_parts")
 def test_user_block(server: RangeServer) -> None:
-    """Behind a user block, places in the file are others: HDF5 alone reads there."""
+    """Files with a user block, whose offsets differ, are read by HDF5 alone."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", userblock_size=1024) as file:
         add_units(file, trains(5000), chunks=(100,), compression="gzip")
@@ -140,7 +118,7 @@ def test_user_block(server: RangeServer) -> None:
 
 
 class Layout:
-    """A column whose chunks were written in some order, some not at all, with others between."""
+    """A column whose chunks were written in any order, with gaps, and some not at all."""
 
     def __init__(self, draw: Any) -> None:
         self.count = draw(st.integers(1, 4000), "spikes")
@@ -156,7 +134,7 @@ class Layout:
         self.fill = draw(st.sampled_from([None, 7]), "fill value")
 
     def content(self) -> bytes:
-        """Give the bytes of a file with this column."""
+        """Return the bytes of a file with this column."""
         rng = np.random.default_rng(self.count)
         options = {"dtype": np.float64, **self.filters}
         dtype = options.pop("dtype")
@@ -166,7 +144,7 @@ class Layout:
             units = file.create_group("units")
             last = max(1, int(self.count * self.cover))
             units["spike_times_index"] = [last // 2, last]
-            column = units.create_dataset(
+            times_column = units.create_dataset(
                 "spike_times",
                 (self.count,),
                 dtype,
@@ -176,7 +154,7 @@ class Layout:
             )
             for number in self._written(rng):
                 part = slice(number * self.length, (number + 1) * self.length)
-                column[part] = times[part]
+                times_column[part] = times[part]
                 if self.gap:
                     file[f"other {number}"] = rng.integers(0, 255, self.gap, np.uint8)
                 # Else HDF5 keeps chunks in memory, and writes them in an order of its own.
@@ -197,10 +175,13 @@ class Layout:
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_generated_layouts(server: RangeServer, data: Any) -> None:
-    """Wherever the chunks lie, and whichever are missing, the values are those of h5py."""
+    """Wherever chunks lie, and whichever are missing, the values are those that h5py reads."""
     content = Layout(data.draw).content()
     with small_parts():
-        here, there = outcome(local, content), outcome(partial(remote, server), content)
+        here, there = (
+            outcome(read_in_memory, content),
+            outcome(partial(read_over_http, server), content),
+        )
         if isinstance(here, str):
             assert there == here
         else:
@@ -208,7 +189,7 @@ def test_generated_layouts(server: RangeServer, data: Any) -> None:
 
 
 def outcome(read: Callable[[bytes], UnitsTable], content: bytes) -> Any:
-    """Give the table that is read, or the start of the error."""
+    """Return the table, or the start of the error."""
     try:
         return read(content)
     except NwbError as error:
@@ -216,7 +197,7 @@ def outcome(read: Callable[[bytes], UnitsTable], content: bytes) -> Any:
 
 
 def test_few_requests_and_no_byte_twice(server: RangeServer) -> None:
-    """A column among other data is fetched by a request a connection, and a few."""
+    """A column among other data is fetched with few requests, and almost no byte twice."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file["before"] = RNG.integers(0, 255, 3_000_000, np.uint8)
@@ -231,10 +212,10 @@ def test_few_requests_and_no_byte_twice(server: RangeServer) -> None:
 
 
 def test_progress_is_told_in_stored_bytes(server: RangeServer) -> None:
-    """Progress starts at nothing, never goes back, and ends at the bytes that are stored."""
+    """Progress starts at 0, never decreases, and ends at the stored bytes."""
     content = units_bytes(trains(40_000), chunks=(1000,), compression="gzip")
     told: List[Any] = []
-    remote(server, content, progress=lambda done, total: told.append((done, total)))
+    read_over_http(server, content, progress=lambda done, total: told.append((done, total)))
     with h5py.File(io.BytesIO(content), "r") as file:
         stored = file["units/spike_times"].id.get_storage_size()
     assert told[0][0] == 0
@@ -245,7 +226,7 @@ def test_progress_is_told_in_stored_bytes(server: RangeServer) -> None:
 
 
 def test_what_progress_raises_ends_the_reading(server: RangeServer) -> None:
-    """Whoever waits can stop it."""
+    """An exception of the progress callback ends the reading."""
 
     def tell(done: int, _total: int) -> None:
         if done:
@@ -253,55 +234,4 @@ def test_what_progress_raises_ends_the_reading(server: RangeServer) -> None:
 
     content = units_bytes(trains(40_000), chunks=(1000,), compression="gzip")
     with pytest.raises(KeyboardInterrupt):
-        remote(server, content, progress=tell)
-
-
-@pytest.mark.parametrize("options", [{"compression": "gzip"}, {"fletcher32": True}], ids=str)
-@pytest.mark.parametrize("chunks", [100, 20_000])
-def test_damaged_chunk_is_named(server: RangeServer, options: Any, chunks: int) -> None:
-    """What a filter finds damaged is an error, as it is for h5py alone."""
-    content = bytearray(units_bytes(trains(20_000), chunks=(chunks,), **options))
-    with h5py.File(io.BytesIO(bytes(content)), "r") as file:
-        info = file["units/spike_times"].id.get_chunk_info(1)
-    middle = info.byte_offset + info.size // 2
-    content[middle : middle + 8] = b"\xff" * 8
-    with pytest.raises(NwbError, match="is damaged: "):
-        remote(server, bytes(content))
-
-
-def test_bomb_by_fill_value(server: RangeServer) -> None:
-    """Values that are declared but not stored are refused before they take memory."""
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        file["other"] = np.zeros(1_000_000, np.uint8)
-        units = file.create_group("units")
-        times = units.create_dataset(
-            "spike_times", (10**8,), "f8", chunks=(10_000,), compression="gzip", fillvalue=1.0
-        )
-        times[:100] = 2.0
-        units["spike_times_index"] = [10**8]
-    with pytest.raises(NwbError, match=r"declares 100,000,000 values, but only \d+ bytes are st"):
-        remote(server, buffer.getvalue())
-
-
-def test_bomb_by_inflation(server: RangeServer) -> None:
-    """A chunk that inflates to more than a chunk is not inflated any further."""
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        units = add_units(file, [[1.0] * 1000], chunks=(1000,), compression="gzip")
-        units["spike_times"].id.write_direct_chunk((0,), zlib.compress(bytes(10**7)))
-    content = buffer.getvalue()
-    table = remote(server, content)
-    np.testing.assert_array_equal(table.spike_times_sec, local(content).spike_times_sec)
-
-
-@pytest.mark.parametrize("limits", [{"max_fetch_bytes": 300_000}])
-def test_fetched_bytes_are_bounded(server: RangeServer, limits: Any) -> None:
-    """No more is fetched than the operator allows."""
-    server.files["/file.nwb"] = units_bytes([np.arange(200_000) / 100])
-    with pytest.raises(
-        NwbError, match=r"more than the 0 MB that are fetched \(DEVARIA_MAX_FETCH"
-    ), open_remote_file(
-        HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK, limits=ReadLimits(**limits))
-    ) as (file, file_bytes):
-        read_units_table(file, "/units", file_bytes=file_bytes)
+        read_over_http(server, content, progress=tell)
