@@ -61,7 +61,8 @@ def test_without_token_or_cookie_there_is_no_page(worker, stores):
             "text/plain; charset=utf-8",
         )
         assert (
-            reply.text == "Open the dashboard with the link that the worker printed when it started.\n"
+            reply.text
+            == "Open the dashboard with the link that the worker printed when it started.\n"
         )
     assert stores.jobs.get(job_id)["status"] == "failed"
 

@@ -96,7 +96,7 @@ def claim(job_id: str) -> Response:
 
 
 def _report(
-    name: str, verb: str, done: str, *guards: Callable[[Route], Route]
+    name: str, verb: str, done: str, limited: Callable[[Route], Route] = lambda route: route
 ) -> Callable[[Report], Report]:
     """Make the route ``/jobs/<job_id>/NAME`` of a function that stores a runner's report.
 
@@ -106,28 +106,30 @@ def _report(
         name: The last part of the path.
         verb: What the route failed to do, in the answer to a malformed request.
         done: The message of the answer if the report was stored.
-        *guards: Decorators to apply after the checks of runner id and key.
+        limited: The decorator of a rate limit, if there is one.
     """
 
     def decorate(store: Report) -> Report:
+        @blueprint.post(f"/jobs/<job_id>/{name}", endpoint=name)
+        @needs_runner_id
+        @needs_key("runner")
+        @limited
+        @fails_to(verb)
         def route(job_id: str) -> Response:
             if not store(job_id, seen_runner(), json_body()):
                 text = "Job not found or not claimed by this runner"
                 return answer(400, success=False, message=text)
             return answer(success=True, message=done)
 
-        guarded: Route = fails_to(verb)(route)
-        for guard in guards:
-            guarded = guard(guarded)
-        guarded = needs_runner_id(needs_key("runner")(guarded))
-        blueprint.post(f"/jobs/<job_id>/{name}", endpoint=name)(guarded)
         return store
 
     return decorate
 
 
 @_report(
-    *("heartbeat", "update heartbeat", "Heartbeat recorded"),
+    "heartbeat",
+    "update heartbeat",
+    "Heartbeat recorded",
     rate_limited("heartbeat", 120, caller_runner),
 )
 def heartbeat(job_id: str, runner_id: str, body: Body) -> bool:
