@@ -1,6 +1,7 @@
 """Any JSON value, as hypothesis makes them, and as a client sends them."""
 
 import json
+import re
 from typing import Any
 
 from hypothesis import strategies as st
@@ -16,7 +17,10 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 
+_STRING_OR_INFINITY = re.compile(r'("(?:[^"\\]|\\.)*")|Infinity')
+
 
 def wire(value: Any) -> bytes:
     """Write a value as some client does; an infinite number as one that no double can hold."""
-    return json.dumps(value).replace("Infinity", "1e999").encode("ascii")
+    text = json.dumps(value)
+    return _STRING_OR_INFINITY.sub(lambda match: match[1] or "1e999", text).encode("ascii")
