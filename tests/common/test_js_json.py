@@ -104,7 +104,7 @@ def test_numbers_are_written_as_javascript_writes_them(number, text):
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
-def test_what_is_no_number_in_json_is_refused(number):
+def test_numbers_that_json_cannot_hold_are_refused(number):
     """A request with it in its body would be a 500."""
     with pytest.raises(ValueError, match="JSON"):
         compact_json([number])

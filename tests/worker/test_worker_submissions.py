@@ -35,7 +35,7 @@ def test_key_order_does_not_matter_for_identity(params, seed):
 @core_fixtures.thorough
 @given(st.lists(VALUES, min_size=2, max_size=2))
 def test_jobs_are_the_same_exactly_if_their_parameters_are_equal(values):
-    """The hash tells apart what JSON tells apart."""
+    """Two jobs have the same hash exactly if their sorted JSON is the same."""
     one, two = ({"v": js_json.loads(wire(value))} for value in values)
     same_text = js_json.dumps(one, sort_keys=True) == js_json.dumps(two, sort_keys=True)
     assert (job_hash("t", one) == job_hash("t", two)) == same_text
@@ -49,7 +49,7 @@ def test_jobs_are_the_same_exactly_if_their_parameters_are_equal(values):
     [(1, "1"), (1, True), (0, False), (None, ""), ([1, 2], [2, 1]), ("é", "e\u0301"), ({}, [])],
 )
 def test_different_values_are_different_jobs(one, two):
-    """Values that Python or a database may take for equal are not."""
+    """Values that Python or a database could treat as equal are different jobs."""
     assert job_hash("t", {"v": one}) != job_hash("t", {"v": two})
     assert job_hash("t", {"v": None}) != job_hash("t", {})
 
