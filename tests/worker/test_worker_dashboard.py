@@ -225,9 +225,7 @@ def test_submitting_json_leads_to_the_job(browser, stores):
         ({"job_type": "declared", "param-name": "a", "param-options": "{"}, "options is not valid"),
     ],
 )
-def test_a_wrong_submission_shows_the_reason_and_the_input(
-    browser, stores, fields, problem
-):
+def test_a_wrong_submission_shows_the_reason_and_the_input(browser, stores, fields, problem):
     """The form keeps what the user typed."""
     reply = browser.post("/dashboard/submit", **fields)
     assert reply.status_code == 400

@@ -1,15 +1,18 @@
 """Starting and stopping the local worker."""
 
 import inspect
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import requests
 
+import devaria.worker
 from devaria.worker.keys import WorkerKeys
 from devaria.worker.server import IDLE_SEC, LocalWorker
 
@@ -216,3 +219,16 @@ def test_the_worker_imports_nothing_of_the_runner():
     )
     run = [sys.executable, "-c", code]
     assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+#: The parts of the worker; each may import itself and the parts after it.
+PARTS = ("main", "server", "app", "dashboard", "api", "store", "keys")
+
+
+def test_each_part_of_the_worker_imports_only_parts_below_it():
+    """Stores know no routes, and routes of the API know no pages."""
+    root = Path(devaria.worker.__file__).parent
+    for path in root.rglob("*.py"):
+        part = path.relative_to(root).with_suffix("").parts[0]
+        imported = re.findall(r"^ *from devaria\.worker\.(\w+)", path.read_text("utf-8"), re.M)
+        assert part == "__init__" or set(imported) <= set(PARTS[PARTS.index(part) :]), path
