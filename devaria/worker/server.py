@@ -24,7 +24,7 @@ _MAX_BODY_BYTES = 1024**3  # for the files of figures; JSON bodies have their ow
 _STOP_SEC = 0.7  # how long `stop` waits for running requests
 
 # An address that stands for all of the machine's cannot be connected to; this one can.
-_REACHED_BY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+_REACHED_BY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 
 
 def _now_ms() -> int:

@@ -53,13 +53,13 @@ CREATE INDEX IF NOT EXISTS jobs_by_runner ON jobs (claimed_by, seq);
 
 # Only the claim and the heartbeats change a running job: `updated_at` is the time of the last one.
 _IS_SILENT = "status IN ('claimed', 'in_progress') AND updated_at <= ?"
-_FIND = f"SELECT job_id, claimed_by FROM jobs WHERE {_IS_SILENT}"  # noqa: S608
+_FIND = f"SELECT job_id, claimed_by FROM jobs WHERE {_IS_SILENT}"  # noqa: S608 - built from constants only
 # The console is kept until the next runner replaces it: it shows how far the silent runner came.
 _REQUEUE = f"""
 UPDATE jobs SET status = 'pending', claimed_by = NULL, claimed_at = NULL, last_heartbeat = NULL,
     progress_current = NULL, progress_total = NULL, updated_at = ?
 WHERE job_id = ? AND {_IS_SILENT}
-"""  # noqa: S608
+"""  # noqa: S608 - built from constants only
 
 
 class Database:

@@ -178,7 +178,7 @@ class JobStore:
         columns["updated_at"] = self._clock()
         assignments = ", ".join(f"{name} = ?" for name in columns)
         cursor = self._database.execute(
-            f"UPDATE jobs SET {assignments} WHERE job_id = ? AND claimed_by = ?"  # noqa: S608
+            f"UPDATE jobs SET {assignments} WHERE job_id = ? AND claimed_by = ?"  # noqa: S608 - names of columns are ours
             " AND status IN ('claimed', 'in_progress')",
             *(*columns.values(), job_id, runner_id),
         )
