@@ -1,8 +1,10 @@
 """JSON as JavaScript reads, writes and measures it.
 
-The hosted worker is a JavaScript program, and what it does with a job's parameters and results
-shows: 1.0 becomes 1, integers beyond 2**53 are rounded, sizes are those of ``JSON.stringify``.
-Source of the number and string forms: ECMA-262, Number::toString and QuoteJSONString.
+The hosted worker is a JavaScript program. It reads a job's parameters and results and writes them
+again, so 1.0 becomes 1, integers beyond 2**53 are rounded, and sizes are those of
+``JSON.stringify``. Number and string forms follow ECMA-262, Number::toString and QuoteJSONString.
+
+Every job process imports this module, so what few values need is imported or compiled on first use.
 """
 
 import json
@@ -10,18 +12,17 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Dict, List, NoReturn, Optional, Tuple, Union
 
+from devaria.common.contract import MAX_BODY_DEPTH
+
 if TYPE_CHECKING:
     from decimal import Decimal
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# These two are compiled when they are needed first: every job process starts here.
-# A string, so that it is skipped as a whole, or a number in a form that only Python writes.
+# A number in a form that only Python writes. Strings are matched too, so that they are skipped.
 _STRING_OR_SMALL_NUMBER = r'"(?:[^"\\]|\\.)*"|-?[\d.]+e-0\d'
 STRING_OR_BRACKET = r'[\[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*"'
-# Half of Python's recursion limit: what was read once can be written again, within other JSON and
-# from another depth of calls. JavaScript has no such limit; nothing sensible comes near it.
-MAX_DEPTH = 500
-# Python's int of that many digits is exact as a double too, and int() is five times as fast.
+# An integer of at most so many digits is exact as a double, and int() reads it in a fifth of the
+# time that float and Decimal take.
 _SAFE_DIGITS = 15
 
 
@@ -29,15 +30,15 @@ def loads(body: bytes) -> Any:
     """Parse a request body as ``await request.json()`` would.
 
     Args:
-        body: UTF-8; what is not valid in it is read as U+FFFD. A byte order mark is dropped.
+        body: UTF-8. Invalid bytes are read as U+FFFD; a byte order mark is dropped.
 
     Returns:
-        The value. Numbers are int where JavaScript would write them without point and exponent,
-        else float; a number too big for a double is None, as it would be written again.
+        The value. A number is an int where JavaScript would write it without point and exponent,
+        else a float. A number too big for a double is None, since JavaScript writes it as null.
 
     Raises:
-        ValueError: It is no JSON (NaN and Infinity are not either), or is nested deeper than 500
-            levels.
+        ValueError: The body is not JSON (NaN and Infinity are not), or is nested deeper than
+            `MAX_BODY_DEPTH` levels.
     """
     text = body.decode("utf-8-sig", "replace")
     check_depth(text)
@@ -50,14 +51,14 @@ def loads(body: bytes) -> Any:
 
 
 def dumps(value: Any, *, sort_keys: bool = False) -> str:
-    """Write a value as ``JSON.stringify(value)`` would: compact, with nothing escaped needlessly.
+    """Write a value as ``JSON.stringify(value)`` would: compact, and escaped only where necessary.
 
     Args:
-        value: What ``loads`` returned, or built of the same types.
+        value: A value from ``loads``, or one built of the same types.
         sort_keys: Whether object keys are sorted, at every depth.
 
     Returns:
-        The JSON text. It can always be encoded as UTF-8: lone surrogates stand in it as escapes.
+        The JSON text. It can always be encoded as UTF-8: lone surrogates are written as escapes.
 
     Raises:
         ValueError: A float in it is NaN or infinite.
@@ -71,14 +72,14 @@ def dumps(value: Any, *, sort_keys: bool = False) -> str:
 
 
 def compact_json(value: Any, *, sort_keys: bool = False) -> str:
-    """Write a value as the worker would after it has read it.
+    """Write a Python value as the worker would after reading it.
 
     Args:
-        value: Any JSON value, as Python has it: 1.0 becomes 1, an integer beyond all doubles null.
+        value: Any JSON value. 1.0 becomes 1, and an integer too big for a double becomes null.
         sort_keys: Whether object keys are sorted, at every depth.
 
     Returns:
-        The JSON text, on which the worker measures sizes and compares jobs.
+        The JSON text that the worker measures and by which it compares jobs.
 
     Raises:
         ValueError: A float in it is NaN or infinite.
@@ -87,7 +88,7 @@ def compact_json(value: Any, *, sort_keys: bool = False) -> str:
 
 
 def utf16_length(text: str) -> int:
-    """Count UTF-16 code units, which is what JavaScript's ``text.length`` counts.
+    """Count UTF-16 code units, as JavaScript's ``text.length`` does.
 
     Args:
         text: Any string, lone surrogates included.
@@ -99,20 +100,13 @@ def utf16_length(text: str) -> int:
 
 
 def well_formed(text: str) -> str:
-    """Replace lone surrogates by U+FFFD, as storing the text in UTF-8 would.
-
-    Args:
-        text: Any string.
-
-    Returns:
-        A string that can be encoded as UTF-8.
-    """
+    """Return the text with U+FFFD for each lone surrogate, so that it can be encoded as UTF-8."""
     return _SURROGATE.sub("\ufffd", text)
 
 
 def _sorted(value: Any) -> Any:
     """Sort keys as JavaScript compares strings: by UTF-16 code units, not by code points."""
-    # Through the parser, whose C code goes deeper than Python's own calls could.
+    # The parser's C code goes deeper than a recursive Python function could.
     return json.loads(json.dumps(value), object_pairs_hook=_in_utf16_order)
 
 
@@ -121,21 +115,17 @@ def _in_utf16_order(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
 
 
 def check_depth(text: str) -> None:
-    """Refuse a JSON text that is nested so deeply that its parser might not come back.
+    """Raise ValueError for a JSON text nested deeper than `MAX_BODY_DEPTH` levels.
 
-    Args:
-        text: What is about to be parsed.
-
-    Raises:
-        ValueError: It is nested deeper than 500 levels.
+    Call it before parsing: a text that is nested too deeply can crash the parser.
     """
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
+    if text.count("[") + text.count("{") <= MAX_BODY_DEPTH:
         return
     depth = 0
     for match in re.finditer(STRING_OR_BRACKET, text):
         depth += (match.group() in "[{") - (match.group() in "]}")
-        if depth > MAX_DEPTH:
-            raise ValueError(f"JSON is nested deeper than {MAX_DEPTH} levels")
+        if depth > MAX_BODY_DEPTH:
+            raise ValueError(f"JSON is nested deeper than {MAX_BODY_DEPTH} levels")
 
 
 def _number(text: str) -> Optional[Union[int, float]]:
@@ -145,8 +135,8 @@ def _number(text: str) -> Optional[Union[int, float]]:
     if math.isinf(value):
         return None
     if value.is_integer() and abs(value) < 1e21:
-        # The shortest digits that name the double, then zeros: not int(value), which would
-        # write digits that JavaScript does not.
+        # JavaScript writes the shortest digits that identify the double, then zeros. int(value)
+        # would give all of the double's digits.
         return int(_decimal(repr(value)))
     return value
 
@@ -159,12 +149,12 @@ def _small_number(match: "re.Match[str]") -> str:
     token = match.group()
     if token.startswith('"'):
         return token
-    if token[-1] in "56":  # Python changes to exponents at 1e-5, JavaScript at 1e-7
+    if token[-1] in "56":  # Python writes exponents from 1e-5 down, JavaScript from 1e-7
         return format(_decimal(token), "f")
     return token.replace("e-0", "e-")
 
 
 def _decimal(text: str) -> "Decimal":
-    from decimal import Decimal  # here, since few values need it, and every job process starts here
+    from decimal import Decimal
 
     return Decimal(text)

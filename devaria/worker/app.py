@@ -3,19 +3,16 @@
 import logging
 import secrets
 from pathlib import Path
-from typing import Mapping, Optional, Tuple
+from typing import Optional, Tuple
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from devaria.worker.api import admin as routes_admin
-from devaria.worker.api import figures as figure_routes
-from devaria.worker.api import jobs as routes_jobs
-from devaria.worker.api import runner as routes_runner
+from devaria.worker.api import admin, figures, jobs, runner
 from devaria.worker.api.rate_limit import RateLimiter
-from devaria.worker.api.web import EXTENSION, Refusal, Services, answer
-from devaria.worker.dashboard import pages as dashboard
-from devaria.worker.dashboard.job_forms import ParamForm
+from devaria.worker.api.web import SERVICES, Refusal, Services, answer
+from devaria.worker.dashboard import pages
+from devaria.worker.dashboard.job_forms import JobForms
 from devaria.worker.dashboard.views import visible
 from devaria.worker.keys import WorkerKeys
 from devaria.worker.store.database import Clock, Database
@@ -41,42 +38,42 @@ def create_app(
     rate_limit: bool,
     clock: Clock,
     requeue_after_ms: int,
-    job_forms: Mapping[str, Mapping[str, ParamForm]],
+    job_forms: JobForms,
 ) -> Tuple[Flask, Database]:
     """Build the application over a data directory.
 
     Args:
-        data_dir: Holds the database and the figures; created if it is needed.
+        data_dir: The directory for the database and the figures; created if needed.
         keys: The API keys.
         rate_limit: Whether the contract's rate limits apply.
-        clock: Gives the time in epoch milliseconds.
-        requeue_after_ms: How long the runner of a job may be silent; 0 for ever.
-        job_forms: The declared parameters of job types, by name, for the dashboard.
+        clock: Returns the time in epoch milliseconds.
+        requeue_after_ms: How long the runner of a job may be silent; 0 for no limit.
+        job_forms: The parameters that the dashboard asks for.
 
     Returns:
-        The application, and the database for the caller to close.
+        The application, and the database, which the caller must close.
 
     Raises:
         OSError: The data directory cannot be written.
         sqlite3.Error: The database cannot be opened.
     """
-    figures = FigureStore(data_dir / "figures", clock)
+    figure_store = FigureStore(data_dir / "figures", clock)
     database = Database(data_dir / "jobs.sqlite3")
-    # No folders of its own: they would be the ones in whatever directory the worker was started.
+    # Without None, Flask would serve `static` and `templates` of the current directory.
     app = Flask("devaria-worker", static_folder=None, template_folder=None)
-    app.jinja_env.finalize = visible  # whatever a page shows, without exception
-    app.extensions[EXTENSION] = Services(
+    app.jinja_env.finalize = visible  # applied to every value that a template writes
+    app.extensions[pages.JOB_FORMS] = job_forms
+    app.extensions[SERVICES] = Services(
         keys=keys,
         jobs=JobStore(database, clock, requeue_after_ms),
         runners=RunnerStore(database, clock),
-        figures=figures,
+        figures=figure_store,
         signer=UrlSigner(secrets.token_bytes(32), clock),
         limiter=RateLimiter(clock) if rate_limit else None,
         clock=clock,
-        job_forms=job_forms,
     )
     app.url_map.merge_slashes = False  # a doubled slash is an unknown path, not a redirect
-    for routes in (routes_runner, routes_jobs, routes_admin, figure_routes, dashboard):
+    for routes in (runner, jobs, admin, figures, pages):
         app.register_blueprint(routes.blueprint)
     app.before_request(_before_routing)
     app.after_request(_add_headers)
@@ -85,23 +82,22 @@ def create_app(
 
 
 def _before_routing() -> Optional[Response]:
-    """Answer what depends on no route: health by any method, and OPTIONS on any path."""
+    """Answer requests that need no route: health by any method, and OPTIONS on any path."""
     if request.path in _HEALTH_PATHS:
         return answer(**_HEALTH)
     if request.method == "OPTIONS":
         return Response(status=204)
     if request.method == "HEAD" and request.path.startswith("/api/"):
-        # Flask would answer HEAD wherever there is a GET; the worker knows no such method.
+        # Flask answers HEAD wherever there is a GET; the contract does not.
         raise NotFound
     return None
 
 
 def _add_headers(response: Response) -> Response:
-    # What is served comes from strangers: a browser must not take a file for a page or a script
-    # because it looks like one.
+    # Figures come from strangers: the browser must not guess that a file is a page or a script.
     response.headers["X-Content-Type-Options"] = "nosniff"
-    # The dashboard's pages are for no other origin.
-    if request.path not in _HEALTH_PATHS and request.blueprint != dashboard.blueprint.name:
+    # Pages of other origins may read the API, but not the dashboard.
+    if request.path not in _HEALTH_PATHS and request.blueprint != pages.blueprint.name:
         response.headers.update(_CORS)
     return response
 

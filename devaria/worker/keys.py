@@ -15,11 +15,11 @@ KEYS_FILE = "keys.json"
 
 @dataclass(frozen=True)
 class WorkerKeys:
-    """What callers must show: each key opens the routes of its level.
+    """The keys that callers send; each one opens the routes of its level.
 
     Attributes:
-        runner: For runners; opens the admin routes and the figure store too.
-        submit: For submitters. Public in the hosted system: web pages carry it.
+        runner: For runners. It also opens the admin routes and figure uploads.
+        submit: For submitters. In the hosted system it is public: web pages contain it.
         admin: For the admin routes.
     """
 
@@ -31,21 +31,18 @@ class WorkerKeys:
     def load_or_create(cls, data_dir: Path, environ: Mapping[str, str]) -> "WorkerKeys":
         """Take each key from the environment, else from the data directory.
 
-        Keys that the environment does not give are made at random (256 bits) on first start and
+        Keys that the environment lacks are made at random (256 bits) on the first start. They are
         kept in ``data_dir/keys.json``, mode 0600. Keys of the environment are never written.
 
         Args:
-            data_dir: The worker's data directory; created if it is needed.
+            data_dir: The worker's data directory; created if needed.
             environ: The environment. ``DEVARIA_RUNNER_API_KEY``, ``DEVARIA_SUBMIT_API_KEY`` and
                 ``DEVARIA_ADMIN_API_KEY`` are read; an empty one counts as absent.
 
-        Returns:
-            The keys.
-
         Raises:
-            ValueError: A key could not be sent in a header (white space or non-ASCII in it), or
-                the kept file is no keys file.
-            OSError: The kept file cannot be read or written.
+            ValueError: A key contains white space or non-ASCII, which no header can carry, or the
+                keys file is damaged.
+            OSError: The keys file cannot be read or written.
         """
         given = {name: environ.get(_variable(name), "").strip() for name in _names()}
         for name, key in given.items():
@@ -56,19 +53,15 @@ class WorkerKeys:
 
     @property
     def dashboard_token(self) -> str:
-        """The token of the dashboard's link.
+        """The token in the dashboard's link.
 
-        Derived from the admin key, whose holders may do what the dashboard does: so it is as
-        random and as lasting as that key is, and there is no other secret to keep.
+        It is derived from the admin key, whose holders may do all that the dashboard does. So it
+        lasts as long as that key, and there is no other secret to keep.
         """
         return hmac.new(self.admin.encode(), b"dashboard", hashlib.sha256).hexdigest()[:32]
 
     def export_lines(self) -> List[str]:
-        """Give the shell lines that set the keys for runners and submitters.
-
-        Returns:
-            Three lines, ``export DEVARIA_RUNNER_API_KEY=...`` first.
-        """
+        """Return three shell lines that set the keys, ``export DEVARIA_RUNNER_API_KEY=…`` first."""
         return [f"export {_variable(name)}={key}" for name, key in asdict(self).items()]
 
 
@@ -81,7 +74,7 @@ def _variable(name: str) -> str:
 
 
 def _kept_keys(path: Path) -> Dict[str, str]:
-    """Read the kept keys, or make them if there are none."""
+    """Read the keys file, or make it if there is none."""
     try:
         kept = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -89,7 +82,7 @@ def _kept_keys(path: Path) -> Dict[str, str]:
     except ValueError:
         kept = None
     if not isinstance(kept, dict) or not all(_is_key(kept.get(name)) for name in _names()):
-        # Runners elsewhere hold these keys: new ones would lock them out without a word.
+        # Runners on other machines hold these keys. New keys would lock them out silently.
         raise ValueError(f"{path} is damaged; restore it, or delete it to get new keys")
     return kept
 
@@ -101,7 +94,7 @@ def _is_key(value: object) -> bool:
 def _new_keys(path: Path) -> Dict[str, str]:
     made = {name: secrets.token_hex(32) for name in _names()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    # mkstemp gives mode 0600 from the start, and the rename leaves no half-written keys behind.
+    # mkstemp sets mode 0600 from the start; the rename means that no half-written file is left.
     handle, temporary = tempfile.mkstemp(dir=str(path.parent), prefix=".keys-")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(made, file, indent=2)

@@ -1,14 +1,14 @@
-"""Serve a local worker in this process, until a signal ends it."""
+"""Serve a local worker in this process until a signal ends it."""
 
 import os
 import queue
 import signal
 import sqlite3
 from pathlib import Path
-from typing import Callable, Mapping
+from typing import Callable
 
 from devaria.common.errors import BadSetting
-from devaria.worker.dashboard.job_forms import ParamForm
+from devaria.worker.dashboard.job_forms import JobForms
 from devaria.worker.keys import WorkerKeys
 from devaria.worker.server import LocalWorker
 
@@ -20,27 +20,27 @@ def run_worker(
     *,
     rate_limit: bool,
     requeue_after_sec: float,
-    job_forms: Mapping[str, Mapping[str, ParamForm]],
+    job_forms: JobForms,
     say: Callable[[str], None],
 ) -> None:
     """Serve a local worker in this process until SIGINT or SIGTERM.
 
     Args:
-        data_dir: Where jobs, figures and keys are kept.
+        data_dir: The directory for jobs, figures and keys.
         host: The address to listen on.
         port: The port; 0 for a free one.
         rate_limit: Whether to limit requests as the contract does.
-        requeue_after_sec: How long a runner may be silent before its job goes to another one, in
-            seconds; 0 for without end.
-        job_forms: What parameters the dashboard asks for, by job type.
+        requeue_after_sec: A job goes to another runner when its runner was silent for so many
+            seconds; 0 for never.
+        job_forms: The parameters that the dashboard asks for.
         say: Prints a line for the operator.
 
     Raises:
         BadSetting: The data directory cannot be used, or the port is taken.
     """
-    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _frame: ended.put(number))
+        signal.signal(number, lambda number, _frame: signals.put(number))
     try:
         keys = WorkerKeys.load_or_create(data_dir, os.environ)
         local_worker = LocalWorker(
@@ -63,6 +63,6 @@ def run_worker(
         say(f"export FIGPACK_API_KEY={keys.runner}")
         say(f"Dashboard: {local_worker.dashboard_url}")
         say(f"Serving on {local_worker.url}, data in {data_dir}; Ctrl-C to end")
-        ended.get()
+        signals.get()
     finally:
         local_worker.stop()

@@ -1,4 +1,4 @@
-"""The local worker as a server that is started and stopped."""
+"""Start and stop the local worker as an HTTP server."""
 
 import logging
 import math
@@ -7,22 +7,24 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Mapping, Optional, Type
+from typing import Any, Optional, Type
 
 import waitress
 
 from devaria.worker.app import create_app
-from devaria.worker.dashboard.job_forms import ParamForm
+from devaria.worker.dashboard.job_forms import JobForms
 from devaria.worker.keys import WorkerKeys
 from devaria.worker.store.database import Clock, Database
 
-_THREADS = 8
-_IDLE_SEC = 5  # the hosted worker closes idle connections after that time too
-_MAX_BODY_BYTES = 1024**3  # a file of a figure; JSON bodies have a limit of their own
-_STOP_SEC = 0.7  # how long requests in hand may take to finish
+#: Idle connections are closed after this time, as on the hosted worker.
+IDLE_SEC = 5
 
-# Addresses that mean every one of the machine are none to connect to.
-_REACHED_BY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+_THREADS = 8
+_MAX_BODY_BYTES = 1024**3  # for the files of figures; JSON bodies have their own limit
+_STOP_SEC = 0.7  # how long `stop` waits for running requests
+
+# An address that stands for all of the machine's cannot be connected to; this one can.
+_REACHED_BY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 
 
 def _now_ms() -> int:
@@ -30,22 +32,21 @@ def _now_ms() -> int:
 
 
 class LocalWorker:
-    """The embedded worker: queue, cache and figure store over one data directory.
+    """A worker in this process: queue, result cache and figure store over one data directory.
 
-    Nothing happens before ``start``; it can be started again after ``stop``. As a context manager
-    it does both.
+    It serves between ``start`` and ``stop``, or inside a ``with`` block. It can be started again.
 
     Args:
-        data_dir: Holds the database, the figures and the keys; created if it is needed.
-        host: The address to listen on; ``0.0.0.0`` for every one that the machine has.
+        data_dir: The directory for the database, the figures and the keys; created if needed.
+        host: The address to listen on; ``0.0.0.0`` for all addresses of the machine.
         port: The port, or 0 for a free one.
-        keys: The API keys; None to take or make those of the data directory.
+        keys: The API keys; None to use those of the data directory, or make them.
         rate_limit: Whether the contract's rate limits apply.
-        clock: Gives the time in epoch milliseconds.
-        requeue_after_sec: A claimed job whose runner is silent for so many seconds goes back to
-            pending, for another runner; 0 for never. Runners send a heartbeat every 30 s.
-        job_forms: The declared parameters of job types, by name: the dashboard makes forms of
-            them, and takes JSON for other types.
+        clock: Returns the time in epoch milliseconds.
+        requeue_after_sec: A claimed job returns to pending, for another runner, when its runner was
+            silent for so many seconds; 0 for never. Runners send a heartbeat every 30 s.
+        job_forms: The parameters that the dashboard asks for. It takes JSON for other job types.
+        idle_sec: Connections that are idle for so long are closed, in seconds.
 
     Attributes:
         keys: The API keys.
@@ -65,7 +66,8 @@ class LocalWorker:
         rate_limit: bool = True,
         clock: Clock = _now_ms,
         requeue_after_sec: float = 600.0,
-        job_forms: Optional[Mapping[str, Mapping[str, ParamForm]]] = None,
+        job_forms: Optional[JobForms] = None,
+        idle_sec: int = IDLE_SEC,
     ) -> None:
         self.keys = keys or WorkerKeys.load_or_create(data_dir, {})
         self._data_dir = data_dir
@@ -75,6 +77,7 @@ class LocalWorker:
         self._clock = clock
         self._requeue_after_ms = math.ceil(requeue_after_sec * 1000)
         self._job_forms = job_forms or {}
+        self._idle_sec = idle_sec
         self._bound_port = port
         self._server: Any = None
         self._database: Optional[Database] = None
@@ -82,7 +85,7 @@ class LocalWorker:
 
     @property
     def url(self) -> str:
-        """The worker's URL as this machine reaches it; with port 0, known after ``start``."""
+        """The worker's URL for clients on this machine; with port 0, valid after ``start``."""
         host = _REACHED_BY.get(self._host, self._host)
         bracketed = f"[{host}]" if ":" in host else host
         return f"http://{bracketed}:{self._bound_port}"
@@ -94,14 +97,14 @@ class LocalWorker:
 
     @property
     def dashboard_url(self) -> str:
-        """The link to the dashboard. Whoever has it may see, submit, rerun and delete jobs."""
+        """The link to the dashboard. Everyone who has it may see, submit, rerun and delete jobs."""
         return f"{self.url}/dashboard?token={self.keys.dashboard_token}"
 
     def start(self) -> None:
-        """Bind, and serve in background threads.
+        """Bind the port and serve in background threads.
 
         Raises:
-            OSError: The port is taken, or the address is not of this machine; the text says so.
+            OSError: The port is taken, or the address is not of this machine.
             sqlite3.Error: The database cannot be opened.
         """
         listener = _listener(self._host, self._port)
@@ -117,14 +120,14 @@ class LocalWorker:
         except BaseException:
             listener.close()
             raise
-        # With eight threads busy a request waits for a moment: nothing that an operator must read.
+        # It warns whenever a request waits for one of the threads, which is nothing to act on.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._server = waitress.create_server(
             app,
             sockets=[listener],
             threads=_THREADS,
             ident="devaria-worker",
-            channel_timeout=_IDLE_SEC,
+            channel_timeout=self._idle_sec,
             cleanup_interval=1,
             max_request_body_size=_MAX_BODY_BYTES,
         )
@@ -133,15 +136,15 @@ class LocalWorker:
         self._loop.start()
 
     def stop(self) -> None:
-        """Finish the requests in hand, close every connection and the store; under a second.
+        """Wait briefly for running requests, then close all connections and the database.
 
-        Stopping a worker that does not run does nothing.
+        It takes less than a second. Stopping a worker that is not running does nothing.
         """
         if self._loop is None or self._database is None:
             return
         self._server.task_dispatcher.shutdown(timeout=_STOP_SEC)
-        # Sockets are closed by the thread that waits for them: closing them from here would let
-        # it wait on numbers that the next file or socket of this process gets.
+        # The thread that polls the sockets must close them. Closed from here, their numbers could
+        # go to new files or sockets of this process, and the thread would poll those.
         self._server.trigger.pull_trigger(self._close_sockets)
         self._loop.join()
         self._database.close()
@@ -166,7 +169,7 @@ class LocalWorker:
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """Bind a listening socket, or say what is in the way."""
+    """Bind a listening socket; the error names the address and the reason."""
     try:
         family, *_, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

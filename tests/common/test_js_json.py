@@ -1,4 +1,4 @@
-"""JSON as JavaScript writes it: examples from ECMA-262, and properties."""
+"""JSON as JavaScript reads, writes and measures it: examples, and properties."""
 
 import json
 import math
@@ -7,16 +7,64 @@ import core_fixtures
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from json_values import TEXTS, VALUES, wire
 
+from devaria.common import js_json
 from devaria.common.js_json import compact_json, utf16_length
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | NUMBERS | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
+
+# Written by JSON.stringify(JSON.parse(sent)) in Node 20.
+@pytest.mark.parametrize(
+    ("sent", "written"),
+    [
+        ("1.0", "1"),
+        ("-0", "0"),
+        ("-0.0", "0"),
+        ("1e2", "100"),
+        ("1E+2", "100"),
+        ("0.1", "0.1"),
+        ("9007199254740993", "9007199254740992"),
+        ("123456789012345678901", "123456789012345680000"),
+        ("1e20", "100000000000000000000"),
+        ("1e21", "1e+21"),
+        ("1.5e300", "1.5e+300"),
+        ("0.000001", "0.000001"),
+        ("1.25e-6", "0.00000125"),
+        ("-0.000015", "-0.000015"),
+        ("1e-7", "1e-7"),
+        ("2.5E-9", "2.5e-9"),
+        ("1e-10", "1e-10"),
+        ("5e-324", "5e-324"),
+        ("1e-400", "0"),
+        ("1e999", "null"),
+        ("-1e999", "null"),
+        ('["e-07",1e-07,"\\"1e-05"]', '["e-07",1e-7,"\\"1e-05"]'),
+        ('"\\u00e9\\u2028\\/\\u007f"', '"é\u2028/\x7f"'),
+        ('"\\b\\t\\n\\f\\r\\u000b\\u0000\\u001f"', '"\\b\\t\\n\\f\\r\\u000b\\u0000\\u001f"'),
+        ('"\\uD83D\\uDE00\\ud800x\\uDFFF"', '"\U0001f600\\ud800x\\udfff"'),
+        (' { "b" : [ 1 , 2.50 ] , "a" : null } ', '{"b":[1,2.5],"a":null}'),
+        ('{"a":1,"a":2}', '{"a":2}'),
+    ],
 )
+def test_values_are_written_as_javascript_writes_them(sent, written):
+    """Numbers, escapes and white space come out in the form of JSON.stringify."""
+    assert js_json.dumps(js_json.loads(sent.encode())) == written
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"NaN", b"[Infinity]", b"-Infinity", b"{'a':1}", b"[1,]", b'"\n"', b"01", b"+1"]
+)
+def test_what_javascript_does_not_parse_is_refused(body):
+    """Python's extensions of JSON are no JSON."""
+    with pytest.raises(ValueError, match=r"Expecting|Unexpected|Extra data|Invalid|Illegal"):
+        js_json.loads(body)
+
+
+def test_invalid_utf8_and_a_byte_order_mark_are_read_as_by_a_browser():
+    """Invalid bytes are replaced, and the mark is dropped."""
+    assert js_json.loads(b'\xef\xbb\xbf["\xff\xf0\x9f\x98"]') == ["\ufffd\ufffd"]
 
 
 # Number::toString, ECMA-262 6.1.6.1.20: its rules in their order, and their borders.
@@ -56,7 +104,7 @@ def test_numbers_are_written_as_javascript_writes_them(number, text):
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
-def test_what_is_no_number_in_json_is_refused(number):
+def test_numbers_that_json_cannot_hold_are_refused(number):
     """A request with it in its body would be a 500."""
     with pytest.raises(ValueError, match="JSON"):
         compact_json([number])
@@ -92,46 +140,70 @@ def test_containers_have_no_white_space_and_keep_their_order():
 
 @core_fixtures.thorough
 @given(VALUES)
-def test_what_is_written_reads_as_the_same_value(value):
-    """Up to what JavaScript's numbers cannot hold."""
-    read = as_javascript_has_it(json.loads(compact_json(value)))
+def test_what_a_client_sends_can_be_written_stored_and_read_again(value):
+    """Writing is stable, fits in UTF-8, and never changes what a value means."""
+    once = js_json.loads(wire(value))
+    text = js_json.dumps(once)
 
-    assert read == as_javascript_has_it(value)
-
-
-@core_fixtures.thorough
-@given(VALUES)
-def test_writing_again_what_was_read_changes_nothing(value):
-    """The worker measures what it parsed; so the measure must not depend on who wrote."""
-    text = compact_json(value)
-
-    assert compact_json(json.loads(text)) == text
+    assert js_json.loads(text.encode("utf-8")) == once
+    assert js_json.dumps(js_json.loads(text.encode("utf-8"))) == text
+    assert compact_json(once) == text
+    assert as_javascript_has_it(json.loads(text)) == as_javascript_has_it(value)
 
 
 @core_fixtures.thorough
-@given(st.dictionaries(st.text(), st.dictionaries(st.text(), st.integers())))
+@given(st.dictionaries(TEXTS, st.dictionaries(TEXTS, st.integers(), max_size=4), max_size=4))
 def test_sorted_keys_do_not_depend_on_the_order_of_insertion(value):
-    """Two submissions that differ in it are one job."""
+    """Two submissions that differ only in the order of their keys are one job."""
     turned = dict(reversed(list(value.items())))
 
     assert compact_json(value, sort_keys=True) == compact_json(turned, sort_keys=True)
 
 
 @core_fixtures.thorough
-@given(st.floats(allow_nan=False, allow_infinity=False))
+@given(NUMBERS)
 def test_a_number_reads_as_the_same_double(number):
-    """The digits are the shortest that do."""
+    """No double changes, and it is written with as few digits as possible."""
     text = compact_json(number)
 
-    assert float(text) == number
+    assert float(text) == float(js_json.dumps(js_json.loads(wire(number)))) == number
     assert len(text) <= 25
 
 
+def test_numbers_of_any_length_are_read_in_time():
+    """A number of a hundred thousand digits is a double too."""
+    assert js_json.loads(b"9" * 100_000) is None
+    assert js_json.loads(b"0." + b"3" * 100_000) == pytest.approx(1 / 3)
+    assert math.isclose(js_json.loads(b"1" * 300), 1.1111111111111112e299)
+
+
 @core_fixtures.thorough
-@given(st.text(st.characters()))
-def test_units_are_one_a_character_and_two_beyond_the_first_plane(text):
-    """Half a pair counts one."""
+@given(TEXTS)
+def test_sizes_are_utf16_code_units(text):
+    """A character beyond U+FFFF counts 2 and every other 1, half a surrogate pair included."""
     assert utf16_length(text) == len(text) + sum(ord(each) > 0xFFFF for each in text)
+
+
+@core_fixtures.thorough
+@given(TEXTS)
+def test_well_formed_texts_keep_their_size_and_fit_in_utf8(text):
+    """Only lone surrogates are replaced."""
+    mended = js_json.well_formed(text)
+    mended.encode("utf-8")
+    assert utf16_length(mended) == utf16_length(text)
+    differing = [one for one, other in zip(text, mended) if one != other]
+    assert all(0xD800 <= ord(one) <= 0xDFFF for one in differing)
+
+
+@pytest.mark.parametrize("pair", ["[]", '{"a":}'])
+def test_nesting_is_bounded_and_brackets_in_strings_are_not_nesting(pair):
+    """Five hundred levels are read, one more is refused, and strings may hold any bracket."""
+    opening, closing = pair[:-1].encode(), pair[-1:].encode()
+    js_json.dumps(js_json.loads(opening * 500 + b"1" + closing * 500))
+    with pytest.raises(ValueError, match="nested deeper than 500 levels"):
+        js_json.loads(opening * 501 + b"1" + closing * 501)
+    flat = ["[{" * 600, '\\"[', "\\"] + [[]] * 600
+    assert js_json.loads(json.dumps(flat).encode()) == flat
 
 
 def as_javascript_has_it(value):

@@ -24,7 +24,7 @@ KEYS = WorkerKeys(runner="runner-key", submit="submit-key", admin="admin-key")
 
 
 class Caller:
-    """Sends requests with the headers of one kind of caller, and waits for rate limits."""
+    """Sends requests with the headers of one kind of caller; waits while a rate limit applies."""
 
     def __init__(self, session, url, headers, patient):
         self._session = session
@@ -33,7 +33,7 @@ class Caller:
         self._patient = patient
 
     def __call__(self, method, path, **arguments):
-        """Send one request; under a rate limit, again when its window is over."""
+        """Send one request; if a rate limit refuses it, send it again after the window."""
         arguments["headers"] = {**self._headers, **arguments.get("headers", {})}
         arguments.setdefault("timeout", 10)
         while True:
@@ -60,7 +60,7 @@ class Caller:
 
 
 class Api:
-    """A worker as its callers see it, and the few steps that most tests begin with."""
+    """A worker as its callers see it, with the steps that most tests begin with."""
 
     def __init__(self, url, keys, session, patient=True):
         self.url = url
@@ -97,7 +97,7 @@ class Api:
         return reply
 
     def new_job(self, job_type="", params=None):
-        """Submit a job that is new for sure; return its id."""
+        """Submit a job and check that it is new; return its id."""
         reply = self.submit(job_type or unique_type(), {"n": 1} if params is None else params)
         assert reply.status_code == 201
         return reply.json()["job_id"]
@@ -109,7 +109,7 @@ class Api:
         return job_id, runner
 
     def look(self, job_id):
-        """Look at everything that the worker knows of a job."""
+        """Return all fields of a job."""
         reply = self.anyone.get(f"/api/admin/jobs/{job_id}")
         assert reply.status_code == 200
         return reply.json()
@@ -149,7 +149,7 @@ def address(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def session():
-    """One HTTP session; nothing of the environment (proxies, .netrc) has a part in it."""
+    """An HTTP session that ignores the environment (proxies, .netrc)."""
     with requests.Session() as session:
         session.trust_env = False
         yield session
@@ -184,7 +184,7 @@ class Clock:
         self.now = 1_800_000_000_000
 
     def __call__(self):
-        """Give the time."""
+        """Return the time."""
         return self.now
 
 
@@ -204,7 +204,7 @@ def timed_api(tmp_path, session, clock):
 
 
 class FigureHost:
-    """A host of figures elsewhere: serves what `files` holds as (status, JSON value or bytes)."""
+    """A figure host; serves `files`, a (status, JSON value or bytes) for each path."""
 
     def __init__(self, url):
         self.url = url

@@ -55,7 +55,7 @@ def test_jobs_are_listed_by_status(api, state):
 
 
 def test_jobs_are_listed_to_100_if_no_limit_is_given(local_api):
-    """Of 101 jobs and more, a hundred are listed, and the total counts those."""
+    """Of more than 100 jobs, 100 are listed, and `total` counts the listed ones."""
     for n in range(101):
         local_api.new_job("", {"n": n})
     reply = local_api.admin.get("/api/admin/jobs").json()
@@ -63,7 +63,7 @@ def test_jobs_are_listed_to_100_if_no_limit_is_given(local_api):
 
 
 def test_all_of_a_job_is_shown_without_a_key(api):
-    """Every field is there, and what the job does not have yet is null or absent."""
+    """Every field is present; what the job does not have yet is null or absent."""
     plain = [
         *("job_id", "job_type", "status", "input_params", "created_at", "updated_at"),
         *("claimed_by", "claimed_at", "console_output", "last_heartbeat"),
@@ -75,7 +75,7 @@ def test_all_of_a_job_is_shown_without_a_key(api):
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_job_is_deleted_in_any_state(api, state):
-    """DELETE takes a job away once, and says the second time that it is not there."""
+    """DELETE deletes a job once, and answers 404 the second time."""
     job_id = _job_in(api, state)
     reply = api.admin.delete(f"/api/admin/jobs/{job_id}")
     assert reply.status_code == 200
@@ -86,7 +86,7 @@ def test_a_job_is_deleted_in_any_state(api, state):
 
 
 def test_several_jobs_are_deleted_at_once(api):
-    """Batch delete counts what it deleted and names what was not there."""
+    """Batch delete counts the deleted jobs and names those that were not found."""
     ids = [api.new_job() for _ in range(2)]
     reply = api.admin.post("/api/admin/jobs/batch-delete", {"job_ids": ids})
     assert reply.status_code == 200
@@ -121,7 +121,7 @@ def test_runners_are_listed(api):
 
 
 def test_a_runner_is_shown_with_its_jobs(api):
-    """A runner's own jobs are listed with their states: so it can find orphans."""
+    """A runner's own jobs are listed with their states, so that it can find orphans."""
     runner_id = api.register("a")
     runner, ids = api.runner(runner_id), {}
     for state in ("claimed", "in_progress", "completed"):
@@ -157,7 +157,7 @@ def test_an_unknown_runner_is_404(api):
 
 
 def test_a_runner_is_active_for_five_minutes(timed_api, clock):
-    """A runner that was not heard of for five minutes is not active, until it is again."""
+    """A runner is inactive after five minutes without a request, until its next one."""
     runner_id = timed_api.register()
 
     def is_active():

@@ -13,7 +13,7 @@ BODIES = {"heartbeat": HEARTBEAT, "complete": COMPLETE, "error": FAILED}
 
 @pytest.fixture
 def report(api):
-    """Report on a freshly claimed job; the function has the job's id as `job_id`."""
+    """Return a function that reports on a newly claimed job; its `job_id` is the job's id."""
     job_id, runner = api.claimed_job()
 
     def send(action, body=None, **changed):
@@ -41,28 +41,28 @@ def test_a_missing_field_is_500_and_the_job_stays_claimed(api, report, action, n
 
 @pytest.mark.parametrize("action", BODIES)
 @pytest.mark.parametrize("console", [None, ["a"]])
-def test_a_console_that_is_no_string_is_500(api, report, action, console):
-    """Null or a list in place of the console changes nothing."""
+def test_a_console_that_is_not_a_string_is_500(api, report, action, console):
+    """A report with null or a list as console changes nothing."""
     assert report(action, console_output=console).status_code == 500
     assert api.look(report.job_id)["status"] == "claimed"
 
 
 def test_an_error_message_of_null_is_500_and_the_job_stays_claimed(api, report):
-    """A failure without a reason is not taken."""
+    """A failure must have a reason."""
     assert report("error", error_message=None).status_code == 500
     assert api.look(report.job_id)["status"] == "claimed"
 
 
 @pytest.mark.parametrize("message", ["", 5, ["a"]])
 def test_the_local_worker_wants_an_error_message_of_text(local_api, report, message):
-    """An empty message, or another type, is refused as null is."""
+    """An empty message, or one of another type, is refused like null."""
     assert report("error", error_message=message).status_code == 500
     assert local_api.look(report.job_id)["status"] == "claimed"
 
 
 @pytest.mark.parametrize("value", ["1", True, [1], {}])
 def test_the_local_worker_wants_progress_of_numbers(local_api, report, value):
-    """Progress is a number or null and nothing else."""
+    """Progress is a number or null."""
     assert report("heartbeat", progress_current=value).status_code == 500
     assert local_api.look(report.job_id)["status"] == "claimed"
 
@@ -79,7 +79,7 @@ def test_progress_is_any_two_numbers(api, report, current, total):
 
 
 def test_progress_of_nulls_vanishes_from_answers(api, report):
-    """Unknown progress takes back what was known."""
+    """Unknown progress replaces the known one."""
     report("heartbeat")
     assert "progress" in api.look(report.job_id)
     assert report("heartbeat", progress_current=None, progress_total=None).status_code == 200
@@ -90,7 +90,7 @@ def test_progress_of_nulls_vanishes_from_answers(api, report):
 @pytest.mark.parametrize("action", BODIES)
 @pytest.mark.parametrize("console", ["", "two é \U0001f600\n\x00\x1b[1m"])
 def test_every_report_replaces_the_console(api, report, action, console):
-    """Nothing of the former console is kept, even if the new one is empty."""
+    """The new console replaces the old one, even if it is empty."""
     report("heartbeat", console_output="one")
     assert report(action, console_output=console).status_code == 200
     assert api.look(report.job_id)["console_output"] == console
@@ -108,7 +108,7 @@ def test_output_is_any_json_value(api, report, value):
 
 
 def _filled(units, character):
-    """Make a text of so many UTF-16 code units, all of one character as far as that goes."""
+    """Make a text of this many UTF-16 code units, of one character as far as possible."""
     width = 2 if ord(character) > 0xFFFF else 1
     return character * (units // width) + "a" * (units % width)
 
@@ -116,7 +116,7 @@ def _filled(units, character):
 @pytest.mark.parametrize("action", BODIES)
 @pytest.mark.parametrize("character", ["a", "é", "\U0001f600", "\n"])
 def test_the_console_limit_counts_utf16_code_units(api, report, action, character):
-    """1,048,576 code units pass and one more does not, whatever their size in UTF-8."""
+    """1,048,576 code units are accepted and one more is not, whatever their size in UTF-8."""
     reply = report(action, console_output=_filled(CONSOLE + 1, character))
     text = "Console output exceeds size limit of 1048576 bytes"
     assert (reply.status_code, reply.json()) == (400, {"error": text})
@@ -126,7 +126,7 @@ def test_the_console_limit_counts_utf16_code_units(api, report, action, characte
 
 @pytest.mark.parametrize("character", ["a", "é", "漢", "\U0001f600"])
 def test_the_error_limit_counts_utf16_code_units(api, report, character):
-    """10,240 code units pass and one more does not."""
+    """10,240 code units are accepted and one more is not."""
     reply = report("error", error_message=_filled(ERROR + 1, character))
     text = "Error message exceeds size limit of 10240 bytes"
     assert (reply.status_code, reply.json()) == (400, {"error": text})
@@ -140,14 +140,14 @@ MEASURED += [("\n", 2), ('"', 2), ("\\", 2), ("\x01", 6), ("/", 1)]
 
 
 def _value(limit, character, width):
-    """Make an object of so many code units as JSON: {"v":"…"} is 8 of them."""
+    """Make an object whose JSON has exactly `limit` code units."""
     room = limit - len('{"v":""}')
     return {"v": character * (room // width) + "a" * (room % width)}
 
 
 @pytest.mark.parametrize(("character", "width"), MEASURED)
 def test_the_output_limit_is_measured_on_compact_json(api, report, character, width):
-    """512,000 code units of the worker's own JSON pass and one more does not."""
+    """512,000 code units of compact JSON are accepted and one more is not."""
     reply = report("complete", output_data=_value(OUTPUT + 1, character, width))
     text = "Output JSON exceeds size limit of 512000 bytes"
     assert (reply.status_code, reply.json()) == (400, {"error": text})
@@ -158,7 +158,7 @@ def test_the_output_limit_is_measured_on_compact_json(api, report, character, wi
 
 @pytest.mark.parametrize(("character", "width"), MEASURED)
 def test_the_input_limit_is_measured_on_compact_json(local_api, job_type, character, width):
-    """102,400 code units of the worker's own JSON pass and one more does not."""
+    """102,400 code units of compact JSON are accepted and one more is not."""
     too_big = local_api.submit(job_type, _value(INPUT + 1, character, width))
     assert too_big.status_code == 400
     assert "102400" in too_big.json()["error"]
@@ -166,13 +166,13 @@ def test_the_input_limit_is_measured_on_compact_json(local_api, job_type, charac
 
 
 def test_check_has_the_input_limit_too(api, job_type):
-    """What could not be submitted cannot be asked for either."""
+    """Check refuses the same parameters as submit."""
     body = {"job_type": job_type, "input_params": _value(INPUT + 1, "a", 1)}
     assert api.submitter.post("/api/jobs/check", body).status_code == 400
 
 
 def test_white_space_and_escapes_on_the_wire_do_not_count(api, job_type):
-    """A body three times the limit is taken if its value is small enough."""
+    """A body of three times the limit is accepted if its compact JSON is small enough."""
     params = json.dumps({"v": "é" * 50_000, "w": [1] * 20}, indent=500)
     body = f'{{"job_type":"{job_type}","input_params":{params}}}'
     assert len(body) > 3 * INPUT
@@ -202,7 +202,7 @@ def test_fields_that_pass_alone_can_be_too_big_together(api, report):
     assert report("heartbeat", console_output="é" * 1_000_000).status_code == 200
 
 
-def test_lone_surrogates_do_no_harm(api, job_type):
+def test_lone_surrogates_are_accepted(api, job_type):
     """Half a surrogate pair survives in parameters and results, and is replaced in texts."""
     body = b'{"job_type":"%s","input_params":{"v":"\\ud800a"}}' % job_type.encode()
     reply = api.submitter.post("/api/jobs/submit", data=body)

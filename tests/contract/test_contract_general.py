@@ -57,7 +57,7 @@ def test_a_request_without_authorization_is_401(api, method, path):
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
 def test_a_wrong_key_is_401(api, method, path):
-    """Every guarded route refuses a key that is none."""
+    """Every guarded route refuses an unknown key."""
     headers = {"X-Runner-ID": NO_ID, "Authorization": "Bearer wrong"}
     reply = api.anyone(method, path, headers=headers)
     assert (reply.status_code, reply.json()) == (401, WRONG)
@@ -74,7 +74,7 @@ def test_another_form_of_authorization_is_401(api, form):
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("key", ["submit", "runner", "admin"])
 def test_each_level_takes_its_own_key_and_admin_the_runner_key_too(api, level, key):
-    """Keys of one level open no other, but the runner key opens the admin routes."""
+    """A key opens only its own level, but the runner key opens the admin routes too."""
     method, path, body = LEVELS[level]
     headers = {"Authorization": f"Bearer {getattr(api.keys, key)}", "X-Runner-ID": NO_ID}
     reply = api.anyone(method, path, json=body, headers=headers)
@@ -99,7 +99,7 @@ def test_verify_wants_the_key_before_the_runner_id(api):
 
 
 def test_times_are_epoch_milliseconds_and_ids_are_uuids(api):
-    """A new job carries the present in milliseconds and a UUID."""
+    """A new job has the current time in milliseconds and a UUID."""
     job = api.look(api.new_job())
     assert str(uuid.UUID(job["job_id"])) == job["job_id"]
     assert str(uuid.UUID(api.register())) != job["job_id"]
@@ -109,7 +109,7 @@ def test_times_are_epoch_milliseconds_and_ids_are_uuids(api):
 
 
 def test_content_type_and_extra_fields_are_ignored(api):
-    """A JSON body is read as such under any Content-Type, whatever else it holds."""
+    """A body is read as JSON under any Content-Type, and extra fields are ignored."""
     body = json.dumps({**REGISTRATION, "extra": [1, {"deep": None}]})
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "image/png"):
         headers = {"Content-Type": content_type}
@@ -198,7 +198,7 @@ def test_health_answers_any_method(api, method, path):
     ],
 )
 def test_unknown_path_wrong_method_or_trailing_slash_is_404(api, method, path):
-    """What is no route is not found, and never a redirect or a 405."""
+    """An unknown route is answered with 404, never with a redirect or 405."""
     headers = {"Authorization": f"Bearer {api.keys.runner}", "X-Runner-ID": NO_ID}
     reply = api.anyone(method, path, headers=headers, allow_redirects=False)
     assert (reply.status_code, reply.json()) == (404, NOT_FOUND)
@@ -232,7 +232,7 @@ def test_malformed_json_is_500(local_api, route, body):
 
 
 def test_malformed_json_is_500_and_leaves_the_job_claimed(api):
-    """A report that is no JSON changes nothing."""
+    """A report that is not JSON changes nothing."""
     job_id, runner = api.claimed_job()
     for route in ("heartbeat", "complete", "error"):
         reply = runner.post(f"/api/runner/jobs/{job_id}/{route}", data=b"{")
@@ -243,7 +243,7 @@ def test_malformed_json_is_500_and_leaves_the_job_claimed(api):
 
 @pytest.mark.parametrize("depth", [200_000, 501, 499, 400, 50])
 def test_deep_json_is_refused_at_once_or_never(local_api, job_type, depth):
-    """What a stranger submits can be read and written by every route that shows it, or by none."""
+    """A nested value is either refused when it is submitted, or shown by every route."""
     params = b'{"v":' + b"[" * (depth - 2) + b"]" * (depth - 2) + b"}"
     body = b'{"job_type":"%s","input_params":%s}' % (job_type.encode(), params)
     reply = local_api.submitter.post("/api/jobs/submit", data=body)

@@ -47,7 +47,7 @@ def _check(api, job_type, params):
 
 
 def test_a_new_job_is_201_and_pending(api, job_type):
-    """Submitting what nobody asked for before creates a job that waits."""
+    """The first submission of a job creates it as pending."""
     reply = api.submit(job_type, {"a": 1})
     assert reply.status_code == 201
     assert reply.json()["status"] == "pending"
@@ -79,7 +79,7 @@ def test_check_of_an_unknown_job_creates_nothing(api, job_type):
 
 @pytest.mark.parametrize("state", ["pending", "claimed", "in_progress"])
 def test_a_known_job_on_its_way_is_answered_with_its_state(api, job_type, state):
-    """Submit and check give the same job while it waits or runs."""
+    """Submit and check answer with the same job while it waits or runs."""
     job_id = api.new_job(job_type, {"a": 1})
     if state != "pending":
         runner = api.runner(api.register())
@@ -96,7 +96,7 @@ def test_a_known_job_on_its_way_is_answered_with_its_state(api, job_type, state)
 
 
 def test_a_completed_job_is_answered_with_its_result(api, job_type):
-    """Submit and check give the cached result."""
+    """Submit and check answer with the cached result."""
     job_id, runner = api.claimed_job(job_type, {"a": 1})
     _complete(runner, job_id, {"x": [1, None]})
     again = api.submit(job_type, {"a": 1})
@@ -127,7 +127,7 @@ def test_a_failed_job_stays_failed_until_it_is_deleted(api, job_type):
 
 
 def test_a_job_is_shown_to_submitters_through_its_life(api, job_type):
-    """GET shows progress while it runs, and the result when it is done."""
+    """GET shows progress while the job runs, and the result when it has completed."""
     job_id = api.new_job(job_type)
     path = f"/api/jobs/{job_id}"
     plain = ["created_at", "job_id", "job_type", "status", "updated_at"]
@@ -150,7 +150,7 @@ def test_a_job_is_shown_to_submitters_through_its_life(api, job_type):
 
 
 def test_a_failed_job_is_shown_to_submitters_with_its_error(api):
-    """GET gives the error message of a failed job."""
+    """GET shows the error message of a failed job."""
     job_id, runner = api.claimed_job()
     _fail(runner, job_id)
     shown = api.submitter.get(f"/api/jobs/{job_id}").json()
@@ -159,7 +159,7 @@ def test_a_failed_job_is_shown_to_submitters_with_its_error(api):
 
 
 def test_an_unknown_job_is_404(api):
-    """Both routes that show a job say that it is not there."""
+    """Both routes that show a job answer 404."""
     for caller, path in ((api.submitter, "/api/jobs/"), (api.anyone, "/api/admin/jobs/")):
         reply = caller.get(path + NO_ID)
         assert (reply.status_code, reply.json()) == (404, {"error": "Job not found"})
@@ -239,7 +239,7 @@ def _past():
     ],
 )
 def test_a_result_whose_figure_lives_is_given(api, figure_host, job_type, description):
-    """A pinned figure, or one that expires later, keeps its job in the cache."""
+    """A result stays cached while its figure is pinned or has not expired."""
     job_id = _figure_job(api, figure_host, job_type, (200, description()))
     again = api.submit(job_type, {"a": 1}).json()
     assert (again["job_id"], again["status"]) == (job_id, "completed")
@@ -264,7 +264,7 @@ DEAD = {
 @pytest.mark.parametrize("reason", DEAD)
 @pytest.mark.parametrize("action", ["submit", "check"])
 def test_a_result_whose_figure_is_gone_expires(api, figure_host, job_type, action, reason):
-    """The answer is `expired`, the job is deleted, and the next submission starts it afresh."""
+    """The answer is `expired`, the job is deleted, and the next submission creates it again."""
     job_id = _figure_job(api, figure_host, job_type, DEAD[reason]())
     body = {"job_type": job_type, "input_params": {"a": 1}}
     reply = api.submitter.post(f"/api/jobs/{action}", body)
@@ -276,7 +276,7 @@ def test_a_result_whose_figure_is_gone_expires(api, figure_host, job_type, actio
 
 
 def test_a_figure_host_that_cannot_be_reached_expires_the_result(api, job_type):
-    """Nobody listens on port 1: the figure counts as gone."""
+    """Nothing listens on port 1, so the figure has expired."""
     job_id, runner = api.claimed_job(job_type, {"a": 1})
     _complete(runner, job_id, {"figpack_url": "http://127.0.0.1:1/f/index.html"})
     assert api.submit(job_type, {"a": 1}).json()["status"] == "expired"
@@ -284,7 +284,7 @@ def test_a_figure_host_that_cannot_be_reached_expires_the_result(api, job_type):
 
 @pytest.mark.parametrize("ending", ["", "/", "/index.htm", "/index.html?x=1", "/index.html/"])
 def test_a_figure_url_must_end_exactly_in_index_html(api, figure_host, job_type, ending):
-    """Any other ending expires the result, whatever lies there."""
+    """A URL with any other ending expires the result, even if a figure is there."""
     alive = (200, {"pinned": True})
     figure_host.files["/figpack.json"] = figure_host.files["/f/figpack.json"] = alive
     job_id, runner = api.claimed_job(job_type, {"a": 1})
@@ -294,7 +294,7 @@ def test_a_figure_url_must_end_exactly_in_index_html(api, figure_host, job_type,
 
 @pytest.mark.parametrize("alive", [True, False])
 def test_every_figure_url_at_any_depth_is_checked(api, figure_host, job_type, alive):
-    """One dead figure deep inside a result expires it; with all alive it stays."""
+    """One missing figure, at any depth, expires the result; if all exist, it stays cached."""
     figure_host.files["/good/figpack.json"] = (200, {"pinned": True})
     good = f"{figure_host.url}/good/index.html"
 
@@ -307,14 +307,14 @@ def test_every_figure_url_at_any_depth_is_checked(api, figure_host, job_type, al
 
 
 def test_results_without_a_figure_never_expire(api, job_type):
-    """Other keys, and a figpack_url that is no string, are not looked at."""
+    """Other keys, and a `figpack_url` that is not a string, are ignored."""
     job_id, runner = api.claimed_job(job_type, {"a": 1})
     _complete(runner, job_id, {"figpack_url": 7, "url": "http://127.0.0.1:1/f/index.html"})
     assert api.submit(job_type, {"a": 1}).json()["status"] == "completed"
 
 
 def test_looking_at_a_job_does_not_check_its_figure(api, figure_host, job_type):
-    """Only submit and check ask for figpack.json; GET gives the result as it is."""
+    """Only submit and check fetch figpack.json; GET answers with the result as it is."""
     job_id = _figure_job(api, figure_host, job_type, (404, {}))
     assert api.submitter.get(f"/api/jobs/{job_id}").json()["status"] == "completed"
     assert api.look(job_id)["status"] == "completed"
@@ -346,7 +346,7 @@ def test_a_lost_answer_can_be_resolved_without_a_key(api):
 
 
 def test_the_runner_key_may_delete(api):
-    """A runner may clear away a job that is stuck."""
+    """The runner key may delete a job that is stuck."""
     job_id, _ = api.claimed_job()
     assert api.keyholder.delete(f"/api/admin/jobs/{job_id}").status_code == 200
     assert api.anyone.get(f"/api/admin/jobs/{job_id}").status_code == 404

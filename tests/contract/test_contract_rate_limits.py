@@ -1,4 +1,4 @@
-"""The contract's section "Rate limits", against a worker whose clock is set by the tests."""
+"""The contract's section "Rate limits", with a clock that the tests set."""
 
 import json
 
@@ -18,7 +18,7 @@ def _assert_limited(reply, reset_time):
 
 
 def _limits(api):
-    """Give, for each limit, how many requests pass, and two requests that are counted by it."""
+    """Return, for each limit, its number of requests and two requests that count towards it."""
     runner = api.runner(api.register())
     other_jobs = (f"/api/runner/jobs/{NO_ID}/heartbeat", "/api/runner/jobs/another/heartbeat")
     return {
@@ -47,7 +47,7 @@ def _limits(api):
 
 @pytest.mark.parametrize("name", ["submit and check", "get job", "available", "heartbeat"])
 def test_a_window_starts_with_its_first_request_and_lasts_60_s(timed_api, clock, name):
-    """The limit is shared by what is counted together, and ends 60 s after the first request."""
+    """Both requests count towards one limit, which ends 60 s after the first of them."""
     limit, one, other = _limits(timed_api)[name]
     start = clock.now
     for n in range(limit):
@@ -63,7 +63,7 @@ def test_a_window_starts_with_its_first_request_and_lasts_60_s(timed_api, clock,
 
 
 def test_runners_have_limits_of_their_own(timed_api):
-    """A runner that is over its limit does not slow another down."""
+    """A runner over its limit does not affect another one."""
     first, second = (timed_api.runner(timed_api.register()) for _ in range(2))
     for _ in range(120):
         assert first.get("/api/runner/jobs/available").status_code == 200
@@ -83,7 +83,7 @@ def test_polls_and_heartbeats_are_counted_apart(timed_api):
 
 
 def test_requests_without_a_key_do_not_use_up_the_limit(timed_api):
-    """Strangers cannot lock a runner or a submitter out."""
+    """Strangers cannot use up the limit of a runner."""
     runner_id = timed_api.register()
     for _ in range(130):
         headers = {"X-Runner-ID": runner_id}

@@ -24,7 +24,7 @@ def _available(runner, *types):
 
 
 def test_registering_gives_a_new_id_also_for_a_known_name(api):
-    """The same name twice is two runners."""
+    """Registering the same name twice makes two runners."""
     body = {"name": "contract-test-twin", "capabilities": ["a"]}
     replies = [api.keyholder.post("/api/runner/register", body) for _ in range(2)]
     assert [reply.status_code for reply in replies] == [201, 201]
@@ -64,7 +64,7 @@ def test_verify_knows_a_registered_runner(api):
 
 
 def test_verify_of_an_unknown_runner_is_404(api):
-    """An id that was never given is not known."""
+    """Verify answers 404 for an id that was never given."""
     reply = api.runner(NO_ID).get("/api/runner/verify")
     assert reply.status_code == 404
     assert reply.json() == {"exists": False, "message": "Runner not found"}
@@ -113,7 +113,7 @@ def test_available_takes_100_types_and_no_more(api):
 
 
 def test_available_answers_an_unknown_runner(api, job_type):
-    """A runner id that was never given gets jobs all the same."""
+    """A runner id that was never given still gets jobs."""
     job_id = api.new_job(job_type)
     assert [job["job_id"] for job in _available(api.runner(NO_ID), job_type)] == [job_id]
 
@@ -145,7 +145,7 @@ def test_a_job_that_is_taken_is_409_also_for_its_own_runner(api):
 
 @pytest.mark.parametrize(("action", "body"), REPORTS[1:])
 def test_claiming_a_finished_job_is_409(api, action, body):
-    """A job that is over is not given out again."""
+    """A finished job cannot be claimed again."""
     job_id, runner = api.claimed_job()
     assert runner.post(_path(job_id, action), body).status_code == 200
     reply = runner.post(_path(job_id, "claim"))
@@ -153,7 +153,7 @@ def test_claiming_a_finished_job_is_409(api, action, body):
 
 
 def test_claiming_an_unknown_job_is_409(api):
-    """A job that is not there looks like one that is taken."""
+    """An unknown job is answered as a claimed one is."""
     reply = api.runner(api.register()).post(_path(NO_ID, "claim"))
     assert (reply.status_code, reply.json()) == (409, TAKEN)
 
@@ -186,7 +186,7 @@ def test_of_many_claims_at_once_one_wins(api):
 
 
 def test_a_heartbeat_shows_progress_and_console(api):
-    """After a heartbeat the job is in progress, with what the heartbeat said."""
+    """After a heartbeat, the job is in progress and shows what the heartbeat reported."""
     job_id, runner = api.claimed_job()
     reply = runner.post(_path(job_id, "heartbeat"), HEARTBEAT)
     assert reply.status_code == 200
@@ -201,7 +201,7 @@ def test_a_heartbeat_shows_progress_and_console(api):
 
 @pytest.mark.parametrize("beat_first", [False, True])
 def test_a_job_completes_from_claimed_and_from_in_progress(api, beat_first):
-    """A result is taken with or without a heartbeat before it."""
+    """A result is accepted with or without a heartbeat before it."""
     job_id, runner = api.claimed_job()
     if beat_first:
         runner.post(_path(job_id, "heartbeat"), HEARTBEAT)
@@ -280,7 +280,7 @@ def test_reports_on_a_finished_job_are_400_and_the_first_wins(
 
 @pytest.mark.parametrize(("action", "body"), REPORTS)
 def test_reports_on_a_deleted_job_are_400(api, action, body):
-    """A runner whose job was deleted hears that it is not its own."""
+    """The answer is the same as for a job of another runner."""
     job_id, runner = api.claimed_job()
     assert api.admin.delete(f"/api/admin/jobs/{job_id}").status_code == 200
     reply = runner.post(_path(job_id, action), body)

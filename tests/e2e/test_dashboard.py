@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: it looks right, follows its jobs, and asks nobody else."""
+"""The dashboard in a real browser: layout, updates, actions, and requests only to the worker."""
 
 import contextlib
 import re
@@ -73,7 +73,7 @@ def chromium() -> Iterator[Any]:
 
 
 class Lab:
-    """A local worker, and its stores, by which a test plays submitter and runner."""
+    """A local worker and its stores; a test uses them as submitter and runner."""
 
     def __init__(self, data_dir: Path, port: int = 0) -> None:
         self.worker = LocalWorker(data_dir, port=port, clock=lambda: NOW, job_forms=FORMS)
@@ -119,14 +119,14 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    """Run a lab with no jobs."""
+    """Run a lab without jobs."""
     lab = Lab(tmp_path / "worker")
     yield lab
     lab.worker.stop()
 
 
 def _console_faults(page: Any, message: Any) -> List[str]:
-    """What the browser's console says, but that the page itself was answered with 400 or 404."""
+    """Return what the browser's console says, except that the page itself was 400 or 404."""
     is_status = message.text.startswith("Failed to load resource: the server responded")
     expected = is_status and message.location["url"] == page.url
     return [] if expected else [f"{message.type}: {message.text}"]
@@ -134,7 +134,7 @@ def _console_faults(page: Any, message: Any) -> List[str]:
 
 @pytest.fixture
 def open_page(chromium: Any, lab: Lab) -> Iterator[Callable[..., Any]]:
-    """Open a page by the link; at the end nothing went wrong in it, and it asked only the lab."""
+    """Open a page; at the end, check that it had no errors and sent requests only to the lab."""
     contexts, faults = [], []
 
     def opened(path: str = "/dashboard") -> Any:
@@ -158,7 +158,7 @@ def open_page(chromium: Any, lab: Lab) -> Iterator[Callable[..., Any]]:
 
 
 def _fill(lab: Lab) -> List[str]:
-    """Make jobs in every state, some of a hostile stranger; return the paths of all pages."""
+    """Make jobs in every state, some with hostile texts; return the paths of all pages."""
     long = "https://data.example/" + "very-long-path/" * 20 + "file.nwb"
     ids = [lab.submit(name="Ada"), lab.claimed(nwb_url=long), lab.claimed("b" * 200)]
     lab.beat(ids[-1], 37, "".join(f"line {n} of the console\n" for n in range(100)))
@@ -171,10 +171,10 @@ def _fill(lab: Lab) -> List[str]:
     return [f"/dashboard{page}" for page in pages] + [f"/dashboard/jobs/{one}" for one in ids]
 
 
-def test_pages_fit_can_be_read_and_obey_no_stranger(
+def test_pages_fit_have_contrast_and_run_no_foreign_script(
     lab: Lab, open_page: Callable[..., Any]
 ) -> None:
-    """Narrow and wide, light and dark: nothing sticks out, text has contrast, no script runs."""
+    """At both widths and in both colour schemes, pages fit, have contrast, and run no script."""
     paths = _fill(lab)
     page = open_page()
     page.on("dialog", lambda dialog: page.faults.append(f"dialog: {dialog.message}"))
@@ -191,7 +191,7 @@ def test_pages_fit_can_be_read_and_obey_no_stranger(
 
 
 def test_fields_and_tables_have_names(lab: Lab, open_page: Callable[..., Any]) -> None:
-    """What a screen reader needs: labels, column headers, headings, and text for each status."""
+    """A screen reader finds labels, column headers, headings and a text for each status."""
     job_id = lab.claimed(name="Ada")
     lab.beat(job_id, 37, "")
     page = open_page()
@@ -208,18 +208,18 @@ def test_fields_and_tables_have_names(lab: Lab, open_page: Callable[..., Any]) -
 
 
 def _soon(page: Any) -> None:
-    """Let the page's next refresh be due now; where one is under way, it is that one's turn."""
+    """Make the page's next refresh due now; a refresh in progress is completed first."""
     page.clock.fast_forward(1000)
 
 
 def _distance_to_end(page: Any) -> float:
-    """How far the console is from being scrolled to its end, in pixels."""
+    """Return the distance from the scroll position of the console to its end, in pixels."""
     script = "box => box.scrollHeight - box.scrollTop - box.clientHeight"
     return float(page.locator(".console").evaluate(script))
 
 
 def test_a_job_is_followed_to_its_end(lab: Lab, open_page: Callable[..., Any]) -> None:
-    """Console, bar and status move by themselves; the console follows only from its end."""
+    """Console, progress and status update by themselves; the console scrolls only from its end."""
     job_id = lab.claimed(name="Ada")
     lines = [f"line {n}\n" for n in range(500)]
     lab.beat(job_id, 10, "".join(lines[:200]))
@@ -268,7 +268,7 @@ def test_the_overview_follows_the_queue(lab: Lab, open_page: Callable[..., Any])
 
 
 def test_submit_rerun_and_delete_by_hand(lab: Lab, open_page: Callable[..., Any]) -> None:
-    """A job is submitted by a form and as JSON, fails, is rerun, and deleted after a question."""
+    """A user submits a job by form and as JSON, reruns it, and deletes it after a question."""
     page = open_page()
     page.get_by_role("link", name="Submit a job").click()
     page.get_by_role("textbox", name="Job type").fill("other")
@@ -306,10 +306,10 @@ def test_submit_rerun_and_delete_by_hand(lab: Lab, open_page: Callable[..., Any]
     assert lab.jobs.get(second) is None
 
 
-def test_a_job_that_somebody_deletes_is_said_to_be_gone(
+def test_an_open_page_shows_that_its_job_was_deleted(
     lab: Lab, open_page: Callable[..., Any]
 ) -> None:
-    """A page that stands open does not go on showing what is no more."""
+    """An open page shows that its job was deleted."""
     job_id = lab.submit()
     page = open_page(f"/dashboard/jobs/{job_id}")
     lab.jobs.delete(job_id)
@@ -317,10 +317,10 @@ def test_a_job_that_somebody_deletes_is_said_to_be_gone(
     expect(page.get_by_role("heading", name="No such job")).to_be_visible()
 
 
-def test_a_figure_is_embedded_without_a_part_in_the_dashboard(
+def test_an_embedded_figure_cannot_read_the_dashboard(
     lab: Lab, open_page: Callable[..., Any]
 ) -> None:
-    """Its scripts draw its own data, are of no origin, and can read no page, framed or not."""
+    """A figure's scripts read its own data but no page of the dashboard, in a frame or not."""
     url = lab.upload({"index.html": FIGURE, "data.txt": "spikes"})
     job_id = lab.claimed()
     lab.beat(job_id, 1, "")
@@ -340,7 +340,7 @@ def test_a_figure_is_embedded_without_a_part_in_the_dashboard(
 def test_a_page_says_when_the_worker_is_away(
     lab: Lab, tmp_path: Path, open_page: Callable[..., Any]
 ) -> None:
-    """It goes on with the worker that comes back in its place, without a new login."""
+    """The page continues when the worker is back, without a new login."""
     page = open_page()
     expect(page.get_by_role("status")).to_have_count(0)
     port = int(lab.worker.url.rpartition(":")[2])

@@ -1,4 +1,4 @@
-"""A local worker of the test's own, a clock that can be set, and who looks at its dashboard."""
+"""Fixtures: a local worker, a clock that tests set, and a browser of the dashboard."""
 
 import pytest
 import requests
@@ -16,7 +16,7 @@ class Clock:
         self.now = 1_800_000_000_000
 
     def __call__(self):
-        """Give the time."""
+        """Return the time."""
         return self.now
 
 
@@ -42,7 +42,7 @@ def worker(tmp_path, keys, clock):
 
 @pytest.fixture
 def http():
-    """One HTTP session; nothing of the environment (proxies, .netrc) has a part in it."""
+    """An HTTP session that ignores the environment (proxies, .netrc)."""
     with requests.Session() as session:
         session.trust_env = False
         yield session
@@ -68,7 +68,7 @@ class Browser:
 
 
 class Stores:
-    """The stores of a running worker, by which tests make jobs in any state."""
+    """The stores of a running worker; tests use them to make jobs in any state."""
 
     def __init__(self, worker, clock):
         self.jobs = JobStore(worker._database, clock)
@@ -91,7 +91,7 @@ class Stores:
 
 @pytest.fixture
 def browser(worker, http):
-    """A browser that opened the link."""
+    """A browser that has opened the dashboard's link."""
     return Browser(worker, http)
 
 

@@ -1,4 +1,4 @@
-"""Who gets in to the dashboard, and what can be done there."""
+"""Access to the dashboard, and the actions on its pages."""
 
 import html
 import re
@@ -36,7 +36,7 @@ def worker(tmp_path, keys, clock):
 
 
 def test_the_link_sets_a_cookie_and_leads_to_an_address_without_the_token(worker, http):
-    """The token stays neither in the address bar nor in what other pages are told."""
+    """The token does not stay in the address bar, and no other page sees it."""
     reply = http.get(worker.dashboard_url, timeout=10, allow_redirects=False)
     assert (reply.status_code, reply.headers["Location"]) == (303, "/dashboard")
     cookie = reply.headers["Set-Cookie"]
@@ -47,7 +47,7 @@ def test_the_link_sets_a_cookie_and_leads_to_an_address_without_the_token(worker
 
 
 def test_without_token_or_cookie_there_is_no_page(worker, stores):
-    """Every page, file and action is refused in plain text that says where the link is."""
+    """Every page, file and action is refused, with a text that says where the link is."""
     job_id = stores.job("failed")
     actions = ["submit", f"jobs/{job_id}/rerun", f"jobs/{job_id}/delete"]
     asked = [("GET", page.format(job_id)) for page in PAGES]
@@ -61,20 +61,21 @@ def test_without_token_or_cookie_there_is_no_page(worker, stores):
             "text/plain; charset=utf-8",
         )
         assert (
-            reply.text == "Open the dashboard by the link that the worker printed at its start.\n"
+            reply.text
+            == "Open the dashboard with the link that the worker printed when it started.\n"
         )
     assert stores.jobs.get(job_id)["status"] == "failed"
 
 
 @pytest.mark.parametrize("token", ["", "0" * 32, "é", "%ff", "\x00"])
 def test_a_wrong_token_is_refused_even_with_the_cookie(browser, token):
-    """Whoever opens an old link learns that it is old."""
+    """A user who opens an old link sees that it is old."""
     assert browser.get("/dashboard", params={"token": token}).status_code == 403
 
 
 @pytest.mark.parametrize("cookie", ["", "0" * 32, "é", '"'])
 def test_a_wrong_cookie_is_refused(worker, browser, cookie):
-    """The cookie is the token, not a sign that there was one."""
+    """The value of the cookie is compared with the token; having a cookie is not enough."""
     (name,) = browser.http.cookies.keys()
     headers = {"Cookie": f"{name}={cookie}".encode()}
     reply = requests.get(worker.url + "/dashboard", headers=headers, timeout=10)
@@ -88,7 +89,7 @@ def test_api_keys_open_no_page(worker):
         assert not requests.get(worker.url + "/dashboard", headers=headers, timeout=10).ok
 
 
-def test_the_token_lasts_as_long_as_the_admin_key_and_tells_nothing_of_it(tmp_path):
+def test_the_token_lasts_as_long_as_the_admin_key_and_does_not_reveal_it(tmp_path):
     """A bookmark and an open page outlive a restart; another data directory has another token."""
     first, again = (WorkerKeys.load_or_create(tmp_path / "a", {}) for _ in range(2))
     other = WorkerKeys.load_or_create(tmp_path / "b", {})
@@ -142,7 +143,7 @@ def test_static_files_have_their_types(browser, name, kind):
 
 @pytest.mark.parametrize("name", ["x.css", "..%2Fapp.py", "..%5Capp.py", "%2e%2e"])
 def test_no_other_file_is_served(browser, name):
-    """There are three names, and no paths."""
+    """Only the three known names are served; paths are not."""
     assert browser.get(f"/dashboard/static/{name}").status_code == 404
 
 
@@ -154,7 +155,7 @@ def test_no_other_file_is_served(browser, name):
 )
 @pytest.mark.parametrize("action", ["submit", "jobs/{}/rerun", "jobs/{}/delete"])
 def test_actions_of_other_origins_are_refused(browser, stores, action, origin):
-    """A page elsewhere, also on another port of the same host, can make nothing happen."""
+    """A page of another origin, such as another port of this host, cannot do anything."""
     job_id = stores.job("failed")
     path = "/dashboard/" + action.format(job_id)
     reply = browser.post(path, origin, job_type="t2", params="{}")
@@ -163,7 +164,7 @@ def test_actions_of_other_origins_are_refused(browser, stores, action, origin):
 
 
 @pytest.mark.parametrize("action", ["rerun", "delete"])
-def test_actions_are_no_gets(browser, stores, action):
+def test_actions_do_not_answer_get(browser, stores, action):
     """A link or an image changes nothing."""
     job_id = stores.job("failed")
     assert browser.get(f"/dashboard/jobs/{job_id}/{action}").status_code == 404
@@ -172,7 +173,7 @@ def test_actions_are_no_gets(browser, stores, action):
 
 @pytest.mark.parametrize("status", STATES)
 def test_rerun_submits_the_same_job_anew_in_every_state(browser, stores, status):
-    """The way leads to a new, pending job of the same type and parameters."""
+    """The answer redirects to a new, pending job of the same type and parameters."""
     params = {"b": 1, "a": ["é", {"x": None}]}
     job_id = stores.job(status, "typ/é", params)
     reply = browser.post(f"/dashboard/jobs/{job_id}/rerun")
@@ -186,14 +187,14 @@ def test_rerun_submits_the_same_job_anew_in_every_state(browser, stores, status)
 
 @pytest.mark.parametrize("status", STATES)
 def test_delete_deletes_in_every_state(browser, stores, status):
-    """The way leads back to the overview."""
+    """The answer redirects to the overview."""
     reply = browser.post(f"/dashboard/jobs/{stores.job(status)}/delete")
     assert (reply.status_code, reply.headers["Location"]) == (303, "/dashboard")
     assert stores.jobs.newest(9) == []
 
 
-def test_a_job_that_is_gone_is_said_to_be_gone(browser):
-    """Someone else was faster; rerun and the page say so, and delete has nothing left to do."""
+def test_pages_and_actions_of_a_deleted_job(browser):
+    """Another user deleted the job: the page and rerun say so, and delete still succeeds."""
     for reply in (browser.get("/dashboard/jobs/x"), browser.post("/dashboard/jobs/x/rerun")):
         assert (reply.status_code, "No such job" in reply.text) == (404, True)
     assert browser.get("/dashboard/jobs/x/console").status_code == 404
@@ -224,10 +225,8 @@ def test_submitting_json_leads_to_the_job(browser, stores):
         ({"job_type": "declared", "param-name": "a", "param-options": "{"}, "options is not valid"),
     ],
 )
-def test_a_wrong_submission_shows_what_is_wrong_and_what_was_typed(
-    browser, stores, fields, problem
-):
-    """Nothing has to be typed again."""
+def test_a_wrong_submission_shows_the_reason_and_the_input(browser, stores, fields, problem):
+    """The form keeps what the user typed."""
     reply = browser.post("/dashboard/submit", **fields)
     assert reply.status_code == 400
     text = html.unescape(reply.text)
@@ -237,7 +236,7 @@ def test_a_wrong_submission_shows_what_is_wrong_and_what_was_typed(
 
 
 def test_declared_parameters_make_a_form(browser, stores):
-    """Fields have labels, defaults and descriptions; what is left empty is absent."""
+    """Fields have labels, defaults and descriptions; an empty field gives no parameter."""
     page = browser.get("/dashboard/submit", params={"type": "declared"}).text
     for name in FORMS["declared"]:
         assert f'for="param-{name}"' in page

@@ -1,4 +1,4 @@
-"""What the pages of the dashboard show, and that what strangers write is text there."""
+"""The contents of the dashboard's pages; texts from strangers are shown, never executed."""
 
 import json
 import re
@@ -13,7 +13,7 @@ EVIL = "<script>alert('x')</script>\"'&<b>\x1b[31m\x00\x7f\u202egnp.exe"
 
 
 def test_the_overview_shows_counts_jobs_and_runners(browser, stores, clock):
-    """Each status has its number, and its own list behind it."""
+    """Each status shows its count and links to the list of its jobs."""
     ids = {status: stores.job(status, f"type-{status}") for status in STATES}
     clock.now += 6 * 60_000
     page = browser.get("/dashboard").text
@@ -29,13 +29,13 @@ def test_the_overview_shows_counts_jobs_and_runners(browser, stores, clock):
 
 
 def test_an_unknown_status_shows_all(browser, stores):
-    """Nothing that stands in the address is an error."""
+    """An unknown value in the query is ignored."""
     job_id = stores.job("failed")
     assert job_id in browser.get("/dashboard", params={"status": "x' OR 1"}).text
 
 
 def test_the_overview_is_bounded(browser, stores):
-    """Of 101 jobs the newest 100 are listed, and it says so; consoles are not read for it."""
+    """Of 101 jobs, the newest 100 are listed, and the page says so."""
     ids = [stores.job("pending", params={"n": n}) for n in range(101)]
     page = browser.get("/dashboard").text
     assert "The newest 100 of 101." in page
@@ -44,7 +44,7 @@ def test_the_overview_is_bounded(browser, stores):
 
 
 def test_everything_that_strangers_write_is_text(browser, stores, worker):
-    """Tags, quotes, control characters and marks that turn the direction are shown, not obeyed."""
+    """Tags, quotes, control characters and direction marks are shown as text."""
     runner_id = stores.runners.register(EVIL, [EVIL, {EVIL: 1}, 7])
     output = {EVIL: [EVIL], "figpack_url": "javascript:alert(1)//" + EVIL}
     body = {"job_type": EVIL, "input_params": {EVIL: EVIL}}
@@ -82,7 +82,7 @@ def test_half_a_character_in_a_parameter_is_shown_as_its_escape(browser, stores)
 
 
 def test_the_console_is_shown_as_on_a_terminal_and_from_its_end(browser, stores):
-    """Progress bars write over their line; the whole of a long console is one link away."""
+    """An overwritten line shows its last state; a link leads to the whole of a long console."""
     job_id = stores.job("in_progress", console="10 %\r20 %\r\nnext\r")
     assert ">20 %\nnext</pre>" in browser.get(f"/dashboard/jobs/{job_id}").text
     long = "first\n" + "x" * 60_000 + "\nlast"
@@ -96,7 +96,7 @@ def test_the_console_is_shown_as_on_a_terminal_and_from_its_end(browser, stores)
 
 @pytest.mark.parametrize("items", [1, 40_000])
 def test_a_deeply_nested_result_is_shown(browser, stores, items):
-    """Indenting what would become mostly spaces is given up."""
+    """A value that would be mostly indentation is shown as compact JSON."""
     output = "[" * 490 + ",".join("1" * items) + "]" * 490
     page = browser.get(f"/dashboard/jobs/{stores.job('completed', output=output)}")
     assert page.status_code == 200
@@ -107,8 +107,8 @@ def test_a_deeply_nested_result_is_shown(browser, stores, items):
     ("current", "total", "value"),
     [(0, 4, "0.0"), (9, 4, "100.0"), (-1, 4, "0.0"), (1e308, 1e-308, "100.0"), (1, 0, None)],
 )
-def test_a_strange_progress_is_drawn_within_its_bar(browser, stores, current, total, value):
-    """A runner may report anything."""
+def test_unusual_progress_is_drawn_within_its_bar(browser, stores, current, total, value):
+    """A runner may report any two numbers."""
     job_id = stores.job("claimed")
     runner_id = stores.jobs.get(job_id)["claimed_by"]
     stores.jobs.heartbeat(job_id, runner_id, current, total, "")
@@ -130,7 +130,7 @@ def _uploaded_figure(worker, http):
 
 
 def test_only_figures_of_this_worker_are_embedded(worker, browser, stores, http):
-    """Others are links that tell nothing, and only to the web."""
+    """Other figures are links without a referrer, and only to http and https."""
     own = _uploaded_figure(worker, http)
     path = own[len(worker.url) :]
     urls = [own, "https://elsewhere.example/f/index.html", "javascript:x", "http://[", "data:,x"]
@@ -145,14 +145,14 @@ def test_only_figures_of_this_worker_are_embedded(worker, browser, stores, http)
 
 
 def test_figures_are_served_in_a_sandbox(worker, http):
-    """Scripts in a figure that is opened by itself have no part in the dashboard's cookie."""
+    """Scripts in a figure that is opened directly cannot use the dashboard's cookie."""
     policy = http.get(_uploaded_figure(worker, http), timeout=10).headers["Content-Security-Policy"]
     assert policy.startswith("sandbox allow-scripts")
     assert "allow-same-origin" not in policy
 
 
-def test_folders_of_the_directory_it_was_started_in_are_not_used(tmp_path, monkeypatch, worker):
-    """A `templates` or `static` folder of somebody's project changes nothing."""
+def test_folders_in_the_current_directory_are_not_used(tmp_path, monkeypatch, worker):
+    """A `templates` or `static` folder in the current directory is ignored."""
     for name in ("templates", "static"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "overview.html").write_text("other")
@@ -163,7 +163,7 @@ def test_folders_of_the_directory_it_was_started_in_are_not_used(tmp_path, monke
 
 
 def test_unknown_paths_below_the_dashboard_are_answered_as_everywhere(browser):
-    """The contract's 404, a trailing slash included."""
+    """The answer is the contract's 404, also for a trailing slash."""
     for path in ("/dashboard/", "/dashboard/x", "/dashboard/jobs", "/dashboard/jobs/a/b"):
         reply = browser.get(path)
         assert (reply.status_code, reply.json()) == (404, {"error": "Not found"})

@@ -33,7 +33,7 @@ class Uploader:
         return self.http.post(self.api + path, json=body, headers=headers, timeout=10)
 
     def create(self):
-        """Create a figure; give its URL."""
+        """Create a figure; return its URL."""
         reply = self.call("/figures/create", {"title": "t", "totalFiles": 1})
         assert reply.status_code == 201
         assert reply.json()["success"] is True
@@ -86,7 +86,7 @@ def test_a_figure_is_created_uploaded_finalized_and_served(worker, uploader, clo
 
 
 def test_urls_lead_to_the_name_that_the_request_came_to(worker, uploader):
-    """A runner on another machine gets URLs by the name under which it knows the worker."""
+    """A runner on another machine gets URLs with the host name that it used."""
     headers = {"Host": "lab.example:8787"}
     reply = uploader.call("/figures/create", {}, **headers)
     url = reply.json()["figure"]["figureUrl"]
@@ -110,7 +110,7 @@ def test_only_the_runner_key_may_upload(uploader, path, key):
 
 
 def test_a_signed_url_that_was_tampered_with_is_refused(uploader):
-    """Figure, path, size, expiry and signature are each bound by the signature."""
+    """A change of the figure, path, size, expiry or signature makes the URL invalid."""
     url, other = uploader.create(), uploader.create()
     signed = uploader.sign(url, "a.json", 2)
     figure_id, other_id = url.split("/")[-2], other.split("/")[-2]
@@ -143,7 +143,7 @@ def test_a_signed_url_that_was_tampered_with_is_refused(uploader):
 
 
 def test_a_signed_url_expires_after_an_hour(uploader, clock):
-    """One millisecond decides."""
+    """The URL is valid until the last millisecond of the hour."""
     signed = uploader.sign(uploader.create(), "a.json", 2)
     clock.now += HOUR_MS
     assert uploader.put(signed, b"{}").status_code == 403
@@ -152,7 +152,7 @@ def test_a_signed_url_expires_after_an_hour(uploader, clock):
 
 
 def test_signed_urls_of_another_secret_are_refused(clock):
-    """A URL is good for the worker that signed it and no other."""
+    """A URL is valid only for the worker that signed it."""
     one, two = UrlSigner(b"1" * 32, clock), UrlSigner(b"2" * 32, clock)
     query = dict(
         pair.split("=") for pair in one.sign("f" * 32, "a", 1).partition("?")[2].split("&")
@@ -161,7 +161,7 @@ def test_signed_urls_of_another_secret_are_refused(clock):
     assert not two.is_valid("f" * 32, "a", query)
 
 
-def test_two_urls_never_sign_alike(clock):
+def test_two_urls_never_have_the_same_signature(clock):
     """Moving a line break from one part to the next does not make another valid URL."""
     signer = UrlSigner(b"1" * 32, clock)
     signed = signer.sign("f", "a", 1)
@@ -200,14 +200,14 @@ def test_unusual_paths_that_stay_in_the_figure_are_taken(uploader, path):
 
 
 @pytest.mark.parametrize("files", [None, [], {}, [{}] * 21, [1], [{"relativePath": "a"}]])
-def test_a_list_of_files_that_is_none_is_400(uploader, files):
-    """One to twenty files with path and size are signed at a time."""
+def test_an_invalid_list_of_files_is_400(uploader, files):
+    """One request signs 1 to 20 files, each with path and size."""
     reply = uploader.call("/upload", {"figureUrl": uploader.create(), "files": files})
     assert (reply.status_code, reply.json()["success"]) == (400, False)
 
 
 @pytest.mark.parametrize("size", [-1, 1.5, "1", None, True])
-def test_a_size_that_is_none_is_400(uploader, size):
+def test_an_invalid_size_is_400(uploader, size):
     """A size is a whole number of bytes."""
     body = {"figureUrl": uploader.create(), "files": [{"relativePath": "a", "size": size}]}
     assert uploader.call("/upload", body).status_code == 400
@@ -233,7 +233,7 @@ def test_a_file_that_is_uploaded_again_is_replaced(uploader):
 
 
 def test_a_file_cannot_be_a_directory_too(uploader):
-    """Paths that are in each other's way are refused, not a server error."""
+    """A path that would need a file to be a directory too is refused with 400."""
     url = uploader.create()
     assert uploader.put(uploader.sign(url, "a/b", 1), b"1").status_code == 200
     assert uploader.put(uploader.sign(url, "a", 1), b"1").status_code == 400
@@ -242,7 +242,7 @@ def test_a_file_cannot_be_a_directory_too(uploader):
 
 
 def test_a_figure_without_a_page_is_not_finalized(uploader):
-    """What could not be looked at is said while the upload runs."""
+    """The uploader hears at once that the figure cannot be opened."""
     url = uploader.create()
     assert uploader.call("/figures/finalize", {"figureUrl": url}).status_code == 400
     assert uploader.get(url, "figpack.json").json()["status"] == "uploading"
@@ -254,14 +254,14 @@ def test_a_figure_without_a_page_is_not_finalized(uploader):
     [None, 1, "", "x", "http://h/figures/../index.html", f"http://h/figures/{'0' * 32}/index.html"],
 )
 def test_an_unknown_figure_is_404(uploader, path, url):
-    """A URL that is none of this store's names no figure."""
+    """Only URLs of this store's figures are known."""
     files = [{"relativePath": "a", "size": 1}]
     reply = uploader.call(path, {"figureUrl": url, "files": files})
     assert (reply.status_code, reply.json()["message"]) == (404, "Figure not found")
 
 
 def test_malformed_json_is_400(worker, uploader):
-    """The figure API does not answer 500 to what is the caller's mistake."""
+    """The figure API answers a mistake of the caller with 400, not with 500."""
     url = worker.figpack_api_url + "/figures/create"
     reply = uploader.http.post(url, data=b"{", headers=uploader.headers, timeout=10)
     assert reply.status_code == 400
@@ -318,7 +318,7 @@ RAW_PATHS = [
 
 @pytest.mark.parametrize("raw", RAW_PATHS)
 def test_nothing_outside_a_figure_is_served(worker, uploader, raw):
-    """Paths that a client sends as they stand, dots and all, are not found."""
+    """Paths that a client sends without normalising them are not found."""
     figure_id = uploader.create().split("/")[-2]
     host, port = worker.url[len("http://") :].split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
@@ -331,7 +331,7 @@ def test_nothing_outside_a_figure_is_served(worker, uploader, raw):
 
 
 def test_a_figure_store_reads_its_own_figures_only(tmp_path, clock):
-    """A URL is recognised by its random id, under any host; another one is not."""
+    """The store recognises a URL by the figure's random id, under any host name."""
     store = FigureStore(tmp_path, clock)
     figure_id = store.create({})
     assert store.figure_id(f"http://anything:1/figures/{figure_id}/index.html") == figure_id
@@ -348,7 +348,7 @@ def test_a_figure_store_reads_its_own_figures_only(tmp_path, clock):
 def test_a_result_with_an_own_figure_is_checked_without_asking_over_http(
     worker, uploader, http, keys, clock
 ):
-    """The figure's URL may lead by a name that the worker cannot resolve; it expires in time."""
+    """The host in the URL need not resolve, and the figure expires on time."""
     url = uploader.create().replace(worker.url, "http://no-such-host.invalid:1")
     bearer = {"Authorization": f"Bearer {keys.runner}"}
     reply = http.post(

@@ -28,12 +28,12 @@ def jobs(database, clock):
 
 @pytest.fixture
 def runners(database, clock):
-    """The runner store beside it."""
+    """The runner store over the same database."""
     return RunnerStore(database, clock)
 
 
 def _at_once(function):
-    """Call a function in eight threads at the same time; give what they returned."""
+    """Call a function in eight threads at the same time; return their results."""
     start, results = threading.Barrier(THREADS), []
 
     def run(number):
@@ -74,7 +74,7 @@ def test_one_submission_of_many_creates_the_job(jobs):
 
 
 def test_one_outcome_of_many_is_taken(jobs, runners):
-    """Of results and errors that arrive at once one wins, and stays."""
+    """Of results and errors that arrive at the same time, exactly one is stored."""
     runner_id = runners.register("r", [])
     job_id = jobs.submit("t", {})[0]["job_id"]
     jobs.claim(job_id, runner_id)
@@ -90,7 +90,7 @@ def test_one_outcome_of_many_is_taken(jobs, runners):
 
 
 def test_a_submission_beside_deletions_always_finds_its_job(jobs):
-    """A job that is deleted between two looks is created anew, and no thread waits for ever."""
+    """A job that another thread deletes is created again, and no thread hangs."""
 
     def submit_and_delete(_number):
         for _ in range(20):
@@ -102,7 +102,7 @@ def test_a_submission_beside_deletions_always_finds_its_job(jobs):
 
 
 def test_jobs_survive_a_restart(tmp_path, clock):
-    """What was claimed before the worker was stopped is claimed after."""
+    """A job that was claimed before the restart is claimed after it."""
     database = Database(tmp_path / "jobs.sqlite3")
     runner_id = RunnerStore(database, clock).register("r", ["t"])
     job_id = JobStore(database, clock).submit("t", {"a": 1})[0]["job_id"]
@@ -124,13 +124,13 @@ def test_an_unknown_runner_cannot_claim(jobs):
 
 
 def test_jobs_of_one_millisecond_keep_their_order(jobs):
-    """With a clock that stands still the order is that of submission."""
+    """With a clock that stands still, jobs keep the order of submission."""
     ids = [jobs.submit("t", {"n": n})[0]["job_id"] for n in range(10)]
     assert [job["job_id"] for job in jobs.available(["t"])] == ids
     assert [job["job_id"] for job in jobs.newest(3)] == ids[:-4:-1]
 
 
-def test_the_store_is_fast_enough_to_be_no_part_of_a_bench(database):
+def test_writes_do_not_wait_for_the_disk(database):
     """Writes go to a write-ahead log without waiting for the disk."""
     assert database.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert database.execute("PRAGMA synchronous").fetchone()[0] == 1

@@ -46,7 +46,7 @@ def test_the_keys_file_is_its_owners_alone(tmp_path):
 
 @pytest.mark.parametrize("name", ["runner", "submit", "admin"])
 def test_a_key_of_the_environment_goes_before_the_kept_one(tmp_path, name):
-    """One variable replaces one key, and an empty variable none."""
+    """One variable replaces one key; an empty variable replaces none."""
     kept = WorkerKeys.load_or_create(tmp_path, {})
     variable = f"DEVARIA_{name.upper()}_API_KEY"
     keys = WorkerKeys.load_or_create(tmp_path, {variable: "given"})
@@ -57,7 +57,7 @@ def test_a_key_of_the_environment_goes_before_the_kept_one(tmp_path, name):
 
 
 def test_export_lines_can_be_pasted_into_a_shell(tmp_path):
-    """There is one line a key, under the names that runners and submitters read."""
+    """There is one line for each key, with the variable that runners and submitters read."""
     keys = WorkerKeys.load_or_create(tmp_path, ENVIRON)
     assert keys.export_lines() == [
         "export DEVARIA_RUNNER_API_KEY=r",
@@ -69,8 +69,8 @@ def test_export_lines_can_be_pasted_into_a_shell(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b"\xff", b'{"runner": "a"}', b'{"runner": 1}']
 )
-def test_a_damaged_keys_file_is_said_and_not_replaced(tmp_path, content):
-    """Runners hold the old keys: the operator decides what happens."""
+def test_a_damaged_keys_file_is_an_error_and_not_replaced(tmp_path, content):
+    """Runners hold the old keys, so the operator must decide what to do."""
     path = tmp_path / KEYS_FILE
     path.write_bytes(content)
     with pytest.raises(ValueError, match=KEYS_FILE):

@@ -1,4 +1,4 @@
-"""The rate limiter, on a clock that is set."""
+"""The rate limiter, with a clock that the tests set."""
 
 from devaria.worker.api.rate_limit import RateLimiter
 
@@ -36,7 +36,7 @@ def test_rules_and_callers_are_counted_apart(clock):
 
 
 def test_a_clock_that_is_set_back_does_not_lock_callers_out(clock):
-    """A window from the future counts as over."""
+    """A window that starts in the future counts as over."""
     limiter = RateLimiter(clock)
     limiter.refused_until("r", "a", 1)
     clock.now -= 3_600_000
@@ -45,7 +45,7 @@ def test_a_clock_that_is_set_back_does_not_lock_callers_out(clock):
 
 
 def test_windows_that_are_over_take_no_memory(clock):
-    """Strangers with ever new addresses do not fill the memory; open windows are kept."""
+    """Windows that are over are dropped, and open ones are kept."""
     limiter = RateLimiter(clock)
     for n in range(1000):
         limiter.refused_until("r", f"old-{n}", 1)

@@ -37,7 +37,7 @@ class Api:
         return self("POST", "/api/jobs/submit", "submit", body).json()["job_id"]
 
     def runner(self, name="r"):
-        """Register a runner; return what sends its requests."""
+        """Register a runner; return a function that sends its requests."""
         body = {"name": name, "capabilities": ["t"]}
         runner_id = self("POST", "/api/runner/register", "runner", body).json()["runner_id"]
         headers = {"X-Runner-ID": runner_id}
@@ -53,7 +53,7 @@ class Api:
         return send
 
     def look(self, job_id):
-        """Look at all of a job."""
+        """Return all fields of a job."""
         return self("GET", f"/api/admin/jobs/{job_id}", "admin").json()
 
 
@@ -75,8 +75,8 @@ def api(make_worker, http):
         yield Api(worker, http)
 
 
-def test_a_silent_job_is_available_to_another_runner_after_the_time_and_not_before(api, clock):
-    """A claim that nothing follows holds for exactly the time that was set."""
+def test_a_silent_job_is_available_after_the_time_and_not_before(api, clock):
+    """A claim without heartbeats lasts exactly as long as the setting says."""
     job_id, first, second = api.submit(), api.runner(), api.runner()
     assert first("claim", job_id).status_code == 200
     clock.now += AFTER_MS - 1
@@ -96,7 +96,7 @@ def test_a_runner_that_knows_the_job_can_claim_it_without_asking_what_is_availab
 
 
 def test_every_heartbeat_starts_the_time_anew(api, clock):
-    """A job may run for hours, as long as its runner is heard."""
+    """A job may run for hours, as long as its runner sends heartbeats."""
     job_id, first, second = api.submit(), api.runner(), api.runner()
     first("claim", job_id)
     for _ in range(20):
@@ -106,7 +106,7 @@ def test_every_heartbeat_starts_the_time_anew(api, clock):
 
 
 def test_the_time_a_job_waits_for_a_runner_is_no_silence(api, clock):
-    """A job that was pending for long is its claimer's for the whole time."""
+    """The time starts with the claim, however long the job was pending."""
     job_id, first, second = api.submit(), api.runner(), api.runner()
     clock.now += 10 * AFTER_MS
     first("claim", job_id)
@@ -116,7 +116,7 @@ def test_the_time_a_job_waits_for_a_runner_is_no_silence(api, clock):
 
 @pytest.mark.parametrize("action", REPORTS)
 def test_the_first_runner_is_told_that_the_job_is_not_its_own(api, clock, action):
-    """What it reports after another one has claimed the job changes nothing."""
+    """After another runner has claimed the job, its reports change nothing."""
     job_id, first, second = api.submit(), api.runner(), api.runner()
     first("claim", job_id)
     clock.now += AFTER_MS
@@ -135,7 +135,7 @@ def test_the_first_runner_is_told_that_the_job_is_not_its_own(api, clock, action
 
 @pytest.mark.parametrize("action", REPORTS)
 def test_the_first_runner_is_told_so_also_while_nobody_has_the_job(api, clock, action):
-    """Once the job was seen as pending, it is nobody's."""
+    """Once the job is pending again, it belongs to no runner."""
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
     clock.now += AFTER_MS
@@ -145,7 +145,7 @@ def test_the_first_runner_is_told_so_also_while_nobody_has_the_job(api, clock, a
 
 
 def test_a_job_that_returned_shows_no_claim_and_no_progress_but_its_console(api, clock):
-    """All reads agree; the console tells how far the silent runner came."""
+    """All routes show the same; the console shows how far the silent runner came."""
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
     first("heartbeat", job_id, HEARTBEAT)
@@ -170,7 +170,7 @@ def test_a_job_that_returned_shows_no_claim_and_no_progress_but_its_console(api,
     ],
 )
 def test_each_way_to_look_finds_the_silent_job(api, clock, method, path, key):
-    """Whoever is the first to look, the runner has lost the job from then on."""
+    """The first read of any kind takes the job from its runner."""
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
     clock.now += AFTER_MS
@@ -179,7 +179,7 @@ def test_each_way_to_look_finds_the_silent_job(api, clock, method, path, key):
 
 
 def test_submitting_a_silent_job_again_answers_that_it_is_pending(api, clock):
-    """A submitter is not told of a runner that is gone."""
+    """A submitter does not see a state that a silent runner left behind."""
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
     clock.now += AFTER_MS
@@ -189,7 +189,7 @@ def test_submitting_a_silent_job_again_answers_that_it_is_pending(api, clock):
 
 
 def test_a_late_result_counts_while_nobody_has_looked(api, clock):
-    """Work that is done is not thrown away for the sake of a rule."""
+    """Finished work is not thrown away because it is late."""
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
     clock.now += 10 * AFTER_MS
@@ -198,7 +198,7 @@ def test_a_late_result_counts_while_nobody_has_looked(api, clock):
 
 
 def test_a_finished_job_never_goes_back(api, clock):
-    """Results and errors stay."""
+    """Results and errors are kept."""
     finished = {}
     for action in ("complete", "error"):
         body = {"job_type": "t", "input_params": {"action": action}}
@@ -214,7 +214,7 @@ def test_a_finished_job_never_goes_back(api, clock):
 
 
 def test_with_zero_a_job_stays_claimed_for_ever(make_worker, http, clock):
-    """So does the hosted worker."""
+    """The hosted worker does the same."""
     with make_worker(0) as worker:
         api = Api(worker, http)
         job_id, first = api.submit(), api.runner()
@@ -225,7 +225,7 @@ def test_with_zero_a_job_stays_claimed_for_ever(make_worker, http, clock):
 
 
 def test_the_time_that_the_worker_was_down_is_no_silence(make_worker, http, clock):
-    """After a restart the runners have the whole time to be heard again."""
+    """After a restart, runners have the full time to send a heartbeat."""
     with make_worker() as worker:
         api = Api(worker, http)
         job_id, first = api.submit(), api.runner()
@@ -241,7 +241,7 @@ def test_the_time_that_the_worker_was_down_is_no_silence(make_worker, http, cloc
 
 
 def test_the_log_names_the_job_and_the_runner(api, clock, caplog):
-    """An operator reads why a job ran twice."""
+    """The log tells an operator why a job ran twice."""
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
     clock.now += AFTER_MS
@@ -253,7 +253,7 @@ def test_the_log_names_the_job_and_the_runner(api, clock, caplog):
 
 
 def test_a_worker_waits_ten_minutes_unless_told_otherwise(tmp_path, keys, http, clock):
-    """The default is twenty of the runners' heartbeats."""
+    """The default is the time of twenty heartbeats."""
     with LocalWorker(tmp_path, port=0, keys=keys, clock=clock) as worker:
         api = Api(worker, http)
         job_id, first = api.submit(), api.runner()

@@ -1,1 +1,11 @@
-"""The routes of the local worker."""
+"""The routes of the local worker. ``tests/contract`` describes them from the outside.
+
+::
+
+    runner, jobs, admin, figures    a module of routes for each kind of caller
+    guards                          checks before a route: runner id, key, rate limit
+    web                             what all routes share: services, JSON bodies and answers
+    rate_limit                      the counter of requests; knows nothing of HTTP
+
+Each line imports only lines below it; ``admin`` also shows jobs as ``jobs`` does.
+"""

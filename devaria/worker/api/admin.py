@@ -1,4 +1,4 @@
-"""The routes for administrators, open to the runner key too (but for one that is open to all)."""
+"""The routes for administrators; the runner key opens them too."""
 
 from typing import Any, Dict
 
@@ -34,10 +34,7 @@ def list_jobs() -> Response:
 
 @blueprint.get("/jobs/<job_id>")
 def get_job(job_id: str) -> Response:
-    """Show all of a job. Needs no key, as on the hosted worker: ids cannot be guessed.
-
-    Args:
-        job_id: The job.
+    """Show all fields of a job, without a key, as the hosted worker does: ids cannot be guessed.
 
     Returns:
         200, or 404.
@@ -63,9 +60,6 @@ def get_job(job_id: str) -> Response:
 def delete_job(job_id: str) -> Response:
     """Delete a job in any state.
 
-    Args:
-        job_id: The job.
-
     Returns:
         200, or 404.
     """
@@ -81,7 +75,7 @@ def delete_jobs() -> Response:
     """Delete several jobs.
 
     Returns:
-        200 with the number of jobs deleted and the ids of those that were not there.
+        200 with the number of deleted jobs, and the ids that were not found.
     """
     job_ids = json_body().get("job_ids")
     if not isinstance(job_ids, list) or not job_ids:
@@ -96,7 +90,7 @@ def delete_jobs() -> Response:
 @blueprint.get("/runners")
 @needs_key("admin", "runner")
 def list_runners() -> Response:
-    """List all runners that ever registered.
+    """List all runners that have ever registered.
 
     Returns:
         200 with the runners and their number.
@@ -111,9 +105,6 @@ def list_runners() -> Response:
 def get_runner(runner_id: str) -> Response:
     """Show a runner and the newest 100 jobs that it claimed.
 
-    Args:
-        runner_id: The runner.
-
     Returns:
         200, or 404.
     """
@@ -127,11 +118,7 @@ def get_runner(runner_id: str) -> Response:
 @blueprint.get("/stats")
 @needs_key("admin", "runner")
 def stats() -> Response:
-    """Count jobs by state, and runners.
-
-    Returns:
-        200 with the numbers.
-    """
+    """Answer 200 with the number of jobs in each state, and of runners."""
     runners = services().runners.all()
     active = sum(runner["is_active"] for runner in runners)
     counts = {"total": len(runners), "active": active}

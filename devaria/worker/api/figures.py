@@ -1,8 +1,8 @@
 """The routes of the figure store: the calls of figpack's upload client, and the figures.
 
-Uploads need the runner key (as ``x-api-key``: ``FIGPACK_API_KEY`` is set to it), because it is
-runners that upload. URLs are built from the Host that the request came to: so they lead back to
-the worker by whatever name the runner knows it, which its own idea of its address need not.
+Runners upload figures, so uploads need the runner key, as ``x-api-key`` (from
+``FIGPACK_API_KEY``). URLs are built from the request's Host header: a runner reaches the worker by
+that name, and need not reach it by the worker's own address.
 """
 
 import functools
@@ -17,11 +17,11 @@ from devaria.worker.store.figures import is_upload_path
 blueprint = Blueprint("figures", __name__)
 
 MAX_FILES = 20
-# A figure's scripts draw strangers' data, on the same host as the dashboard: in a sandbox they are
-# of no origin, and so have no part in what its cookie allows.
+# A figure's scripts come from strangers and run on the dashboard's host. The sandbox gives them an
+# origin of their own, so that they cannot use the dashboard's cookie.
 _SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
-# Not the operating system's table: it differs from machine to machine, and with nosniff a wrong
-# type is a script that does not run.
+# The operating system's table differs between machines, and with `nosniff` a browser does not run
+# a script of the wrong type.
 CONTENT_TYPES = {
     "css": "text/css",
     "gif": "image/gif",
@@ -57,11 +57,7 @@ def _needs_runner_key(view: View) -> View:
 @blueprint.post("/figpack/figures/create")
 @_needs_runner_key
 def create() -> Response:
-    """Make a new figure.
-
-    Returns:
-        201 with its URL.
-    """
+    """Make a new figure; answer 201 with its URL."""
     body = _body()
     names = ("title", "figpackVersion", "totalFiles", "totalSize")
     figure_id = services().figures.create({name: body[name] for name in names if name in body})
@@ -73,11 +69,7 @@ def create() -> Response:
 @blueprint.post("/figpack/upload")
 @_needs_runner_key
 def upload() -> Response:
-    """Give the signed URLs to which files of a figure are uploaded.
-
-    Returns:
-        200 with the URLs.
-    """
+    """Answer 200 with signed URLs, to which the client uploads files of a figure."""
     body = _body()
     figure_id, files = _figure_id(body), body.get("files")
     if not isinstance(files, list) or not 0 < len(files) <= MAX_FILES:
@@ -88,14 +80,10 @@ def upload() -> Response:
 
 @blueprint.put("/figpack/signed/<figure_id>/<path:relative_path>")
 def put(figure_id: str, relative_path: str) -> Response:
-    """Take a file to a signed URL.
-
-    Args:
-        figure_id: The figure.
-        relative_path: The file's path in it.
+    """Store a file that is uploaded to a signed URL.
 
     Returns:
-        200; 403 if the URL is not valid (any more), 400 if the file is not as it was declared.
+        200; 403 if the URL is not valid or has expired; 400 if the size is not the declared one.
     """
     query = request.args.to_dict()
     if not services().signer.is_valid(figure_id, relative_path, query):
@@ -122,15 +110,7 @@ def finalize() -> Response:
 
 @blueprint.get("/figures/<figure_id>/<path:relative_path>")
 def serve(figure_id: str, relative_path: str) -> Response:
-    """Serve a file of a figure.
-
-    Args:
-        figure_id: The figure.
-        relative_path: The file's path in it.
-
-    Returns:
-        200, or 404.
-    """
+    """Serve a file of a figure: 200, or 404."""
     path = services().figures.file(figure_id, relative_path)
     if path is None:
         raise Refusal(404, error="Not found")

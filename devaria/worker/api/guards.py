@@ -1,6 +1,6 @@
-"""What stands before a route: auth, rate limits, and the answers to malformed requests.
+"""Checks before a route: runner id, API key, rate limit; and answers to malformed requests.
 
-A route's decorators stand in the order in which the worker checks.
+A route's decorators stand in the order in which the worker makes the checks.
 """
 
 import functools
@@ -10,21 +10,13 @@ from typing import Any, Callable, Tuple, TypeVar, cast
 
 from flask import Response, request
 
-from devaria.common.contract import TooBigError
-from devaria.worker.api.web import Refusal, answer, services
+from devaria.worker.api.web import Refusal, TooBigError, answer, services
 
 View = TypeVar("View", bound=Callable[..., Response])
 
 
 def needs_runner_id(view: View) -> View:
-    """Refuse requests without ``X-Runner-ID``.
-
-    Args:
-        view: The route.
-
-    Returns:
-        The guarded route.
-    """
+    """Decorate a route: refuse requests without ``X-Runner-ID``."""
 
     @functools.wraps(view)
     def guarded(**arguments: Any) -> Response:
@@ -36,13 +28,10 @@ def needs_runner_id(view: View) -> View:
 
 
 def needs_key(*levels: str) -> Callable[[View], View]:
-    """Refuse requests that do not show a key of one of these levels.
+    """Decorate a route: refuse requests without a key of one of these levels.
 
     Args:
         *levels: Names of fields of ``WorkerKeys``.
-
-    Returns:
-        The decorator of the route.
     """
 
     def decorate(view: View) -> View:
@@ -57,15 +46,14 @@ def needs_key(*levels: str) -> Callable[[View], View]:
 
 
 def rate_limited(rule: str, limit: int, caller: Callable[[], str]) -> Callable[[View], View]:
-    """Refuse requests over a rate limit. Only requests that got so far are counted.
+    """Decorate a route: refuse requests over a rate limit.
+
+    Requests that an earlier check refused are not counted.
 
     Args:
-        rule: The limit's name; routes of the same name are counted together.
-        limit: How many requests a caller has in 60 s.
-        caller: Tells who asks.
-
-    Returns:
-        The decorator of the route.
+        rule: The limit's name; routes with the same name are counted together.
+        limit: The number of requests that a caller has in 60 s.
+        caller: Returns the caller of the current request.
     """
 
     def decorate(view: View) -> View:
@@ -83,13 +71,10 @@ def rate_limited(rule: str, limit: int, caller: Callable[[], str]) -> Callable[[
 
 
 def fails_to(verb: str) -> Callable[[View], View]:
-    """Answer what a malformed request leads to: 500, and 400 for a field that is too big.
+    """Decorate a route: answer malformed requests with 500, and fields that are too big with 400.
 
     Args:
-        verb: What the route fails to do then.
-
-    Returns:
-        The decorator of the route.
+        verb: What the route failed to do, as the answer says it.
     """
 
     def decorate(view: View) -> View:
@@ -108,33 +93,17 @@ def fails_to(verb: str) -> Callable[[View], View]:
 
 
 def same_key(shown: str, key: str) -> bool:
-    """Compare keys in a time that tells nothing about where they differ.
-
-    Args:
-        shown: What the caller shows.
-        key: The right one.
-
-    Returns:
-        Whether they are equal.
-    """
+    """Compare two keys in a time that does not depend on where they differ."""
     return hmac.compare_digest(shown.encode("utf-8"), key.encode("utf-8"))
 
 
 def caller_address() -> str:
-    """Tell the IP address of the caller.
-
-    Returns:
-        The address of the connection; a proxy's headers could be anybody's and are not read.
-    """
+    """Return the IP address of the connection; anybody could write a proxy's headers."""
     return request.remote_addr or ""
 
 
 def caller_runner() -> str:
-    """Tell the runner id that the caller shows.
-
-    Returns:
-        The id.
-    """
+    """Return the runner id that the caller sent."""
     return request.headers["X-Runner-ID"]
 
 
@@ -150,6 +119,6 @@ def _check_authorization(header: str, levels: Tuple[str, ...]) -> None:
 
 
 def _details(error: Exception) -> str:
-    # The name by which the hosted worker's database reports a row over its size.
+    # The hosted worker's database reports a row over its size by this name.
     too_big = isinstance(error, sqlite3.IntegrityError) and "row_size" in str(error)
     return "string or blob too big: SQLITE_TOOBIG" if too_big else str(error)

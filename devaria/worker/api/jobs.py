@@ -5,9 +5,9 @@ from typing import Any, Dict, Optional, Tuple
 from flask import Blueprint, Response
 
 from devaria.common import js_json
-from devaria.common.contract import INPUT_LIMIT, check_size
+from devaria.common.contract import INPUT_LIMIT
 from devaria.worker.api.guards import caller_address, fails_to, needs_key, rate_limited
-from devaria.worker.api.web import Refusal, answer, json_body, services
+from devaria.worker.api.web import Refusal, answer, check_size, json_body, services
 from devaria.worker.store.expiry import figures_are_alive
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/api/jobs")
@@ -27,7 +27,7 @@ _MESSAGES = {
 @rate_limited("submit", 10, caller_address)
 @fails_to("submit job")
 def submit() -> Response:
-    """Create a job, or answer with what is known of the same one.
+    """Create a job, or answer with the state of the one that was submitted before.
 
     Returns:
         201 for a new job, 200 for a known one.
@@ -44,11 +44,7 @@ def submit() -> Response:
 @rate_limited("submit", 10, caller_address)
 @fails_to("check job")
 def check() -> Response:
-    """Answer with what is known of a job; never create one.
-
-    Returns:
-        200.
-    """
+    """Answer 200 with the state of a job, if it was submitted before; never create one."""
     job = services().jobs.find(*checked_submission(json_body()))
     if job is None:
         return answer(exists=False, message="Job not found")
@@ -60,9 +56,6 @@ def check() -> Response:
 @rate_limited("get job", 60, caller_address)
 def get(job_id: str) -> Response:
     """Show a job to a submitter.
-
-    Args:
-        job_id: The job.
 
     Returns:
         200, or 404.
@@ -76,14 +69,7 @@ def get(job_id: str) -> Response:
 
 
 def progress_of(job: Job) -> Dict[str, Any]:
-    """Show a job's progress.
-
-    Args:
-        job: The job.
-
-    Returns:
-        ``{"progress": {"current", "total"}}``, or an empty dict while it is unknown.
-    """
+    """Return ``{"progress": {"current", "total"}}``, or an empty dict while it is unknown."""
     current, total = job["progress_current"], job["progress_total"]
     if current is None or total is None:
         return {}
@@ -91,29 +77,16 @@ def progress_of(job: Job) -> Dict[str, Any]:
 
 
 def output_of(job: Job) -> Any:
-    """Give the result of a completed job.
-
-    Args:
-        job: The job.
-
-    Returns:
-        Its output.
-    """
+    """Return the result of a completed job."""
     return js_json.loads(job["output_data"].encode("utf-8"))
 
 
 def checked_submission(body: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
-    """Check a submission.
-
-    Args:
-        body: What was submitted.
-
-    Returns:
-        The job type and the parameters.
+    """Return the job type and the parameters of a submission.
 
     Raises:
         Refusal: One of them is missing or of a wrong type.
-        TooBigError: The parameters are over the limit.
+        TooBigError: The parameters exceed their limit.
     """
     job_type, params = body.get("job_type"), body.get("input_params")
     if not isinstance(job_type, str) or not job_type:
@@ -125,13 +98,9 @@ def checked_submission(body: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
 
 
 def state_of(job: Job) -> Dict[str, Any]:
-    """Say where a known job stands; one whose figures are gone is deleted by that.
+    """Return the fields that tell a submitter the state of a known job.
 
-    Args:
-        job: The job.
-
-    Returns:
-        What a submitter is answered.
+    A cached result whose figures no longer exist is deleted here and answered as ``expired``.
     """
     if job["status"] == "completed" and not figures_are_alive(
         output_of(job), services().figures, services().clock

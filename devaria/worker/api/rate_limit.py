@@ -1,4 +1,4 @@
-"""Rate limits by fixed windows, as the hosted worker keeps them."""
+"""Rate limits in fixed windows, as the hosted worker has them."""
 
 import threading
 from typing import Dict, Optional, Tuple
@@ -10,10 +10,10 @@ _PRUNE_ABOVE = 1_000
 
 
 class RateLimiter:
-    """Counts requests in windows of 60 s, each of which starts with its first counted request.
+    """Counts requests in windows of 60 s. A window starts with the first request counted in it.
 
     Args:
-        clock: Gives the time in epoch milliseconds.
+        clock: Returns the time in epoch milliseconds.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -22,20 +22,20 @@ class RateLimiter:
         self._windows: Dict[Tuple[str, str], Tuple[int, int]] = {}  # (first request, count)
 
     def refused_until(self, rule: str, caller: str, limit: int) -> Optional[int]:
-        """Count one request of a caller, unless the caller is over the limit.
+        """Count one request of a caller, unless the caller has reached the limit.
 
         Args:
-            rule: What is limited; the windows of different rules are independent.
-            caller: Who asks: an IP address or a runner id.
-            limit: How many requests a window holds.
+            rule: The limit's name; each rule has windows of its own.
+            caller: An IP address or a runner id.
+            limit: The number of requests that a window allows.
 
         Returns:
-            None if the request may pass; else the end of the window, in epoch milliseconds.
+            None if the request may pass, else the end of the window in epoch milliseconds.
         """
         now = self._clock()
         with self._lock:
             start, count = self._windows.get((rule, caller), (now, 0))
-            # A window from the future means that the clock was set back: do not wait for it.
+            # A start in the future means that the clock was set back; that window counts as over.
             if not start <= now < start + WINDOW_MS:
                 start, count = now, 0
             if count >= limit:
@@ -46,7 +46,7 @@ class RateLimiter:
             return None
 
     def _prune(self, now: int) -> None:
-        """Drop windows that are over: callers are strangers, and each new one takes memory."""
+        """Drop windows that are over, so that ever new callers do not fill the memory."""
         self._windows = {
             key: window for key, window in self._windows.items() if window[0] + WINDOW_MS > now
         }

@@ -1,11 +1,11 @@
 """The routes for runners."""
 
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 from flask import Blueprint, Response, request
 
 from devaria.common import js_json
-from devaria.common.contract import CONSOLE_LIMIT, ERROR_LIMIT, OUTPUT_LIMIT, check_size
+from devaria.common.contract import CONSOLE_LIMIT, ERROR_LIMIT, OUTPUT_LIMIT
 from devaria.worker.api.guards import (
     caller_runner,
     fails_to,
@@ -13,19 +13,23 @@ from devaria.worker.api.guards import (
     needs_runner_id,
     rate_limited,
 )
-from devaria.worker.api.web import Refusal, answer, json_body, seen_runner, services
+from devaria.worker.api.web import answer, check_size, json_body, seen_runner, services
 
 blueprint = Blueprint("runner", __name__, url_prefix="/api/runner")
 
 MAX_TYPES = 100
-_NOT_MINE = "Job not found or not claimed by this runner"
+
+Body = Dict[str, Any]
+Route = Callable[..., Response]
+#: Takes job id, runner id and body; returns False if the job is not this runner's.
+Report = Callable[[str, str, Body], bool]
 
 
 @blueprint.post("/register")
 @needs_key("runner")
 @fails_to("register runner")
 def register() -> Response:
-    """Register a runner under a new id, also if its name is known.
+    """Register a runner under a new id, even if its name is known.
 
     Returns:
         201 with the id.
@@ -60,7 +64,7 @@ def verify() -> Response:
 @rate_limited("available", 120, caller_runner)
 @fails_to("get available jobs")
 def available() -> Response:
-    """List the pending jobs of the types asked for.
+    """List the pending jobs of the types in the query.
 
     Returns:
         200 with at most 50 jobs, the oldest first.
@@ -70,7 +74,7 @@ def available() -> Response:
     if len(types) > MAX_TYPES:
         raise ValueError("too many SQL variables")
     jobs = services().jobs.available(types)
-    return answer(jobs=[{**_given(job), "created_at": job["created_at"]} for job in jobs])
+    return answer(jobs=[{**_to_run(job), "created_at": job["created_at"]} for job in jobs])
 
 
 @blueprint.post("/jobs/<job_id>/claim")
@@ -80,9 +84,6 @@ def available() -> Response:
 def claim(job_id: str) -> Response:
     """Give a pending job to the caller.
 
-    Args:
-        job_id: The job.
-
     Returns:
         200 with the job, or 409.
     """
@@ -91,105 +92,98 @@ def claim(job_id: str) -> Response:
     job = jobs.get(job_id) if claimed else None
     if job is None:
         return answer(409, success=False, message="Job already claimed or not found")
-    return answer(success=True, message="Job claimed successfully", job=_given(job))
+    return answer(success=True, message="Job claimed successfully", job=_to_run(job))
 
 
-@blueprint.post("/jobs/<job_id>/heartbeat")
-@needs_runner_id
-@needs_key("runner")
-@rate_limited("heartbeat", 120, caller_runner)
-@fails_to("update heartbeat")
-def heartbeat(job_id: str) -> Response:
-    """Take a job's progress and console.
+def _report(
+    name: str, verb: str, done: str, limited: Callable[[Route], Route] = lambda route: route
+) -> Callable[[Report], Report]:
+    """Make the route ``/jobs/<job_id>/NAME`` of a function that stores a runner's report.
+
+    The route answers 200, or 400 if the job is not the caller's or has ended.
 
     Args:
-        job_id: The job.
-
-    Returns:
-        200, or 400 if the job is not the caller's.
+        name: The last part of the path.
+        verb: What the route failed to do, in the answer to a malformed request.
+        done: The message of the answer if the report was stored.
+        limited: The decorator of a rate limit, if there is one.
     """
-    runner_id, body = seen_runner(), json_body()
+
+    def decorate(store: Report) -> Report:
+        @blueprint.post(f"/jobs/<job_id>/{name}", endpoint=name)
+        @needs_runner_id
+        @needs_key("runner")
+        @limited
+        @fails_to(verb)
+        def route(job_id: str) -> Response:
+            if not store(job_id, seen_runner(), json_body()):
+                text = "Job not found or not claimed by this runner"
+                return answer(400, success=False, message=text)
+            return answer(success=True, message=done)
+
+        return store
+
+    return decorate
+
+
+@_report(
+    "heartbeat",
+    "update heartbeat",
+    "Heartbeat recorded",
+    rate_limited("heartbeat", 120, caller_runner),
+)
+def heartbeat(job_id: str, runner_id: str, body: Body) -> bool:
+    """Store a job's progress and console."""
     current, total = _number(body, "progress_current"), _number(body, "progress_total")
-    ours = services().jobs.heartbeat(job_id, runner_id, current, total, _console(body))
-    return _acknowledged(ours, "Heartbeat recorded")
+    return services().jobs.heartbeat(job_id, runner_id, current, total, _console(body))
 
 
-@blueprint.post("/jobs/<job_id>/complete")
-@needs_runner_id
-@needs_key("runner")
-@fails_to("complete job")
-def complete(job_id: str) -> Response:
-    """Take a job's result.
-
-    Args:
-        job_id: The job.
-
-    Returns:
-        200, or 400 if the job is not the caller's.
-    """
-    runner_id, body = seen_runner(), json_body()
+@_report("complete", "complete job", "Job completed successfully")
+def complete(job_id: str, runner_id: str, body: Body) -> bool:
+    """Store a job's result and end the job."""
     output = js_json.dumps(_present(body, "output_data"))
     check_size("Output JSON", output, OUTPUT_LIMIT)
-    ours = services().jobs.finish(job_id, runner_id, _console(body), output=output)
-    return _acknowledged(ours, "Job completed successfully")
+    return services().jobs.finish(job_id, runner_id, _console(body), output=output)
 
 
-@blueprint.post("/jobs/<job_id>/error")
-@needs_runner_id
-@needs_key("runner")
-@fails_to("report job error")
-def error(job_id: str) -> Response:
-    """Take the reason why a job failed.
-
-    Args:
-        job_id: The job.
-
-    Returns:
-        200, or 400 if the job is not the caller's.
-    """
-    runner_id, body = seen_runner(), json_body()
+@_report("error", "report job error", "Job error recorded")
+def error(job_id: str, runner_id: str, body: Body) -> bool:
+    """Store the reason why a job failed and end the job."""
     message = _text(body, "error_message")
     if not message:
         raise ValueError("error_message is empty")
     check_size("Error message", message, ERROR_LIMIT)
-    ours = services().jobs.finish(job_id, runner_id, _console(body), error=message)
-    return _acknowledged(ours, "Job error recorded")
+    return services().jobs.finish(job_id, runner_id, _console(body), error=message)
 
 
-def _given(job: Dict[str, Any]) -> Dict[str, Any]:
-    """Show of a job what a runner needs to run it."""
+def _to_run(job: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the fields of a job that a runner needs to run it."""
     params = js_json.loads(job["input_params"].encode("utf-8"))
     return {"job_id": job["job_id"], "job_type": job["job_type"], "input_params": params}
 
 
-def _acknowledged(ours: bool, message: str) -> Response:
-    if not ours:
-        raise Refusal(400, success=False, message=_NOT_MINE)
-    return answer(success=True, message=message)
-
-
-def _console(body: Dict[str, Any]) -> str:
+def _console(body: Body) -> str:
     console = _text(body, "console_output")
     check_size("Console output", console, CONSOLE_LIMIT)
     return console
 
 
-def _text(body: Dict[str, Any], name: str) -> str:
+def _text(body: Body, name: str) -> str:
     value = _present(body, name)
     if not isinstance(value, str):
         raise ValueError(f"{name} is not a string")
     return value
 
 
-def _number(body: Dict[str, Any], name: str) -> Any:
+def _number(body: Body, name: str) -> Any:
     value = _present(body, name)
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise ValueError(f"{name} is neither a number nor null")
-    # SQLite has no integers beyond 64 bits; these were doubles to begin with.
+    # SQLite's integers have 64 bits. JavaScript reads larger ones as doubles anyway.
     return float(value) if isinstance(value, int) and abs(value) >= 2**63 else value
 
 
-def _present(body: Dict[str, Any], name: str) -> Any:
+def _present(body: Body, name: str) -> Any:
     if name not in body:
         raise ValueError(f"{name} is missing")
     return body[name]

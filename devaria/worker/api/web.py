@@ -1,37 +1,32 @@
-"""What the routes share: the services they work with, answers, bodies."""
+"""What all routes share: services, JSON bodies and answers, sizes of fields."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, cast
+from typing import Any, Dict, Optional, cast
 
 from flask import Response, current_app, request
 
 from devaria.common import js_json
 from devaria.worker.api.rate_limit import RateLimiter
-from devaria.worker.dashboard.job_forms import ParamForm
 from devaria.worker.keys import WorkerKeys
 from devaria.worker.store.database import Clock
 from devaria.worker.store.figures import FigureStore, UrlSigner
 from devaria.worker.store.jobs import JobStore
 from devaria.worker.store.runners import RunnerStore
 
-EXTENSION = "devaria"
+#: The application holds its `Services` under this name.
+SERVICES = "devaria"
+#: More than the largest valid body with every character escaped, and quick to parse.
 MAX_JSON_BYTES = 16 * 1024 * 1024
-"""More than the biggest valid body, every character of it escaped, and little enough to parse."""
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the routes work with.
+    """The objects that the routes work with.
 
     Attributes:
-        keys: The API keys.
-        jobs: The job store.
-        runners: The runner store.
-        figures: The figure store.
-        signer: Signs the upload URLs of the figure store.
+        signer: Signs the upload URLs of figures.
         limiter: Counts requests; None turns rate limits off.
-        clock: Gives the time in epoch milliseconds.
-        job_forms: The declared parameters of job types, by name, for the dashboard.
+        clock: Returns the time in epoch milliseconds.
     """
 
     keys: WorkerKeys
@@ -41,15 +36,14 @@ class Services:
     signer: UrlSigner
     limiter: Optional[RateLimiter]
     clock: Clock
-    job_forms: Mapping[str, Mapping[str, ParamForm]]
 
 
 class Refusal(Exception):
-    """Ends a request with this answer.
+    """End the request with an error answer.
 
     Args:
         status: The HTTP status.
-        body: The JSON body.
+        body: The fields of the JSON body.
     """
 
     def __init__(self, status: int, /, **body: Any) -> None:
@@ -58,36 +52,28 @@ class Refusal(Exception):
         self.body = body
 
 
-def services() -> Services:
-    """Give the services of the application that handles the current request.
+class TooBigError(Exception):
+    """A field exceeds its limit; the text is what the worker answers."""
 
-    Returns:
-        The services.
-    """
-    return cast(Services, current_app.extensions[EXTENSION])
+
+def services() -> Services:
+    """Return the services of the application that handles the current request."""
+    return cast(Services, current_app.extensions[SERVICES])
 
 
 def answer(status: int = 200, /, **body: Any) -> Response:
-    """Build a JSON answer.
-
-    Args:
-        status: The HTTP status.
-        **body: The JSON object.
-
-    Returns:
-        The response.
-    """
+    """Build a JSON answer; the keywords are the fields of its body."""
     return Response(js_json.dumps(body), status, mimetype="application/json")
 
 
 def json_body() -> Dict[str, Any]:
-    """Read the request's body as JSON, whatever its Content-Type says.
+    """Read the request's body as JSON, whatever its Content-Type is.
 
     Returns:
-        Its object; empty if it is another JSON value, whose fields are all absent then.
+        The object in the body. Other JSON values count as an empty object: no field is present.
 
     Raises:
-        ValueError: It is malformed, nested too deeply, null, or over 16 MiB.
+        ValueError: The body is malformed, nested too deeply, null, or over 16 MiB.
     """
     if (request.content_length or 0) > MAX_JSON_BYTES:
         raise ValueError(f"Request body exceeds {MAX_JSON_BYTES} bytes")
@@ -97,12 +83,24 @@ def json_body() -> Dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def seen_runner() -> str:
-    """Note that the calling runner is alive.
+def check_size(what: str, text: str, limit: int) -> None:
+    """Refuse a field that exceeds its limit.
 
-    Returns:
-        Its id.
+    Args:
+        what: The field's name in the answer.
+        text: The field; for JSON values, their compact JSON.
+        limit: The largest size in UTF-16 code units. The answer calls them bytes, as the hosted
+            worker does.
+
+    Raises:
+        TooBigError: The field is larger.
     """
+    if js_json.utf16_length(text) > limit:
+        raise TooBigError(f"{what} exceeds size limit of {limit} bytes")
+
+
+def seen_runner() -> str:
+    """Note that the calling runner is alive, and return its id."""
     runner_id = request.headers["X-Runner-ID"]
     services().runners.saw(runner_id)
     return runner_id

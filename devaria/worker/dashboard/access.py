@@ -1,11 +1,13 @@
 """Who may see the dashboard, and what a browser may do with its pages.
 
-The link with the token is exchanged for a cookie, and so is in the address bar for a moment only.
-Against actions that another site makes the browser send, two things stand. The cookie is
-SameSite=Strict; that alone would let in pages of another port of this host, which are of the same
-site. So each POST must also come from this very origin, by the ``Origin`` header, which browsers
-set on every POST and no page can change. There is then no token in each form to keep, and a page
-that stayed open over a restart of the worker still works.
+The dashboard's link contains a token. The first request exchanges it for a cookie, so the token
+leaves the address bar at once.
+
+Other sites must not be able to make the browser submit or delete jobs. The cookie is
+SameSite=Strict, but to a browser another port of this host is the same site. So each POST must also
+have this worker's origin in its ``Origin`` header, which browsers set on every POST and no page can
+change. Forms then need no token of their own, and a page that is open while the worker restarts
+still works.
 """
 
 import hashlib
@@ -19,7 +21,7 @@ from devaria.worker.api.guards import same_key
 from devaria.worker.api.web import services
 
 PATH = "/dashboard"
-_NO_LINK = "Open the dashboard by the link that the worker printed at its start.\n"
+_NO_LINK = "Open the dashboard with the link that the worker printed when it started.\n"
 _FOREIGN = "This request does not come from the dashboard.\n"
 _HEADERS = {
     "Content-Security-Policy": (
@@ -27,20 +29,16 @@ _HEADERS = {
         " connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none';"
         " frame-ancestors 'none'"
     ),
-    # Not no-referrer: with it, browsers say `Origin: null` on the forms' own POSTs.
+    # With no-referrer, browsers would send `Origin: null` with the dashboard's own forms.
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
 
 def check_access() -> Optional[BaseResponse]:
-    """Let a request to the dashboard pass, or answer it.
-
-    Returns:
-        None to let it pass.
-    """
+    """Check a request to the dashboard: return None to let it pass, or else the answer."""
     token = services().keys.dashboard_token
-    # Cookies do not know ports: each worker of this host needs a name of its own.
+    # A cookie is sent to all ports of a host, so each worker needs a name of its own for it.
     cookie = f"devaria-{hashlib.sha256(token.encode()).hexdigest()[:16]}"
     shown = request.args.get("token")
     if shown is not None and request.method == "GET" and same_key(shown, token):
@@ -55,20 +53,13 @@ def check_access() -> Optional[BaseResponse]:
 
 
 def add_headers(response: Response) -> Response:
-    """Tell the browser to load nothing from elsewhere, and to keep nothing.
-
-    Args:
-        response: An answer of the dashboard.
-
-    Returns:
-        The same.
-    """
+    """Add headers that make the browser load nothing from other hosts and keep no copy."""
     response.headers.update(_HEADERS)
     return response
 
 
 def _is_own_origin(origin: str) -> bool:
-    # By host and port alone: behind a proxy that speaks https, this worker knows itself as http.
+    # The scheme is not compared: behind an https proxy, the worker itself still serves http.
     try:
         return urlsplit(origin).netloc == request.host
     except ValueError:

@@ -1,12 +1,12 @@
-"""Forms for submitting a job whose parameters are declared."""
+"""Forms for jobs whose parameters are declared."""
 
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional
 
 from devaria.common import js_json
 
+#: Precedes a parameter's name in the form, so that no parameter clashes with another field.
 FIELD_PREFIX = "param-"
-"""Stands before a parameter's name in the form, so that it is no other field's."""
 
 _KINDS = {"boolean": (bool,), "integer": (int,), "number": (int, float)}
 
@@ -18,9 +18,9 @@ class ParamForm:
     Attributes:
         type: ``string``, ``integer``, ``number`` or ``boolean``; a field of any other type takes
             JSON.
-        required: Whether a job cannot do without it.
-        default: What the field holds at first; None for nothing.
-        description: A sentence for whoever fills it in.
+        required: Whether the field must be filled in.
+        default: The initial value; None for an empty field.
+        description: A sentence for the person who fills in the form.
     """
 
     type: str = "string"
@@ -30,24 +30,24 @@ class ParamForm:
 
     @property
     def initial(self) -> str:
-        """The default as the field's text."""
+        """The default, as the text of the field."""
         if self.default is None or isinstance(self.default, str):
             return self.default or ""
         return js_json.dumps(self.default)
 
 
-def params_of(form: Mapping[str, ParamForm], fields: Mapping[str, str]) -> Dict[str, Any]:
-    """Read the parameters from a form that was filled in.
+#: The declared parameters of job types: by type, then by name.
+JobForms = Mapping[str, Mapping[str, ParamForm]]
 
-    Args:
-        form: The declared parameters, by name.
-        fields: The form's fields.
+
+def params_of(form: Mapping[str, ParamForm], fields: Mapping[str, str]) -> Dict[str, Any]:
+    """Read the parameters from the fields of a submitted form.
 
     Returns:
         The parameters; those left empty are absent.
 
     Raises:
-        ValueError: A required one is empty, or one is not of its type.
+        ValueError: A required field is empty, or a value is not of its type.
     """
     values = {name: _value(name, one, fields) for name, one in form.items()}
     return {name: value for name, value in values.items() if value is not None}
@@ -56,7 +56,7 @@ def params_of(form: Mapping[str, ParamForm], fields: Mapping[str, str]) -> Dict[
 def _value(name: str, param: ParamForm, fields: Mapping[str, str]) -> Optional[Any]:
     text = fields.get(FIELD_PREFIX + name, "")
     if param.type == "boolean":
-        return bool(text)  # a box that is not ticked is not sent
+        return bool(text)  # browsers do not send an unticked box
     if not text.strip():
         if param.required:
             raise ValueError(f"{name} is required")

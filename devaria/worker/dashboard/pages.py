@@ -1,23 +1,25 @@
-"""The dashboard: the local worker's pages for people."""
+"""The routes of the dashboard."""
 
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple, cast
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as BaseResponse
 
 from devaria.common import js_json
-from devaria.common.contract import TooBigError
 from devaria.worker.api.figures import CONTENT_TYPES
 from devaria.worker.api.jobs import checked_submission, output_of, state_of
-from devaria.worker.api.web import Refusal, services
+from devaria.worker.api.web import Refusal, TooBigError, services
 from devaria.worker.dashboard import views
 from devaria.worker.dashboard.access import PATH, add_headers, check_access
-from devaria.worker.dashboard.job_forms import FIELD_PREFIX, params_of
+from devaria.worker.dashboard.job_forms import FIELD_PREFIX, JobForms, params_of
 
 blueprint = Blueprint("dashboard", __name__, url_prefix=PATH, template_folder="templates")
 blueprint.before_request(check_access)
 blueprint.after_request(add_headers)
+
+#: The application holds its `JobForms` under this name.
+JOB_FORMS = "devaria-job-forms"
 
 Job = Dict[str, Any]
 JOBS_SHOWN = 100
@@ -28,11 +30,7 @@ _FILTERS = ("pending", "claimed", "in_progress", "completed", "failed")
 
 @blueprint.get("")
 def overview() -> str:
-    """Show the queue and the runners.
-
-    Returns:
-        The page.
-    """
+    """Show the queue and the runners."""
     status = request.args.get("status", "")
     chosen = {"status": status} if status in _FILTERS else {}
     return _page(
@@ -48,14 +46,7 @@ def overview() -> str:
 
 @blueprint.get("/jobs/<job_id>")
 def show(job_id: str) -> Tuple[str, int]:
-    """Show all of a job.
-
-    Args:
-        job_id: The job.
-
-    Returns:
-        The page; with 404 one that says that there is no such job.
-    """
+    """Show a job; with 404, a page that says that the job does not exist."""
     job = services().jobs.get(job_id)
     if job is None:
         return _page("gone.html"), 404
@@ -75,14 +66,7 @@ def show(job_id: str) -> Tuple[str, int]:
 
 @blueprint.get("/jobs/<job_id>/console")
 def console(job_id: str) -> Response:
-    """Give the whole console of a job as plain text.
-
-    Args:
-        job_id: The job.
-
-    Returns:
-        200, or 404.
-    """
+    """Return the whole console of a job as plain text."""
     job = services().jobs.get(job_id)
     if job is None:
         return Response("There is no such job.\n", 404, mimetype="text/plain")
@@ -91,28 +75,14 @@ def console(job_id: str) -> Response:
 
 @blueprint.post("/jobs/<job_id>/delete")
 def delete(job_id: str) -> BaseResponse:
-    """Delete a job in any state.
-
-    Args:
-        job_id: The job.
-
-    Returns:
-        The way back to the overview.
-    """
+    """Delete a job in any state and redirect to the overview."""
     services().jobs.delete(job_id)
     return redirect(url_for("dashboard.overview"), 303)
 
 
 @blueprint.post("/jobs/<job_id>/rerun")
 def rerun(job_id: str) -> BaseResponse:
-    """Delete a job and submit it again.
-
-    Args:
-        job_id: The job.
-
-    Returns:
-        The way to the new job.
-    """
+    """Delete a job, submit it again, and redirect to the new job."""
     jobs = services().jobs
     job = jobs.get(job_id)
     if job is None:
@@ -124,20 +94,15 @@ def rerun(job_id: str) -> BaseResponse:
 
 @blueprint.get("/submit")
 def submit_page() -> str:
-    """Show the form to submit a job.
-
-    Returns:
-        The page; ``?type=`` chooses a job type with declared parameters.
-    """
+    """Show the form to submit a job; ``?type=`` selects a job type with declared parameters."""
     return _submit_page(request.args.get("type", ""), {})
 
 
 @blueprint.post("/submit")
 def submit() -> BaseResponse:
-    """Submit a job.
+    """Submit a job and redirect to it, or to the same job if it was submitted before.
 
-    Returns:
-        The way to the job, the known one if there is one; with 400 the form and what is wrong.
+    A wrong submission is answered with 400: the form as it was filled in, and the reason.
     """
     job_type = request.form.get("job_type", "")
     try:
@@ -153,18 +118,15 @@ def submit() -> BaseResponse:
 
 @blueprint.get("/static/<name>")
 def static_file(name: str) -> Response:
-    """Serve the stylesheet, the script and the icon.
-
-    Args:
-        name: The file's name.
-
-    Returns:
-        200, or 404.
-    """
+    """Serve the stylesheet, the script or the icon."""
     if name not in _STATIC:
         raise NotFound
     with blueprint.open_resource(f"static/{name}") as file:
         return Response(file.read(), mimetype=CONTENT_TYPES[name.rpartition(".")[2]])
+
+
+def _job_forms() -> JobForms:
+    return cast(JobForms, current_app.extensions[JOB_FORMS])
 
 
 def _submitted(job_type: str, params: Dict[str, Any]) -> Tuple[Job, bool]:
@@ -176,14 +138,14 @@ def _submitted(job_type: str, params: Dict[str, Any]) -> Tuple[Job, bool]:
 
 
 def _submitted_params(job_type: str) -> Any:
-    form = services().job_forms.get(job_type)
+    form = _job_forms().get(job_type)
     if form is not None and "params" not in request.form:
         return params_of(form, request.form)
     return js_json.loads(request.form.get("params", "").encode("utf-8", "replace"))
 
 
 def _submit_page(job_type: str, fields: Mapping[str, str], error: Optional[str] = None) -> str:
-    forms = services().job_forms
+    forms = _job_forms()
     is_raw = job_type not in forms or "params" in fields
     return _page(
         "submit.html",

@@ -1,7 +1,4 @@
-"""What the dashboard's pages show of jobs, in terms for people.
-
-Nothing here is HTML: that is the templates' part, which escape all they are given.
-"""
+"""Turn values into what the pages show. HTML is left to the templates, which escape every value."""
 
 import datetime
 import json
@@ -15,8 +12,8 @@ from devaria.worker.store.figures import FigureStore
 
 Job = Dict[str, Any]
 
+#: The page shows this many characters of a console's end; it is fetched again every second.
 CONSOLE_SHOWN = 50_000
-"""So many characters of a console's end are shown: the page is fetched again every second."""
 MAX_FIGURES = 10
 RUNNING = ("claimed", "in_progress")
 LIVE = ("pending", *RUNNING)
@@ -26,26 +23,19 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 def visible(value: Any) -> Any:
-    r"""Write characters that cannot be seen as escapes.
+    r"""Replace control characters in a text by escapes such as `\x1b`.
 
     Args:
-        value: What a page is to show.
+        value: Any value that a template writes.
 
     Returns:
-        A text with `\x1b` and the like; what is no plain text, or is HTML already, as it is.
+        The text with escapes. Values that are not plain text, such as HTML, are returned unchanged.
     """
     return printable(value) if type(value) is str else value
 
 
 def indented(value: Any) -> str:
-    """Write a value as JSON to be read.
-
-    Args:
-        value: Any JSON value.
-
-    Returns:
-        Indented JSON; compact where a deep nesting would make far more spaces than text.
-    """
+    """Write a JSON value as indented JSON; as compact JSON if that would be over 1 MB long."""
     text = ""
     for chunk in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
         text += chunk
@@ -55,28 +45,17 @@ def indented(value: Any) -> str:
 
 
 def console_end(console: Optional[str]) -> str:
-    """Give the end of a console as a terminal would show it.
+    """Return the last 50,000 characters of a console, as a terminal would show them.
 
-    Args:
-        console: The whole console; None for none.
-
-    Returns:
-        Its last 50,000 characters, of each line only what follows the last carriage return, by
-        which progress bars write over themselves.
+    Progress bars overwrite their line with a carriage return, so only the text after the last one
+    in each line is kept.
     """
     lines = (console or "")[-CONSOLE_SHOWN:].replace("\r\n", "\n").split("\n")
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
 
 
 def percent(job: Job) -> Optional[float]:
-    """Tell how much of a job is done.
-
-    Args:
-        job: The job.
-
-    Returns:
-        0 to 100, or None while it is unknown.
-    """
+    """Return how much of a job is done, from 0 to 100; None while it is unknown."""
     current, total = job["progress_current"], job["progress_total"]
     if current is None or total is None or total <= 0:
         return None
@@ -84,14 +63,11 @@ def percent(job: Job) -> Optional[float]:
 
 
 def ago(then: int, now: int) -> str:
-    """Tell how long ago something was.
+    """Write the time between two moments as ``12 s``, ``3 min``, ``5 h`` or ``2 d``, rounded down.
 
     Args:
-        then: When it was, in epoch milliseconds.
-        now: The time.
-
-    Returns:
-        Such as ``12 s``, ``3 min``, ``5 h`` or ``2 d``, rounded down.
+        then: The earlier moment, in epoch milliseconds.
+        now: The later one.
     """
     seconds = max(now - then, 0) // 1000
     size, unit = next((one for one in _UNITS if seconds >= one[0]), (1, "s"))
@@ -99,14 +75,7 @@ def ago(then: int, now: int) -> str:
 
 
 def timestamp(milliseconds: int) -> str:
-    """Write a time for people and machines alike.
-
-    Args:
-        milliseconds: Epoch milliseconds.
-
-    Returns:
-        ISO 8601 in UTC, to the second.
-    """
+    """Write epoch milliseconds as ISO 8601 in UTC, to the second."""
     time = datetime.datetime.fromtimestamp(milliseconds // 1000, datetime.timezone.utc)
     return time.isoformat().replace("+00:00", "Z")
 
@@ -119,8 +88,9 @@ def figures_of(output: Any, store: FigureStore) -> List[Dict[str, Optional[str]]
         store: The worker's own figure store.
 
     Returns:
-        For each the ``url`` as it stands, its ``href`` (None unless it is http or https), and for
-        a figure of this store ``own``, the path below this worker, by which alone it is embedded.
+        A dictionary for each of the first 10 figures: ``url``, as it stands in the result;
+        ``href``, the link, None unless it is http or https; and ``own``, the path of a figure of
+        this store, None for others. Only figures of this store are embedded in the page.
     """
     urls = list(dict.fromkeys(figure_urls(output)))[:MAX_FIGURES]
     return [_figure(url, store) for url in urls]

@@ -1,1 +1,10 @@
-"""What the local worker keeps: jobs, runners, figures."""
+"""What the local worker keeps. Nothing here knows HTTP routes, Flask or the dashboard.
+
+::
+
+    jobs        the queue and the result cache; when two submissions are the same job
+    runners     the registered runners
+    figures     figures as files, and the signatures of their upload URLs
+    expiry      whether the figures of a cached result still exist
+    database    the SQLite file; jobs of silent runners return to the queue
+"""

@@ -1,4 +1,4 @@
-"""SQLite for a few threads: the schema, and a connection for each thread."""
+"""The SQLite file: its schema, a connection for each thread, and the requeuing of silent jobs."""
 
 import logging
 import sqlite3
@@ -6,13 +6,14 @@ import threading
 from pathlib import Path
 from typing import Any, Callable, List
 
-#: Gives the time in epoch milliseconds.
+#: Returns the time in epoch milliseconds.
 Clock = Callable[[], int]
 
+_log = logging.getLogger(__name__)
 
-# Jobs are ordered by `seq`: two of them can have the same millisecond.
-# A claim by a runner that never registered violates the foreign key, and a row over 2.1 MB of
-# UTF-8 the check: the worker answers both with 500, as the hosted one does.
+# Jobs are ordered by `seq`, since two of them can have the same millisecond.
+# A claim by an unregistered runner violates the foreign key, and a row over 2.1 MB of UTF-8
+# violates the check. The worker answers both with 500, as the hosted worker does.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runners (
     seq INTEGER PRIMARY KEY,
@@ -50,14 +51,24 @@ CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, job_type, seq);
 CREATE INDEX IF NOT EXISTS jobs_by_runner ON jobs (claimed_by, seq);
 """
 
+# Only the claim and the heartbeats change a running job: `updated_at` is the time of the last one.
+_IS_SILENT = "status IN ('claimed', 'in_progress') AND updated_at <= ?"
+_FIND = f"SELECT job_id, claimed_by FROM jobs WHERE {_IS_SILENT}"  # noqa: S608 - built from constants only
+# The console is kept until the next runner replaces it: it shows how far the silent runner came.
+_REQUEUE = f"""
+UPDATE jobs SET status = 'pending', claimed_by = NULL, claimed_at = NULL, last_heartbeat = NULL,
+    progress_current = NULL, progress_total = NULL, updated_at = ?
+WHERE job_id = ? AND {_IS_SILENT}
+"""  # noqa: S608 - built from constants only
+
 
 class Database:
     """One SQLite file, used by several threads at once.
 
-    Every statement is its own transaction; what must be atomic is written as one statement.
+    Every statement is a transaction of its own, so an atomic change must be one statement.
 
     Args:
-        path: The file; created with the schema if it is not there.
+        path: The file; created with the schema if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +86,7 @@ class Database:
             *parameters: The values.
 
         Returns:
-            The cursor; its rows can be read by column name.
+            The cursor. Columns of its rows can be read by name.
 
         Raises:
             sqlite3.Error: SQLite refused it.
@@ -93,7 +104,7 @@ class Database:
         return existing if existing is not None else self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        # Each connection is used by its thread alone, but `close` comes from another one.
+        # Only its own thread uses a connection, but `close` is called from another one.
         connection = sqlite3.connect(
             str(self._path), timeout=10, isolation_level=None, check_same_thread=False
         )
@@ -107,41 +118,28 @@ class Database:
         return connection
 
 
-_log = logging.getLogger(__name__)
-
-# A running job is updated by its claim and its heartbeats, and by nothing else.
-_IS_SILENT = "status IN ('claimed', 'in_progress') AND updated_at <= ?"
-_FIND = f"SELECT job_id, claimed_by FROM jobs WHERE {_IS_SILENT}"  # noqa: S608
-# The console stays: until the next runner writes its own, it tells how far the silent one came.
-_REQUEUE = f"""
-UPDATE jobs SET status = 'pending', claimed_by = NULL, claimed_at = NULL, last_heartbeat = NULL,
-    progress_current = NULL, progress_total = NULL, updated_at = ?
-WHERE job_id = ? AND {_IS_SILENT}
-"""  # noqa: S608
-
-
 class SilentJobs:
-    """Finds the jobs that nothing has been heard of for too long.
+    """Jobs whose runner has sent no heartbeat for too long.
 
     Args:
-        database: Where the jobs are.
-        clock: Gives the time in epoch milliseconds.
-        after_ms: How long a runner may be silent; 0 for ever, as on the hosted worker.
+        database: Holds the jobs.
+        clock: Returns the time in epoch milliseconds.
+        after_ms: How long a runner may be silent; 0 for no limit, as on the hosted worker.
     """
 
     def __init__(self, database: Database, clock: Clock, after_ms: int) -> None:
         self._database = database
         self._clock = clock
         self._after_ms = after_ms
-        # Nobody could be heard while the worker was down: that is no silence of the runners.
+        # Heartbeats could not arrive while the worker was down, so that time does not count.
         self._listening_since = clock()
 
     def requeue(self) -> None:
-        """Return every silent job to pending, unless its runner is heard at that very moment."""
+        """Return every such job to pending, unless a heartbeat arrives at that very moment."""
         since = self._clock() - self._after_ms
         if self._after_ms <= 0 or self._listening_since > since:
             return
-        # Mostly there is none, and then nothing is written: who looks at the queue only reads.
+        # Usually there are none, and reading the queue then writes nothing.
         for job_id, runner_id in self._database.execute(_FIND, since).fetchall():
             if self._database.execute(_REQUEUE, self._clock(), job_id, since).rowcount:
                 _log.warning("Job %s is pending again: runner %s is silent", job_id, runner_id)

@@ -1,4 +1,4 @@
-"""Whether the figures of a cached result are still there."""
+"""Whether the figures of a cached result still exist."""
 
 import time
 from typing import Any, Iterator
@@ -11,22 +11,23 @@ from devaria.worker.store.figures import DESCRIPTION, FigureStore
 
 INDEX = "/index.html"
 _TIMEOUT_SEC = 3.0  # for connecting, and for each read
-_DEADLINE_SEC = 5.0  # for the whole of the answer
+_DEADLINE_SEC = 5.0  # for the whole answer
 _MAX_BYTES = 1024 * 1024
 
 
 def figures_are_alive(output: Any, figures: FigureStore, clock: Clock) -> bool:
-    """Check every ``figpack_url`` in a result, at any depth.
+    """Check that the figure of every ``figpack_url`` in a result still exists.
+
+    A figure exists if its URL ends in ``/index.html`` and the ``figpack.json`` beside it can be
+    read, is not ``deleted``, and is ``pinned`` or has an ``expiration`` in the future.
 
     Args:
         output: The result of a completed job.
         figures: The worker's own figure store.
-        clock: Gives the time in epoch milliseconds.
+        clock: Returns the time in epoch milliseconds.
 
     Returns:
-        True if each ends in ``/index.html`` and the ``figpack.json`` beside it can be read, is
-        not ``deleted``, and is ``pinned`` or has an ``expiration`` (milliseconds) in the future.
-        Results without such URLs never expire.
+        True if all figures exist; so a result without figures never expires.
     """
     return all(
         url.endswith(INDEX) and _is_alive(_description(url, figures), clock())
@@ -35,14 +36,7 @@ def figures_are_alive(output: Any, figures: FigureStore, clock: Clock) -> bool:
 
 
 def figure_urls(output: Any) -> Iterator[str]:
-    """Find the strings under the key ``figpack_url``.
-
-    Args:
-        output: Any JSON value.
-
-    Yields:
-        The strings, at every depth.
-    """
+    """Yield the strings under the key ``figpack_url``, at every depth of a JSON value."""
     if isinstance(output, dict):
         url = output.get("figpack_url")
         if isinstance(url, str):
@@ -62,20 +56,20 @@ def _is_alive(description: Any, now: int) -> bool:
 
 
 def _description(url: str, figures: FigureStore) -> Any:
-    # A figure of this worker is read from its store: asking over HTTP would need a second thread
-    # of the same server, and with every thread asking none would answer.
+    # The worker's own figures are read from the store. Over HTTP, a request would need a second
+    # thread of this server, and requests in all threads would wait for each other.
     own = figures.figure_id(url)
     if own is not None:
         return figures.description(own)
     try:
         return _fetched(url[: -len(INDEX)] + "/" + DESCRIPTION)
     except (requests.RequestException, ValueError):
-        return None  # as on the hosted worker, a figure that cannot be reached counts as gone
+        return None  # as on the hosted worker, a figure that cannot be reached has expired
 
 
 def _fetched(url: str) -> Any:
     deadline, content = time.monotonic() + _DEADLINE_SEC, b""
-    # An auth object that adds nothing: without one, a login in .netrc would be sent to strangers.
+    # Without an auth object, requests would send a login of .netrc to a stranger's host.
     with requests.get(
         url, stream=True, timeout=_TIMEOUT_SEC, auth=lambda prepared: prepared
     ) as response:

@@ -1,10 +1,9 @@
-"""The figure store: figpack figures on disk, and the signed URLs by which their files arrive.
+"""The figure store: figpack figures on disk, and the signatures of their upload URLs.
 
 Source: the upload client of figpack 0.4.1 (``figpack/core/_upload_bundle.py``).
 """
 
 import hashlib
-import hmac
 import json
 import re
 import shutil
@@ -12,6 +11,8 @@ import uuid
 from pathlib import Path
 from typing import IO, Any, Dict, Optional, cast
 from urllib.parse import quote, urlencode
+
+from itsdangerous import Signer
 
 from devaria.worker.store.database import Clock
 
@@ -29,14 +30,14 @@ class FigureStore:
     """Figures as directories, each with its files and its ``figpack.json``.
 
     Args:
-        root: The directory that holds them.
-        clock: Gives the time in epoch milliseconds.
+        root: The directory that holds the figures.
+        clock: Returns the time in epoch milliseconds.
     """
 
     def __init__(self, root: Path, clock: Clock) -> None:
         self._root = root
         self._clock = clock
-        # Half-written files lie beside the figures, under a name that no figure can have.
+        # Files are written here first. No figure can have this name.
         self._incoming = root / ".incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
 
@@ -47,7 +48,7 @@ class FigureStore:
             details: JSON values for its ``figpack.json``.
 
         Returns:
-            Its id: 32 hexadecimal digits, not to be guessed.
+            Its id: 32 random hexadecimal digits.
         """
         figure_id, now = uuid.uuid4().hex, self._clock()
         (self._root / figure_id).mkdir()
@@ -59,11 +60,8 @@ class FigureStore:
     def finalize(self, figure_id: str) -> bool:
         """Mark a figure as completely uploaded.
 
-        Args:
-            figure_id: The figure.
-
         Returns:
-            False if it has no ``index.html``, and so could not be looked at.
+            False if it has no ``index.html``, without which it cannot be opened.
 
         Raises:
             KeyError: There is no such figure.
@@ -77,56 +75,38 @@ class FigureStore:
         return True
 
     def description(self, figure_id: str) -> Optional[Dict[str, Any]]:
-        """Read a figure's ``figpack.json``.
-
-        Args:
-            figure_id: The figure.
-
-        Returns:
-            Its content, or None if there is no such figure.
-        """
+        """Return the content of a figure's ``figpack.json``; None if there is no such figure."""
         path = self.file(figure_id, DESCRIPTION)
         return None if path is None else cast(Dict[str, Any], json.loads(path.read_text("utf-8")))
 
     def figure_id(self, url: str) -> Optional[str]:
-        """Recognise the URL of a figure of this store, under whatever name the worker is reached.
+        """Return the id of the figure of this store that a URL leads to; None for other URLs.
 
-        Args:
-            url: Any URL.
-
-        Returns:
-            The figure's id (ids are random, so having it here means that it is ours), or None.
+        The URL's host does not matter: the worker may have several names, and ids are random, so no
+        other store has a figure of the same id.
         """
         match = _FIGURE_URL.fullmatch(url)
         known = match is not None and self.file(match.group(1), DESCRIPTION) is not None
         return match.group(1) if match is not None and known else None
 
     def file(self, figure_id: str, relative_path: str) -> Optional[Path]:
-        """Find a file of a figure.
-
-        Args:
-            figure_id: The figure.
-            relative_path: The file's path in it.
-
-        Returns:
-            The file, or None if there is none, or the path leaves the figure.
-        """
+        """Find a file of a figure; None if there is none, or the path leaves the figure."""
         if not _FIGURE_ID.fullmatch(figure_id) or not is_safe_path(relative_path):
             return None
         path = self._root / figure_id / relative_path
         return path if path.is_file() else None
 
     def save(self, figure_id: str, relative_path: str, content: IO[bytes], size: int) -> None:
-        """Store a file of a figure, in place of one that is there already.
+        """Store a file of a figure; it replaces an older one.
 
         Args:
-            figure_id: The figure, which exists.
-            relative_path: The file's path in it.
+            figure_id: The figure; it must exist.
+            relative_path: The file's path in the figure.
             content: The file's content.
-            size: Its size in bytes.
+            size: The declared size in bytes.
 
         Raises:
-            ValueError: The path is not one that can be uploaded, or the content has another size.
+            ValueError: The path is not allowed, or the content has another size.
         """
         if not is_upload_path(relative_path):
             raise ValueError(f"not a path for an upload: {relative_path!r}")
@@ -146,72 +126,59 @@ class FigureStore:
             incoming.unlink(missing_ok=True)
 
     def _describe(self, figure_id: str, description: Dict[str, Any]) -> None:
-        # Renamed into place: a checker never reads half of it.
+        # Renamed into place, so that no reader sees half of it.
         incoming = self._incoming / uuid.uuid4().hex
         incoming.write_text(json.dumps(description, indent=2), "utf-8")
         incoming.replace(self._root / figure_id / DESCRIPTION)
 
 
 class UrlSigner:
-    """Signs upload URLs: HMAC-SHA256 over method, figure, path, size and expiry.
+    """Signs upload URLs. A signature covers method, figure, path, size and expiry.
 
     Args:
-        secret: The HMAC key. Random for each start of the worker: URLs need not outlive it.
-        clock: Gives the time in epoch milliseconds.
+        secret: The key. A new random one at each start of the worker will do: an upload does not
+            outlive it.
+        clock: Returns the time in epoch milliseconds.
     """
 
     def __init__(self, secret: bytes, clock: Clock) -> None:
-        self._secret = secret
+        self._signer = Signer(secret, salt="figure-upload", digest_method=hashlib.sha256)
         self._clock = clock
 
     def sign(self, figure_id: str, relative_path: str, size: int) -> str:
-        """Allow one file to be uploaded within the next hour.
-
-        Args:
-            figure_id: The figure.
-            relative_path: The file's path in it.
-            size: Its size in bytes.
+        """Allow one file of ``size`` bytes to be uploaded within the next hour.
 
         Returns:
-            The path of the URL below the signed route, with its query.
+            The last part of the URL's path, with its query.
         """
         expires = self._clock() + URL_LIFETIME_MS
-        signature = self._signature(figure_id, relative_path, str(size), str(expires))
+        text = _signed_text(figure_id, relative_path, str(size), str(expires))
+        signature = self._signer.get_signature(text).decode("ascii")
         query = urlencode({"size": size, "expires": expires, "signature": signature})
         return f"{figure_id}/{quote(relative_path)}?{query}"
 
     def is_valid(self, figure_id: str, relative_path: str, query: Dict[str, str]) -> bool:
-        """Check a signed URL.
+        """Check the parts of a signed URL: ``sign`` made them, less than an hour ago."""
+        expires = query.get("expires", "")
+        text = _signed_text(figure_id, relative_path, query.get("size", ""), expires)
+        is_ours = self._signer.verify_signature(text, query.get("signature", ""))
+        return is_ours and self._clock() < int(expires)  # what we signed is a number
 
-        Args:
-            figure_id: The figure in it.
-            relative_path: The file's path in it.
-            query: Its query.
 
-        Returns:
-            Whether ``sign`` made it, all of it, less than an hour ago.
-        """
-        size, expires = query.get("size", ""), query.get("expires", "")
-        expected = self._signature(figure_id, relative_path, size, expires)
-        shown = query.get("signature", "").encode("utf-8")
-        # Only what was signed is looked at: then `expires` is a number of our own making.
-        return hmac.compare_digest(expected.encode("ascii"), shown) and self._clock() < int(expires)
-
-    def _signature(self, *parts: str) -> str:
-        # Five lines and no more, so that no two URLs sign alike: a line break in a part makes six.
-        text = "\n".join(("PUT", *parts)).encode("utf-8", "surrogatepass")
-        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
+def _signed_text(*parts: str) -> str:
+    return json.dumps(("PUT", *parts))  # JSON keeps the parts apart, whatever is in them
 
 
 def is_safe_path(relative_path: str) -> bool:
-    """Tell whether a path stays in its figure, on every operating system.
+    """Check that a path stays inside its figure, on every operating system.
 
     Args:
         relative_path: A path with ``/`` between its names.
 
     Returns:
-        False if it is absolute, empty or longer than 1,024 bytes, has a name that is empty, ``.``,
-        ``..`` or longer than 255 bytes, or a backslash, a colon or a character not printable.
+        False if the path is absolute, empty or longer than 1,024 bytes; if a name in it is empty,
+        ``.``, ``..`` or longer than 255 bytes; or if it contains a backslash, a colon or an
+        unprintable character.
     """
     if not relative_path.isprintable() or "\\" in relative_path or ":" in relative_path:
         return False
@@ -222,12 +189,5 @@ def is_safe_path(relative_path: str) -> bool:
 
 
 def is_upload_path(relative_path: str) -> bool:
-    """Tell whether a client may upload a file to that path.
-
-    Args:
-        relative_path: The path.
-
-    Returns:
-        False if it is not safe, or is that of ``figpack.json``, which the worker writes.
-    """
+    """Check that a path is safe and is not ``figpack.json``, which only the worker writes."""
     return is_safe_path(relative_path) and relative_path.casefold() != DESCRIPTION

@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from devaria.common import js_json
 from devaria.worker.store.database import Clock, Database, SilentJobs
 
+#: A row of the jobs table by column name; ``input_params`` and ``output_data`` are JSON text.
 Job = Dict[str, Any]
-"""A row of the jobs table by column name; ``input_params`` and ``output_data`` are JSON text."""
 
 STATES = ("pending", "claimed", "in_progress", "completed", "failed", "expired")
 AVAILABLE_LIMIT = 50
@@ -20,15 +20,15 @@ _SUMMARY = (
 
 
 class JobStore:
-    """The queue and the cache of results.
+    """The queue and the result cache.
 
-    Nothing but its runner ends a claimed job. One whose runner has been silent for too long is
-    pending again as soon as anybody looks at the queue; until then, a late report still counts.
+    Only its runner ends a claimed job. If the runner is silent for too long, the next read of the
+    queue makes the job pending again; until then, a late report still counts.
 
     Args:
-        database: Where the jobs are.
-        clock: Gives the time in epoch milliseconds.
-        requeue_after_ms: How long a runner may be silent; 0 for ever, as on the hosted worker.
+        database: Holds the jobs.
+        clock: Returns the time in epoch milliseconds.
+        requeue_after_ms: How long a runner may be silent; 0 for no limit, as on the hosted worker.
     """
 
     def __init__(self, database: Database, clock: Clock, requeue_after_ms: int = 0) -> None:
@@ -37,11 +37,7 @@ class JobStore:
         self._silent_jobs = SilentJobs(database, clock, requeue_after_ms)
 
     def submit(self, job_type: str, input_params: Dict[str, Any]) -> Tuple[Job, bool]:
-        """Find the job of that type and parameters, or create it as pending.
-
-        Args:
-            job_type: The job type.
-            input_params: The parameters.
+        """Find the job with this type and these parameters, or create it as pending.
 
         Returns:
             The job, and whether it is new.
@@ -56,41 +52,19 @@ class JobStore:
                 *(identity, js_json.well_formed(job_type), js_json.dumps(input_params), now, now),
             )
             found = self.newest(1, job_hash=identity)
-            if found:  # else it was deleted between the two statements: once more
+            if found:  # else another thread deleted it between the two statements: try again
                 return found[0], created.rowcount == 1
 
     def find(self, job_type: str, input_params: Dict[str, Any]) -> Optional[Job]:
-        """Find the job of that type and parameters.
-
-        Args:
-            job_type: The job type.
-            input_params: The parameters.
-
-        Returns:
-            The job, or None.
-        """
+        """Find the job with this type and these parameters; None if there is none."""
         return next(iter(self.newest(1, job_hash=job_hash(job_type, input_params))), None)
 
     def get(self, job_id: str) -> Optional[Job]:
-        """Find a job by its id.
-
-        Args:
-            job_id: The id.
-
-        Returns:
-            The job, or None.
-        """
+        """Find a job by its id; None if there is none."""
         return next(iter(self.newest(1, job_id=job_id)), None)
 
     def available(self, job_types: Sequence[str]) -> List[Job]:
-        """List pending jobs.
-
-        Args:
-            job_types: The types wanted.
-
-        Returns:
-            At most 50 jobs, the oldest first.
-        """
+        """List at most 50 pending jobs of these types, the oldest first."""
         marks = ",".join("?" * len(job_types))
         return self._many(
             f"* FROM jobs WHERE status = 'pending' AND job_type IN ({marks})"
@@ -99,17 +73,14 @@ class JobStore:
         )
 
     def claim(self, job_id: str, runner_id: str) -> bool:
-        """Give a pending job to a runner; of several that ask at once, one gets it.
-
-        Args:
-            job_id: The job.
-            runner_id: The runner.
+        """Give a pending job to a runner. If several ask at once, exactly one gets it.
 
         Returns:
-            False if the job is not pending (the runner's own included) or not there.
+            False if the job is not pending or does not exist. That includes a job that the runner
+            has claimed already.
 
         Raises:
-            sqlite3.IntegrityError: The job is pending but no such runner is registered.
+            sqlite3.IntegrityError: The job is pending, but the runner is not registered.
         """
         self._silent_jobs.requeue()
         now = self._clock()
@@ -123,17 +94,17 @@ class JobStore:
     def heartbeat(
         self, job_id: str, runner_id: str, current: Any, total: Any, console: str
     ) -> bool:
-        """Take a job's progress and console, which replaces the one before.
+        """Store a job's progress and console.
 
         Args:
             job_id: The job.
             runner_id: The runner that reports.
-            current: How much is done; None if unknown.
-            total: How much there is to do; None if unknown.
-            console: The whole console so far.
+            current: How much is done, a number; None if unknown.
+            total: How much there is to do, a number; None if unknown.
+            console: The whole console so far; it replaces the stored one.
 
         Returns:
-            False if the job is not claimed by this runner, or over.
+            False if this runner has not claimed the job, or the job has ended.
         """
         return self._report(
             job_id,
@@ -154,17 +125,17 @@ class JobStore:
         output: Optional[str] = None,
         error: Optional[str] = None,
     ) -> bool:
-        """End a job with its result or its error; either is cached until the job is deleted.
+        """End a job with its result or its error, which is cached until the job is deleted.
 
         Args:
             job_id: The job.
             runner_id: The runner that reports.
             console: The whole console.
             output: The result, as JSON text; None for a failed job.
-            error: What went wrong; None for a completed job.
+            error: The reason of the failure; None for a completed job.
 
         Returns:
-            False if the job is not claimed by this runner, or over.
+            False if this runner has not claimed the job, or the job has ended.
         """
         return self._report(
             job_id,
@@ -176,34 +147,20 @@ class JobStore:
         )
 
     def delete(self, job_id: str) -> bool:
-        """Delete a job in any state.
-
-        Args:
-            job_id: The job.
-
-        Returns:
-            False if it was not there.
-        """
+        """Delete a job in any state; return False if it does not exist."""
         return self._database.execute("DELETE FROM jobs WHERE job_id = ?", job_id).rowcount == 1
 
     def newest(self, limit: int, **columns: str) -> List[Job]:
-        """List jobs, the newest first.
+        """List at most ``limit`` jobs, the newest first.
 
         Args:
             limit: The most jobs to list.
-            **columns: Only jobs that have these values, such as ``status="failed"``.
-
-        Returns:
-            The jobs.
+            **columns: Values that the jobs must have, such as ``status="failed"``.
         """
         return self._newest("*", limit, columns)
 
     def summaries(self, limit: int, **columns: str) -> List[Job]:
-        """List jobs as ``newest`` does, without their big columns.
-
-        Args:
-            limit: The most jobs to list.
-            **columns: Only jobs that have these values.
+        """List jobs as ``newest`` does, but without their large columns.
 
         Returns:
             The jobs, with the first 200 characters of ``input_params``, and ``runner_name``.
@@ -211,11 +168,7 @@ class JobStore:
         return self._newest(_SUMMARY, limit, columns)
 
     def counts(self) -> Dict[str, int]:
-        """Count the jobs.
-
-        Returns:
-            The number for each state, and in all (``total``).
-        """
+        """Return the number of jobs in each state, and of all jobs as ``total``."""
         self._silent_jobs.requeue()
         rows = self._database.execute("SELECT status, count(*) FROM jobs GROUP BY status")
         counts = {**dict.fromkeys(STATES, 0), **dict(rows.fetchall())}
@@ -225,7 +178,7 @@ class JobStore:
         columns["updated_at"] = self._clock()
         assignments = ", ".join(f"{name} = ?" for name in columns)
         cursor = self._database.execute(
-            f"UPDATE jobs SET {assignments} WHERE job_id = ? AND claimed_by = ?"  # noqa: S608
+            f"UPDATE jobs SET {assignments} WHERE job_id = ? AND claimed_by = ?"  # noqa: S608 - names of columns are ours
             " AND status IN ('claimed', 'in_progress')",
             *(*columns.values(), job_id, runner_id),
         )
@@ -240,23 +193,22 @@ class JobStore:
         )
 
     def _many(self, query: str, *parameters: Any) -> List[Job]:
-        # The query is always this file's own text; what callers send is in the parameters.
+        # The query is always a text of this module. Values from callers are in the parameters.
         self._silent_jobs.requeue()
         rows = self._database.execute(f"SELECT {query}", *parameters).fetchall()
         return [dict(row) for row in rows]
 
 
 def job_hash(job_type: str, input_params: Dict[str, Any]) -> str:
-    """Give the identity of a job: equal for equal type and parameters, whatever their key order.
+    """Return the identity of a job: the same for the same type and parameters.
+
+    It is the SHA-256, in hexadecimal, of the compact JSON of both, with keys sorted at every depth.
+    So the order of keys does not matter. The order of lists does, null differs from absent, and
+    texts are not normalised.
 
     Args:
         job_type: The job type.
-        input_params: The parameters, as ``js_json.loads`` returned them (so that 1 and 1.0,
-            ``é`` and its escape are alike already).
-
-    Returns:
-        SHA-256 in hexadecimal, over the compact JSON of both with object keys sorted at every
-        depth. List order matters, null is not absent, and texts are not normalised.
+        input_params: The parameters from ``js_json.loads``, where 1 and 1.0 are already the same.
     """
     text = js_json.dumps({"type": job_type, "params": input_params}, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -1,4 +1,4 @@
-"""The runner store."""
+"""The store of registered runners."""
 
 import uuid
 from typing import Any, Dict, List, Optional
@@ -6,16 +6,16 @@ from typing import Any, Dict, List, Optional
 from devaria.common import js_json
 from devaria.worker.store.database import Clock, Database
 
+#: A runner counts as active for so long after its last request.
 ACTIVE_MS = 5 * 60_000
-"""A runner counts as active for so long after its last request."""
 
 
 class RunnerStore:
-    """The runners that ever registered, and when they were last seen.
+    """All runners that have ever registered, and when each was last seen.
 
     Args:
-        database: Where the runners are.
-        clock: Gives the time in epoch milliseconds.
+        database: Holds the runners.
+        clock: Returns the time in epoch milliseconds.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -23,14 +23,14 @@ class RunnerStore:
         self._clock = clock
 
     def register(self, name: str, capabilities: List[Any]) -> str:
-        """Add a runner, even if one of that name is known.
+        """Add a runner under a new id, even if its name is known.
 
         Args:
-            name: Its name.
-            capabilities: The job types that it can run.
+            name: The runner's name; it need not be unique.
+            capabilities: The job types that the runner can run.
 
         Returns:
-            Its new id.
+            The new id.
         """
         runner_id, now = str(uuid.uuid4()), self._clock()
         self._database.execute(
@@ -45,20 +45,13 @@ class RunnerStore:
         return runner_id
 
     def saw(self, runner_id: str) -> None:
-        """Note that a runner asked for something just now.
-
-        Args:
-            runner_id: The runner; nothing happens if it is unknown.
-        """
+        """Set the time when a runner was last seen to now; an unknown runner is ignored."""
         self._database.execute(
             "UPDATE runners SET last_seen = ? WHERE runner_id = ?", self._clock(), runner_id
         )
 
     def get(self, runner_id: str) -> Optional[Dict[str, Any]]:
-        """Find a runner.
-
-        Args:
-            runner_id: Its id.
+        """Find a runner by its id.
 
         Returns:
             ``runner_id, name, capabilities, registered_at, last_seen, is_active``, or None.
@@ -67,13 +60,13 @@ class RunnerStore:
         return next((self._described(dict(row)) for row in rows.fetchall()), None)
 
     def all(self, limit: int = -1) -> List[Dict[str, Any]]:
-        """List all runners.
+        """List all runners, the last seen first.
 
         Args:
-            limit: The most runners to list; without it there is no limit.
+            limit: The most runners to list; -1 for all.
 
         Returns:
-            The runners as ``get`` gives them, the last seen first.
+            Each runner as ``get`` returns it.
         """
         rows = self._database.execute(
             "SELECT * FROM runners ORDER BY last_seen DESC, seq DESC LIMIT ?", limit
@@ -81,11 +74,7 @@ class RunnerStore:
         return [self._described(dict(row)) for row in rows.fetchall()]
 
     def count(self) -> int:
-        """Count the runners.
-
-        Returns:
-            How many ever registered.
-        """
+        """Return how many runners have ever registered."""
         count: int = self._database.execute("SELECT count(*) FROM runners").fetchone()[0]
         return count
 

@@ -1,6 +1,6 @@
 "use strict";
-// Keeps a page up to date: fetches it again and changes in place what is different. So the place
-// that was scrolled to, the focus, a selection, and a figure that is already drawn all stay.
+// Keep an open page up to date: fetch it again, and change only what differs. So the scroll
+// position, the focus, the selection and a drawn figure stay as they are.
 
 function morph(old, fresh) {
   if (old.nodeName !== fresh.nodeName) {
@@ -45,7 +45,7 @@ async function refresh(main) {
   const answer = await fetch(location.href, { cache: "no-store" });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("main[data-live]");
-  if (!fresh) throw new Error("no page of the dashboard");
+  if (!fresh) throw new Error("not a page of the dashboard");
   const following = followers().filter(isAtEnd);
   morph(main, fresh);
   following.forEach(toEnd);
