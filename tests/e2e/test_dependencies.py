@@ -1,4 +1,4 @@
-"""The README's review of the dependencies is true, and what is imported is declared."""
+"""The review in docs/dependencies.md is true, and what is imported is declared."""
 
 import ast
 import re
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Dict, Set
 
 import pytest
+from papers import DOCS, text_of_paper
 
 import devaria
 
 PACKAGE = Path(devaria.__file__).parent
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-REVIEW = README.partition("\n## Dependencies\n")[2].partition("\n## ")[0]
+REVIEW = text_of_paper(DOCS / "dependencies.md")
 
-#: Package → what it comes with, and its licence, as the README's table has them.
+#: Package → what it comes with, and its licence, as the table has them.
 TABLE: Dict[str, Dict[str, str]] = {
     package: {"with": brought_by, "licence": licence}
     for package, brought_by, licence in re.findall(
@@ -66,7 +66,7 @@ def family(licence: str) -> str:
 
 
 def test_the_table_has_what_is_declared() -> None:
-    """No dependency is missing from the README's table, and it names none that is no more."""
+    """The table lists every dependency, and no others."""
     for extra in ("", "figpack", "worker"):
         brought_by = f"`{extra}`" if extra else "core"
         assert {name for name in TABLE if TABLE[name]["with"] == brought_by} == declared(extra)
@@ -91,7 +91,7 @@ def test_the_licence_is_the_one_of_the_metadata(package: str) -> None:
 
 
 def test_the_tools_of_development_are_named() -> None:
-    """What the extra `dev` brings beside the others stands in the README too."""
+    """What the extra `dev` brings beside the others stands in the paper too."""
     tools = declared("dev") - set(TABLE)
     assert tools
     for tool in tools:
