@@ -1,4 +1,4 @@
-"""The sentinel: what a process has started ends with it, though it is killed."""
+"""The sentinel: when a process is killed, what it has started ends too."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ def child():
 
 
 def test_the_groups_that_are_watched_over_end_when_their_starter_is_killed():
-    """All of them, and none that is forgotten."""
+    """All of them, but none that it stopped watching over."""
     with Process("-c", PARENT) as parent:
         first, forgotten, last = map(int, parent.wait_for_line("children").split()[1:])
         parent.signal(signal.SIGKILL)
@@ -56,7 +56,7 @@ def test_the_groups_that_are_watched_over_end_when_their_starter_is_killed():
 
 
 def test_its_shell_is_there_while_there_are_groups(child):
-    """An idle runner has no process beside it."""
+    """An idle runner has no shell."""
     before = shells()
     sentinel = Sentinel()
     assert shells() == before

@@ -44,7 +44,7 @@ def test_a_result_comes_back_with_the_console(runner):
     ],
 )
 def test_an_exception_is_the_jobs_error_and_its_traceback_ends_the_console(runner, kind, message):
-    """Whatever its base class: none ends more than the job, and the console so far is kept."""
+    """Whatever its base class, it ends only the job; the console so far is kept."""
     error, console = runner.error("Raises", kind=kind)
 
     assert error == message
@@ -54,14 +54,14 @@ def test_an_exception_is_the_jobs_error_and_its_traceback_ends_the_console(runne
 
 
 def test_bottomless_recursion_is_an_error_like_another(runner):
-    """It does not take the process with it."""
+    """The process survives it."""
     error, _ = runner.error("Raises", kind="recursion")
 
     assert error.startswith("Job execution failed: RecursionError: ")
 
 
 def test_an_endless_error_text_is_cut(runner):
-    """It would not fit through the pipe, and the job's own error would be lost."""
+    """Else it would not fit through the pipe, and the job's error would be lost."""
     error, console = runner.error("Raises", kind="long")
 
     assert error.startswith("Job execution failed: RuntimeError: xxx")
@@ -98,7 +98,7 @@ def test_a_handler_that_cannot_be_made_is_an_error(runner):
 
 
 def test_a_handler_that_cannot_be_loaded_is_no_failure_of_the_job(runner):
-    """It is this machine's, which somebody can mend; the job may run then."""
+    """It is this machine's failure. When somebody mends it, the job can run."""
     with pytest.raises(HandlerUnavailableError, match="misbehaving_handlers:NoSuchClass"):
         runner.error("NoSuchClass")
 
@@ -123,7 +123,7 @@ def test_a_console_that_is_no_utf8_is_readable(runner):
 
 
 def test_a_gigabyte_of_prints_is_bounded(runner):
-    """Head and tail are kept, in the memory of the runner, too."""
+    """Only head and tail are kept, also in the runner's memory."""
     before = psutil.Process().memory_info().rss
 
     console = runner.run("Prints", how="gigabyte").console_output
@@ -181,7 +181,7 @@ def test_a_console_that_is_too_large_costs_neither_progress_nor_result(runner, h
 
 
 def test_a_progress_that_is_no_number_is_the_handlers_fault(runner):
-    """Said at once, not when the worker refuses it."""
+    """The call fails at once, before the worker could refuse it."""
     error, _ = runner.error("Reports", how="no number")
 
     assert error == "Job execution failed: TypeError: progress_current must be a number, not str"

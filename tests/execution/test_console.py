@@ -29,7 +29,7 @@ def utf8_bytes(text):
     st.integers(0, 900),
 )
 def test_a_shortened_text_is_within_its_bound(text, max_bytes, head_bytes):
-    """Of whatever characters; one that fits is as it was, another keeps beginning and end."""
+    """Whatever its characters. One that fits stays as it is, another keeps both its ends."""
     short = shortened(text, max_bytes, head_bytes)
 
     assert utf8_bytes(short) <= max_bytes
@@ -45,7 +45,7 @@ def test_a_shortened_text_is_within_its_bound(text, max_bytes, head_bytes):
 
 
 def test_the_head_takes_half_at_most():
-    """The end, where a failure tells its reason, is never crowded out."""
+    """The end, where the reason of a failure stands, always has room."""
     head, _, tail = LEFT_OUT.split(shortened("x" * 10_000, 1_000, head_bytes=5_000))
 
     assert len(head) == 500
@@ -58,7 +58,7 @@ def test_the_head_takes_half_at_most():
 @core_fixtures.thorough
 @given(st.lists(st.binary(max_size=50)))
 def test_the_console_is_what_was_written(pieces):
-    """However it was cut into pieces; bytes that are no UTF-8 come out as U+FFFD."""
+    """However it was cut into pieces. Bytes that are not UTF-8 become U+FFFD."""
     console = Console()
     for piece in pieces:
         console.write(piece)
@@ -106,7 +106,7 @@ def test_reading_in_between_changes_nothing():
 
 
 def test_the_file_holds_what_was_written_before_and_after(tmp_path):
-    """For the case that the runner dies: nothing waits in a buffer."""
+    """Nothing waits in a buffer, in case the runner dies."""
     console = Console()
     console.write(b"before\n")
     console.keep_in(tmp_path / "console.txt")

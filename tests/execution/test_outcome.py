@@ -1,4 +1,4 @@
-"""What a handler returns, and what of it the worker is given: JSON values within its limits."""
+"""Results as JSON values, and reports within the worker's limits."""
 
 import datetime
 import decimal
@@ -48,7 +48,7 @@ JSON_VALUES = st.recursive(
 @core_fixtures.thorough
 @given(JSON_VALUES)
 def test_json_values_stay_as_they_are(value):
-    """And can then be written without a further check."""
+    """They can then be written without a further check."""
     ready = json_ready(value)
 
     assert ready == value
@@ -129,12 +129,12 @@ def test_what_json_cannot_hold_is_named_with_its_place_and_type(value, text):
 
 @pytest.mark.parametrize("value", [cycle(), nested(300), nested(100_000)])
 def test_bottomless_values_are_refused(value):
-    """They are named, and exhaust nothing."""
+    """The error names them, and neither stack nor memory runs out."""
     assert refusal(value).endswith("holds itself or is nested too deeply, which JSON cannot hold")
 
 
 def test_deep_values_are_taken_and_can_be_written():
-    """Up to a depth that no honest result reaches."""
+    """Up to a depth that no useful result reaches."""
     ready = json_ready(nested(190))
 
     assert json.loads(compact_json(ready)) == ready
@@ -171,7 +171,7 @@ TEXTS = st.builds(
 @example("€" * 511_990, "", "€" * 400_000, True)  # the most bytes that a result may have
 @example("", "🧠" * 20_000, "\ud800" * 1_000_000, False)
 def test_a_fitted_outcome_is_within_every_limit(result, error, console, succeeded):
-    """Whatever sizes come together: each field, and the row that they share."""
+    """Each field, and the row that they share, whatever their sizes."""
     outcome = JobOutcome({"a": result} if succeeded else None, error, console)
     if succeeded:
         outcome = JobOutcome({"a": result}, None, console)
@@ -195,7 +195,7 @@ def test_a_fitted_outcome_is_within_every_limit(result, error, console, succeede
 
 
 def test_what_fits_is_left_alone():
-    """Nothing is shortened without need."""
+    """Nothing is shortened needlessly."""
     outcome = JobOutcome({"a": 1}, None, "console\n" * 1_000)
 
     assert fitted(outcome) == outcome

@@ -45,7 +45,7 @@ def test_a_process_that_dies_is_one_clear_error(runner, how, message):
 
 @pytest.mark.usefixtures("_impatient")
 def test_a_crash_in_c_says_where_it_happened(runner):
-    """Its last words are in the console."""
+    """The console has the traceback of the crash."""
     _, console = runner.error("Dies", how="segfault")
 
     assert "Fatal Python error: Segmentation fault" in console
@@ -53,7 +53,7 @@ def test_a_crash_in_c_says_where_it_happened(runner):
 
 
 def test_a_spare_process_that_died_is_seen_and_fails_no_job(runner):
-    """Something killed it before its job came, which then has not run."""
+    """It was killed before its job came, so the job has not run."""
     runner.start("Returns")
     assert runner.process.is_waiting
     os.kill(runner.process._process.pid, signal.SIGKILL)
@@ -75,7 +75,7 @@ def test_what_a_job_started_ends_with_it(runner):
 
 @pytest.mark.usefixtures("_impatient")
 def test_what_left_the_group_does_not_hold_up_the_runner(runner):
-    """It has the pipes, and is waited for a moment only."""
+    """It keeps the pipes open, but the runner waits only for a moment."""
     outcome = runner.run("Clings", how="grandchild of its own session")
 
     assert outcome.succeeded
@@ -84,7 +84,7 @@ def test_what_left_the_group_does_not_hold_up_the_runner(runner):
 
 @pytest.mark.usefixtures("_impatient")
 def test_a_thread_that_never_ends_costs_no_result(runner):
-    """The outcome stands; the process is given a moment to end, and killed."""
+    """The outcome counts. The process gets some time to end, and is killed."""
     assert runner.run("Clings", how="thread").output_data == {"left": True}
 
 
@@ -97,7 +97,7 @@ def test_a_thread_that_never_ends_costs_no_result(runner):
     ],
 )
 def test_streams_that_are_closed_or_replaced_cost_no_result(runner, how, result):
-    """The way to the runner is another one."""
+    """The events go through another descriptor."""
     outcome = runner.run("Clings", how=how)
 
     assert outcome.output_data == result
@@ -141,7 +141,7 @@ process.wait(JobLimits(600, 1e12), lambda: None)
 
 @pytest.mark.parametrize("how", ["sleep", "ignore sigterm", "hold the gil"])
 def test_a_job_ends_when_its_runner_is_killed(how):
-    """Within 5 seconds, though nobody is left to tell it, and though its Python cannot run."""
+    """Within 5 seconds, also where its Python cannot run."""
     with Process("-c", PARENT, how) as parent:
         pid = int(parent.wait_for_line("child").split()[1])
         parent.signal(signal.SIGKILL)
@@ -153,7 +153,7 @@ def test_a_job_ends_when_its_runner_is_killed(how):
 
 
 def test_what_a_job_started_ends_when_its_runner_is_killed():
-    """A program of the job's must not go on, unseen, beside the job's next run."""
+    """A program of the job must not go on beside the job's next run."""
     with Process("-c", PARENT, "with a grandchild") as parent:
         child = int(parent.wait_for_line("child").split()[1])
         (grandchild,) = wait_until(lambda: psutil.Process(child).children())
@@ -168,7 +168,7 @@ def test_what_a_job_started_ends_when_its_runner_is_killed():
 
 
 def test_only_what_this_runner_left_is_removed(tmp_path, monkeypatch):
-    """Another runner's folders, and those of `devaria run`, are in use perhaps."""
+    """The folders of another runner and of `devaria run` may be in use."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left = [Path(make_scratch("../a")) for _ in range(2)]
     others = [Path(make_scratch("../ab")), Path(make_scratch())]

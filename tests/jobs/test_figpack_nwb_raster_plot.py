@@ -43,7 +43,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorker]:
 
 @pytest.fixture
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set a figpack key, of no use anywhere, and allow loopback."""
+    """Set a figpack key that opens nothing, and allow loopback."""
     monkeypatch.setenv("FIGPACK_API_KEY", "a-key")
     monkeypatch.setenv("DEVARIA_ALLOW_HOSTS", "example.org,127.0.0.1")
 
@@ -75,7 +75,7 @@ def test_result(published: Outcome, files: RangeServer, figures: LocalWorker) ->
 
 
 def test_console_tells_the_steps(published: Outcome, files: RangeServer) -> None:
-    """Each step stands in the console with its time, with figpack's own lines between."""
+    """Each step is in the console with its time, and figpack's own lines are between."""
     steps = [
         "Importing libraries",
         f"Loading NWB file from {files.url('/to/good.nwb')}?…",
@@ -95,7 +95,7 @@ def test_console_tells_the_steps(published: Outcome, files: RangeServer) -> None
 
 
 def test_progress_rises_to_the_end(published: Outcome) -> None:
-    """Progress is told at each step in percent, and ends at 100."""
+    """Progress is reported at each step in percent, and ends at 100."""
     assert {total for _, total in published.progress} == {100}
     current = [done for done, _ in published.progress]
     assert current == sorted(current)
@@ -152,7 +152,7 @@ def test_mistaken_units_path(files: RangeServer) -> None:
 
 @pytest.mark.usefixtures("key")
 def test_useless_file(files: RangeServer) -> None:
-    """A file that is no NWB file is a failure of the job, not of its parameters."""
+    """A file that is not an NWB file fails the job; its parameters are valid."""
     with pytest.raises(NwbError, match="is a web page"):
         execute(nwb_url=files.url("/page.nwb"), units_path="/units")
 
@@ -172,7 +172,7 @@ def test_missing_key_is_found_before_reading(
 def test_loopback_is_refused_unless_allowed(
     files: RangeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the operator's word no address of this machine or its network is connected to."""
+    """Unless the operator allows it, no address of this machine or its network is connected to."""
     monkeypatch.delenv("DEVARIA_ALLOW_HOSTS")
     files.asked.clear()
     with pytest.raises(NwbError, match="DEVARIA_ALLOW_HOSTS"):
@@ -184,7 +184,7 @@ def test_loopback_is_refused_unless_allowed(
 def test_odd_bound_is_the_operators_fault(
     files: RangeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bound that is no number is named as a missing requirement, and blames no parameter."""
+    """A bound that is not a number is a missing requirement, not an invalid parameter."""
     monkeypatch.setenv("DEVARIA_MAX_SPIKES", "many")
     reasons = FigpackNwbRasterPlotHandler.missing_requirements()
     assert [reason[:26] for reason in reasons] == ["DEVARIA_MAX_SPIKES must be"]
@@ -223,7 +223,7 @@ def test_importing_the_handler_is_cheap() -> None:
 
 
 def test_failed_upload_leaks_no_signature(files: RangeServer) -> None:
-    """The error of an upload says what happened, without what gives access; nothing is left."""
+    """The error of an upload says what happened without a signed URL, and no file is left."""
     with FigureApi() as api:
         api.message = f"no room at https://store/put?{SECRET}"
         api.always = {"create": 403}

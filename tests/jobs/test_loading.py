@@ -36,7 +36,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_devarias_own_are_always_there() -> None:
-    """The dict in the package is what is found first."""
+    """The handlers of the package's dict come first."""
     found = find_handlers()
     assert [found[name].handler for name in JOB_HANDLERS] == list(JOB_HANDLERS.values())
     assert {found[name].origin for name in JOB_HANDLERS} == {"devaria"}
@@ -73,7 +73,7 @@ def test_what_cannot_be_loaded_is_listed_with_its_reason(module, target, problem
 
 
 def test_a_module_that_exits_when_imported_is_only_listed(tmp_path, monkeypatch) -> None:
-    """Importing runs anybody's code; an exit in it must not end devaria."""
+    """Importing runs foreign code; an exit in it must not end devaria."""
     (tmp_path / "exits_at_import.py").write_text("raise SystemExit(3)", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     found = find_handlers(["bad=exits_at_import:Class"])
@@ -81,14 +81,14 @@ def test_a_module_that_exits_when_imported_is_only_listed(tmp_path, monkeypatch)
 
 
 def test_a_name_taken_twice_is_refused_with_both_origins(module: str) -> None:
-    """Neither is used: which one was meant is not to be guessed."""
+    """Neither is used, since nobody knows which one was meant."""
     entry = f"hello_world={module}:Moody"
     (reason,) = find_handlers([entry])["hello_world"].reasons_against()
     assert reason == f"taken twice: by devaria and by --handlers {entry}"
 
 
 def test_a_handler_that_cannot_tell_is_not_ready(module: str) -> None:
-    """missing_requirements is a stranger's code, too."""
+    """`missing_requirements` is foreign code, too."""
     (reason,) = find_handlers([f"{module}:Moody"])["moody"].reasons_against()
     assert reason == "its missing_requirements() failed: OSError: the moon is full"
 

@@ -55,7 +55,7 @@ def test_what_is_not_allowed_is_named(given_params, text) -> None:
     ],
 )
 def test_types_are_those_of_json(kind, good, bad) -> None:
-    """A whole number is a number, but true is no number and 7.0 no whole one."""
+    """A whole number is a number, but true is not a number and 7.0 is not a whole one."""
     param = Param(kind, "anything")
     assert param.takes(good)
     assert not param.takes(bad)
@@ -63,12 +63,12 @@ def test_types_are_those_of_json(kind, good, bad) -> None:
 
 @given(st.integers() | st.floats())
 def test_bounds_hold_for_every_number(number) -> None:
-    """A number is taken exactly where it lies within the bounds, both included."""
+    """A number is allowed if it lies within the bounds, both included."""
     param = Param(float, "a number", minimum=-2.5, maximum=10)
     assert param.takes(number) == (-2.5 <= number <= 10)
 
 
 def test_misspelt_names_are_found_only_where_something_is_declared() -> None:
-    """A type that declares nothing takes everything."""
+    """A type that declares nothing takes any name."""
     assert unknown_names(DECLARED, {"nmae": 1, "name": 2}) == ["nmae"]
     assert unknown_names({}, {"anything": 1}) == []

@@ -1,4 +1,4 @@
-"""The process that reads a stranger's file: it has no keys, no reach, and an end."""
+"""The process that reads a stranger's file has no keys, can reach nothing else, and always ends."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> Dict[str, str]:
 
 
 def probe(what: str, folder: Path, environ: Dict[str, str], max_sec: int = 60) -> List[str]:
-    """Run the probing child; give the lines that it says."""
+    """Run the probing child; return the lines that it says."""
     said: List[str] = []
     request = ReadRequest("http://h/x", what, ReadLimits(max_total_sec=max_sec))
     with Reading(request, folder, environ, module="probing_child") as reading:
@@ -48,7 +48,7 @@ def probe(what: str, folder: Path, environ: Dict[str, str], max_sec: int = 60) -
 
 
 def test_environment_is_what_python_needs(tmp_path: Path, environ: Dict[str, str]) -> None:
-    """No variable of another purpose is handed on, whatever its name."""
+    """No other variable is handed on, whatever its name."""
     kept = reading_environ({**environ, "PGPASSWORD": "x", "LC_TIME": "C"}, tmp_path)
     assert {"PATH", "PYTHONPATH", "LC_TIME"} <= set(kept)
     assert kept["TMPDIR"] == str(tmp_path)
@@ -59,9 +59,9 @@ def test_environment_is_what_python_needs(tmp_path: Path, environ: Dict[str, str
 def test_code_in_the_parser_cannot_get_at_keys(
     tmp_path: Path, environ: Dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither environment, processes nor files give a key away, though all are one user's.
+    """Environment, processes and files of the same user give no key away.
 
-    The key stands in the environment of a process beside, as it does in the runner's.
+    The key is in the environment of another process, as it is in the runner's.
     """
     (tmp_path / "table").mkdir()
     (tmp_path / "keys.env").write_text("FIGPACK_API_KEY=s3cr3t")
@@ -90,7 +90,7 @@ def test_code_in_the_parser_cannot_get_at_keys(
 
 
 def test_packages_may_be_installed_anywhere(tmp_path: Path) -> None:
-    """What the confined child imports it may read, also in a folder that is not Python's own."""
+    """The confined child may read the packages that it imports, wherever they are installed."""
     elsewhere, table = tmp_path / "elsewhere", tmp_path / "table"
     table.mkdir()
     site = Path(requests.__file__).parents[1]
@@ -131,7 +131,7 @@ def test_end_of_the_child_is_an_error(
 
 
 def test_child_that_cannot_start_is_an_error(tmp_path: Path, environ: Dict[str, str]) -> None:
-    """A child that dies before it has read its request is no hang and no traceback of pipes."""
+    """A child that dies before it has read its request is an error, not a hang or a broken pipe."""
     request = ReadRequest("http://h/x" + "y" * 100_000, "/units", ReadLimits())
     reading = Reading(request, tmp_path, environ, module="no_such_module")
     with reading, pytest.raises(RuntimeError, match="its process ended with exit code 1"):
@@ -151,7 +151,7 @@ def test_child_goes_with_its_parent(tmp_path: Path, environ: Dict[str, str]) -> 
 
 
 def test_no_child_is_left(tmp_path: Path, environ: Dict[str, str]) -> None:
-    """Whoever gives up waiting leaves no process behind."""
+    """A parent that stops waiting leaves no process behind."""
 
     def give_up(_line: str) -> None:
         raise KeyboardInterrupt
@@ -177,7 +177,7 @@ TABLE = UnitsTable(
 
 
 def test_table_comes_back_as_it_was(tmp_path: Path) -> None:
-    """What one process saves, the other loads, without reading it all into memory."""
+    """One process saves it, the other loads it without reading it all into memory."""
     save_table(TABLE, tmp_path)
     loaded = load_table(tmp_path)
     assert loaded.spike_times_sec.tolist() == TABLE.spike_times_sec.tolist()
@@ -213,7 +213,7 @@ ODD: List[Dict[str, Any]] = [
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: " ".join(odd))
 def test_odd_tables_are_refused(tmp_path: Path, odd: Dict[str, Any]) -> None:
-    """Files that do not make a table, by whatever code they were written, are an error."""
+    """Files that do not make a valid table are an error, whatever code wrote them."""
     save_table(TABLE, tmp_path)
     table = replace(TABLE, **odd)
     for name in ("spike_times_sec", "unit_stops"):
@@ -227,7 +227,7 @@ def test_odd_tables_are_refused(tmp_path: Path, odd: Dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 100_000])
 def test_odd_json_is_refused(tmp_path: Path, content: str) -> None:
-    """So are files without the JSON that belongs to a table."""
+    """So are files without the JSON of a table."""
     save_table(TABLE, tmp_path)
     (tmp_path / "table.json").write_text(content)
     with pytest.raises(NwbError, match="is no units table"):

@@ -1,6 +1,6 @@
-"""Stands in the reading child's place, with code of a stranger's choice in it.
+"""Takes the place of the reading child, and does what hostile code in it might do.
 
-As `python -m probing_child FOLDER` it does what the units path names, where the parser would run.
+As `python -m probing_child FOLDER` it does what the units path names, in place of the parser.
 As `python probing_child.py parent FOLDER` it is a parent that starts such a child, prints the
 child's process id, and waits.
 """

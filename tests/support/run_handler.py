@@ -1,6 +1,6 @@
-"""Runs one raster job in a process of its own: figpack reads its settings when it is imported.
+"""Run one raster job in a process of its own: figpack reads its settings when it is imported.
 
-As a script, it takes the job's parameters as JSON and prints what came of it as its last line.
+As a script, it takes the job's parameters as JSON and prints the outcome as its last line.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any, Dict, List
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one job did: its result or its error ("<type>: <text>"), and what stays of it."""
+    """How one job ended: its result or its error ("<type>: <text>"), and the files it left."""
 
     result: Dict[str, Any]
     error: str
@@ -60,7 +60,7 @@ def main() -> None:
         outcome["result"] = FigpackNwbRasterPlotHandler().execute(
             json.loads(sys.argv[1]), heartbeat
         )
-    except Exception as error:  # noqa: BLE001,RUF100 - whatever it is, it is the outcome
+    except Exception as error:  # noqa: BLE001,RUF100 - any error is an outcome
         outcome["error"] = f"{type(error).__name__}: {error}"
     print(json.dumps(outcome))
 

@@ -1,4 +1,4 @@
-"""The job type `count_words`: how many words a text on the web has."""
+"""The job type `count_words`: count the words of a text on the web."""
 
 import urllib.request
 from typing import Any, Dict
