@@ -44,6 +44,12 @@ class Stepwise(JobHandler):
 OPTIONS = ["--handlers", "lab:Stepwise", "--types", "stepwise,hello_world"]
 HELLO = {"name": "Alice", "processing_time": 0}
 
+#: Becomes the `devaria` command with a status file and heartbeats that a test need not wait for.
+PROMPT = (
+    "from devaria.cli import main; from devaria.common.timing import Timing; "
+    "main(obj={'timing': Timing(status_gap_sec=0.1, heartbeat_gap_sec=0.2)})"
+)
+
 
 def devaria(arguments: List[str], folder: Path, env: Dict[str, str]):
     """Run a devaria command to its end, its output in a pipe."""
@@ -92,7 +98,7 @@ def client(worker: Any) -> Iterator[WorkerClient]:
 @contextlib.contextmanager
 def a_runner(folder: Path, env: Dict[str, str], *options: str):
     """Keep a runner going in a folder, from its first poll on."""
-    command = [sys.executable, "-m", "devaria", "runner", *OPTIONS, *options]
+    command = [sys.executable, "-c", PROMPT, "runner", *OPTIONS, *options]
     with running(command, folder, env, folder / "runner.out") as process:
         wait_until(lambda: "Polling" in text_of(folder / "devaria_runner.log"), "it polls")
         yield process

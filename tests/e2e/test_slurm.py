@@ -15,7 +15,7 @@ from devaria.testing import local_worker
 from devaria.worker.server import LocalWorker
 
 TASKS = 8
-JOBS = 200
+JOBS = 80
 #: What an operator types.
 COMMAND = "devaria runner --burst --dir 'runners/{host}-{pid}'"
 
@@ -44,7 +44,7 @@ def worker() -> Iterator[LocalWorker]:
 def test_an_array_of_eight_runners_drains_the_queue(
     cluster: slurm_cluster.SlurmCluster, worker: LocalWorker, tmp_path: Path
 ) -> None:
-    """One line of sbatch: 200 jobs are run once each, and all tasks end with 0."""
+    """One line of sbatch: 80 jobs are run once each, and all tasks end with 0."""
     with contextlib.closing(WorkerClient(worker.url, worker.keys.submit)) as client:
         jobs = [
             client.submit("hello_world", {"name": f"{number}", "processing_time": 0}).job_id
