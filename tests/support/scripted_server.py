@@ -202,7 +202,7 @@ class ScriptedServer:
         return step if isinstance(step, Answer) else step(request)
 
     def drops_unread(self, request: Request) -> bool:
-        """Return whether a request is to be dropped unread; if so, record it and take its answer."""
+        """Return whether to drop a request unread; if so, record it and take its answer."""
         with self._changed:
             step = self._peek(request)
             if not (isinstance(step, Answer) and step.drop == "unread"):

@@ -40,6 +40,6 @@ def on_terminal(
 
 
 def as_seen(text: str) -> str:
-    """Return what stays on the screen: no cursor moves, and of an overwritten line the last state."""
+    """Return what stays on the screen: no moves, and the last state of an overwritten line."""
     lines = _COLOURS_AND_MOVES.sub("", text).split("\n")
     return "\n".join(line.rpartition("\r")[2] for line in lines)
