@@ -1,10 +1,11 @@
-"""A long line to a worker: `python delay_proxy.py PORT [--delay-ms 50]`, a process of its own.
+"""Delay and count what goes to a worker: `python delay_proxy.py PORT [--delay-ms 50]`.
 
-On loopback. Whatever is sent arrives a delay later, in each direction; a new connection costs a
-there-and-back first, as TCP's handshake would. It prints its port. ``/seen`` gives what passed so
-far: the number of TCP connections, and every request as ``[when it was sent, method, path, its
-body's progress_current or null, status, when the client has the answer]``. Times are those of
-`time.monotonic`, which on Linux all processes share.
+The proxy listens on loopback and prints its port. Everything arrives later by the delay, in each
+direction; a new connection costs two delays first, as TCP's handshake would.
+
+``/seen`` returns the number of TCP connections so far and all requests. A request is ``[when it was
+sent, method, path, progress_current of the body or null, status, when the client has the answer]``.
+Times are those of `time.monotonic`, which all processes share on Linux.
 """
 
 import argparse
@@ -19,16 +20,16 @@ _REQUEST = re.compile(rb"(GET|POST|DELETE|OPTIONS) (\S+) HTTP/1\.1\r\n")
 _STATUS = re.compile(rb"HTTP/1\.1 (\d+)")
 _PROGRESS = re.compile(rb'"progress_current": ?([\d.]+)')
 
-#: The places in a request's record that are filled in later.
+#: The positions in a request's record that are filled in later.
 _PROGRESS_FIELD, _STATUS_FIELD, _END_FIELD = 3, 4, 5
 
 
 class Proxy:
-    """Passes connections on, late, and keeps a record of the requests in them.
+    """Relay connections with a delay, and record the requests in them.
 
     Args:
-        port: Where the worker listens.
-        delay_sec: How long everything takes in each direction, in seconds.
+        port: The worker's port.
+        delay_sec: The delay in each direction, in seconds.
     """
 
     def __init__(self, port: int, delay_sec: float) -> None:
@@ -59,7 +60,7 @@ class Proxy:
         )
 
     async def _pass_on(self, reader, writer, note, conversation, first=b"") -> None:
-        """Pass all on in one direction, each piece after the delay, in its order."""
+        """Relay one direction; each piece is sent after the delay, in order."""
         pieces: asyncio.Queue = asyncio.Queue()
         handshake_sec = 2 * self._delay_sec if first else 0.0
         sender = asyncio.create_task(self._send_late(pieces, writer))
@@ -108,7 +109,7 @@ class Proxy:
 async def _read(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.read(65536)
-    except ConnectionError:  # a runner that ended
+    except ConnectionError:  # the runner has ended
         return b""
 
 

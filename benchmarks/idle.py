@@ -1,9 +1,9 @@
-"""Measures what an idle runner and an idle local worker cost: requests, connections, CPU, memory.
+"""Measure what an idle runner and an idle local worker cost: requests, connections, CPU, memory.
 
     python benchmarks/idle.py [--minutes 10]
 
-Both run as processes of their own, as an operator would start them; between them is a relay on
-loopback that counts. The figures are those of the time after start-up.
+Both are started as an operator would start them, with a relay on loopback between them that counts.
+The figures are those of the time after start-up.
 """
 
 import argparse
@@ -26,7 +26,7 @@ POLL = b"GET /api/runner/jobs/available"
 
 
 class Relay:
-    """Passes TCP connections on to another port, and counts them and the polls in them."""
+    """Relay TCP connections to another port; count the connections and the polls in them."""
 
     def __init__(self, port: int) -> None:
         self.connections = 0
@@ -58,7 +58,7 @@ class Relay:
 
 @contextlib.contextmanager
 def running(command: str, output: Path, env: Dict[str, str]) -> Iterator[psutil.Process]:
-    """Keep a devaria command going, its output in a file; end it with SIGTERM."""
+    """Run a devaria command with its output in a file; end it with SIGTERM."""
     with output.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "devaria", *command.split()],
@@ -75,7 +75,7 @@ def running(command: str, output: Path, env: Dict[str, str]) -> Iterator[psutil.
 
 
 def wait_for(path: Path, text: str) -> None:
-    """Wait until a file holds a text; 30 s at most."""
+    """Wait until a file contains a text, at most 30 s."""
     deadline = time.monotonic() + 30
     while not path.exists() or text not in path.read_text(encoding="utf-8"):
         if time.monotonic() > deadline:
@@ -84,7 +84,7 @@ def wait_for(path: Path, text: str) -> None:
 
 
 def cpu_sec(process: psutil.Process) -> float:
-    """User and system time of a process so far, in seconds."""
+    """Return the user and system time of a process so far, in seconds."""
     times = process.cpu_times()
     return times.user + times.system
 
@@ -105,7 +105,7 @@ def measure(minutes: float, folder: Path) -> None:
 def figures(
     minutes: float, relay: Relay, processes: Tuple[psutil.Process, psutil.Process], log: Path
 ) -> None:
-    """Watch for some minutes, and print what was seen."""
+    """Wait for some minutes, and print what was counted."""
     runner, worker = processes
     time.sleep(2)  # start-up ends with the first poll
     polls, connections = relay.polls, relay.connections

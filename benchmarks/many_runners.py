@@ -1,17 +1,18 @@
-"""Simulates up to 10,000 runners at one worker: their polls, claims, races and reports.
+"""Simulate up to 10,000 runners at one worker: their polls, claims, races and reports.
 
     python benchmarks/many_runners.py [--load 0.5] [--job-sec 60] [--trip-sec 0.1] [--seed 1]
 
-Nothing is sent and nobody sleeps: the clock is a virtual one, and all rows take some seconds. What
-to claim is decided by the runner's own `ClaimOrder`; the other constants are the package's too.
-Jobs arrive at random, so many that each runner is at work for the part `--load` of its time; each
-takes about `--job-sec` seconds. A request takes about `--trip-sec`, there and back, half of it more
-or less; between the answer to a poll and a claim a runner writes its journal and starts the job's
-process: `--prepare-sec`.
+Nothing is sent and nothing waits: the clock is simulated, and all rows together take some seconds.
+The runner's own `ClaimOrder` decides which job to claim, and the constants are the package's.
 
-Printed is, a row for each number of runners: the requests of all kinds that the worker gets a
-second, the time from a job's arrival to its claim (median and 95th percentile), and which part of
-all claims went to a runner that came too late. The first minutes (`--warm-up`) do not count.
+Jobs arrive at random. `--load` is the part of its time that a runner works. A job takes about
+`--job-sec` seconds. A request takes about `--trip-sec` seconds there and back, up to half as much
+more or less. `--prepare-sec` is the time that a runner needs between the answer to a poll and a
+claim, to write its journal and to start the job's process.
+
+The table has a row for each number of runners: the requests that the worker gets in a second, the
+time from a job's arrival to its claim (median and 95th percentile), and the part of all claims that
+came too late. The first minutes (`--warm-up`) do not count.
 """
 
 import argparse
@@ -24,24 +25,27 @@ from typing import Dict, Generator, List, Tuple
 
 from devaria.client.models import Job
 from devaria.common import config
-from devaria.runner import claiming, heartbeat, runner
+from devaria.common.timing import Timing
+from devaria.runner import claiming, runner
 from devaria.worker.store.jobs import AVAILABLE_LIMIT
 
-#: The numbers of runners, a row each.
+#: The numbers of runners; each is a row.
 ROWS = (1, 10, 100, 1_000, 10_000)
 
-#: Few runners are looked at for longer than `--minutes`: until so many jobs have come.
+#: Few runners are simulated for longer than `--minutes`, until this many jobs have arrived.
 LEAST_JOBS = 2_000
 
-#: What a runner does: it yields how long something takes, in seconds.
+_HEARTBEAT_SEC = Timing().heartbeat_sec
+
+#: What a runner does: it yields how long each step takes, in seconds.
 Life = Generator[float, None, None]
 
 
 class Simulation:
-    """Runners, a queue and a clock.
+    """Simulate some runners, a queue and a clock.
 
     Args:
-        runners: How many runners.
+        runners: The number of runners.
         options: The command line.
     """
 
@@ -65,13 +69,13 @@ class Simulation:
             self._plan(self._random.uniform(0, config.DEFAULT_POLL_INTERVAL_SEC), self._runner())
 
     def run(self) -> None:
-        """Let the time pass."""
+        """Run to the end of the simulated time."""
         while self._due[0][0] < self._ends_at:
             self.now, _, life = heapq.heappop(self._due)
             self._plan(next(life), life)
 
     def row(self) -> str:
-        """The line of the table."""
+        """Return the row of the table."""
         seconds = self._ends_at - self._counts_from
         claims = self.requests["claim"] + self.requests["lost claim"]
         cuts = statistics.quantiles(self.delays, n=20)
@@ -84,11 +88,11 @@ class Simulation:
         )
 
     def _plan(self, seconds: float, life: Life) -> None:
-        # The number keeps those of one time in their order.
+        # The number keeps steps of the same time in order.
         heapq.heappush(self._due, (self.now + seconds, next(self._numbers), life))
 
     def _about(self, seconds: float) -> float:
-        # All being equal, runners that meet once would meet for ever.
+        # At random: with equal times, runners that race once would race for ever.
         return seconds * self._random.uniform(0.5, 1.5)
 
     def _one_way_sec(self) -> float:
@@ -105,7 +109,7 @@ class Simulation:
             self._pending[job_id] = Job(job_id, "simulated", {}), self.now
 
     def _runner(self) -> Life:
-        """The loops of `JobRunner` and `Claimer`, with a wait wherever they wait."""
+        """Do what the loops of `JobRunner` and `Claimer` do."""
         order = claiming.ClaimOrder(lambda: self.now, self._random.randrange)
         fruitless_lists = 0
         while True:
@@ -142,10 +146,10 @@ class Simulation:
 
     def _work(self) -> Life:
         left_sec = self._about(self._options.job_sec)
-        while left_sec > heartbeat.INTERVAL_SEC:
-            yield heartbeat.INTERVAL_SEC
+        while left_sec > _HEARTBEAT_SEC:
+            yield _HEARTBEAT_SEC
             self._count("heartbeat")
-            left_sec -= heartbeat.INTERVAL_SEC
+            left_sec -= _HEARTBEAT_SEC
         yield left_sec + self._one_way_sec()
         self._count("report")
         yield self._one_way_sec()
@@ -160,7 +164,7 @@ def main() -> None:
     parser.add_argument("--job-sec", type=float, default=60.0, help="how long a job takes")
     parser.add_argument("--trip-sec", type=float, default=0.1, help="a request, there and back")
     parser.add_argument("--prepare-sec", type=float, default=0.02, help="from a list to a claim")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long it is looked at")
+    parser.add_argument("--minutes", type=float, default=10.0, help="the simulated time")
     parser.add_argument("--warm-up", type=float, default=5.0, help="minutes before that")
     parser.add_argument("--seed", type=int, default=1, help="of the random numbers")
     options = parser.parse_args()

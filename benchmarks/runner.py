@@ -1,15 +1,15 @@
-"""Measures what the runner costs a job and while idle, beside the public predecessor where given.
+"""Measure what the runner costs per job and while idle, and compare it with its predecessor.
 
     python benchmarks/runner.py [--predecessor-python PATH] [--idle-min 2] [--repeats 5]
 
 Needs Linux. Starts the local worker with the contract's rate limits, and a proxy on loopback that
-counts and, for some rows, adds 50 ms in each direction, connection set-up included; queues
-hello_world jobs of no time, and lets runners run them, each as an operator would start it, in a
-directory of its own.
+counts requests. For some rows the proxy adds 50 ms in each direction, also when a connection is set
+up. Runners, each started as an operator would and in a directory of its own, run hello_world jobs
+that take no time.
 
-PATH is a Python that has the predecessor: `pip install runpack==0.1.0 h5py`. Its package pauses for
-6 s after each job; rows of running jobs are measured without that pause, so that they compare the
-work and not the sleep. The two take turns.
+PATH is a Python that has the predecessor: `pip install runpack==0.1.0 h5py`. The predecessor pauses
+for 6 s after each job. Rows about running jobs are measured without that pause, so that they
+compare the work and not the sleep. Measurements of the two alternate.
 """
 
 import argparse
@@ -24,25 +24,25 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from runner_lab import DEVARIA, Kind, Lab, Run, lab, predecessor, wait_for
 
-#: So many jobs meet the worker's limit of 120 polls a minute, where each job is polled for.
+#: Enough jobs to reach the worker's limit of 120 polls a minute, if each job takes a poll.
 QUEUE = 200
-#: In shorter runs: one list of the worker, and one that takes seconds with the delay.
+#: For shorter runs: as many as the worker lists at once, and fewer with the delay.
 SHORT_QUEUE, DELAYED_QUEUE = 50, 20
 DELAY_MS = 50.0
 
-#: Start-up and the first poll are over after so many seconds.
+#: After this time, start-up and the first poll are over.
 _SETTLED_SEC = 2.0
 _MEGABYTE = 1_000_000
 
 
 class Row(NamedTuple):
-    """A line of the table.
+    """A row of the table.
 
     Args:
         name: What is measured.
-        form: How a value is written.
+        form: The format of a value.
         target: What devaria is to reach, as text.
-        bound: The same as a number; None where the row only informs.
+        bound: The target as a number; None if there is none.
     """
 
     name: str
@@ -69,12 +69,12 @@ ROWS = {
 }
 
 _ABOUT_THE_PREDECESSOR = (
-    "The predecessor's package pauses for 6 s after each job, so that 200 of them take 20 minutes; "
-    "rows of running jobs are without that pause. While idle it polls less and less often, down to "
-    "once a minute: these are its first minutes. Its handlers tell their progress every 30 s."
+    "The predecessor pauses for 6 s after each job, so that 200 jobs take 20 minutes; rows about "
+    "running jobs are without that pause. While idle it polls less and less often, down to once a "
+    "minute; these are its first minutes. Its handlers send their progress every 30 s."
 )
 
-#: The values of one kind of runner, a list of repeats a row.
+#: The values of one kind of runner: for each row, one per repeat.
 Figures = Dict[str, List[float]]
 
 
@@ -82,8 +82,8 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--predecessor-python", help="a Python that has runpack 0.1.0")
-    parser.add_argument("--idle-min", type=float, default=2.0, help="how long to look at idling")
-    parser.add_argument("--repeats", type=int, default=5, help="of the rows that are medians")
+    parser.add_argument("--idle-min", type=float, default=2.0, help="how long to measure idling")
+    parser.add_argument("--repeats", type=int, default=5, help="runs for rows that are medians")
     options = parser.parse_args()
     kinds = {"devaria": (DEVARIA, DEVARIA)}
     if options.predecessor_python:
@@ -94,7 +94,7 @@ def main() -> None:
         )
     figures: Dict[str, Figures] = {name: {} for name in kinds}
     with tempfile.TemporaryDirectory() as folder, lab(Path(folder)) as the_lab:
-        for working, _ in kinds.values():  # once unmeasured: bytecode is written, files are cached
+        for working, _ in kinds.values():  # not measured: bytecode is written, files are cached
             the_lab.drain(working, 1)
         for _ in range(options.repeats):
             for name, (working, _) in kinds.items():
@@ -139,13 +139,13 @@ def _idle(the_lab: Lab, kind: Kind, figures: Figures, seconds: float) -> None:
 
 
 def _gaps(run: Run, settled: int) -> List[float]:
-    """The seconds between two polls, from the last one of the start-up on."""
+    """Return the seconds between two polls, from the last one of the start-up on."""
     sent_at = [each.sent_at for each in run.polls][settled - 1 :]
     return [later - earlier for earlier, later in zip(sent_at, sent_at[1:])]
 
 
 def _progress(the_lab: Lab, figures: Figures) -> None:
-    """How long after the handler's call the worker has its progress, or a newer one."""
+    """Measure how long after a handler's call the worker has that progress, or a newer one."""
     the_lab.submit_moments()
     with the_lab.running(DEVARIA) as look:
         run = wait_for(look, lambda run: len(run.reports) == 1)
@@ -165,13 +165,13 @@ def _note(figures: Figures, row: str, value: float) -> None:
 
 
 def _cpu_sec(pid: int) -> float:
-    """CPU time of a process so far, threads that have ended included, to the microsecond."""
-    # The clock of another process, as clock_getcpuclockid(3) makes its id on Linux.
+    """Return the CPU time of a process so far, with that of threads that have ended."""
+    # The id of another process's clock, as clock_getcpuclockid(3) computes it on Linux.
     return time.clock_gettime((~pid << 3) | 2)
 
 
 def _memory(pid: int) -> Tuple[int, int]:
-    """Resident and proportional set size of a process, in bytes."""
+    """Return the resident and the proportional set size of a process, in bytes."""
     fields: Dict[str, int] = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, value = line.split()[:2]

@@ -1,4 +1,4 @@
-"""What the bench of the runner sets up: a local worker, delaying proxies, runners of two kinds."""
+"""Set up the benches of the runner: a local worker, delaying proxies, runners of two kinds."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ _LOOK_SEC = 0.2
 
 POLL_PATH = "/api/runner/jobs/available"
 
-#: Runs the predecessor without the pause that its package makes after each job.
+#: Runs the predecessor without its pause after each job.
 _WITHOUT_PAUSE = (
     "import runpack.runner; runpack.runner.MIN_POLL_INTERVAL = 0; "
     "from runpack.cli import main; main()"
@@ -34,7 +34,7 @@ _WITHOUT_PAUSE = (
 
 
 class Request(NamedTuple):
-    """A request as `delay_proxy.py` tells it; times in seconds, None where there is no answer."""
+    """A request as `delay_proxy.py` records it; times in seconds, None without an answer."""
 
     sent_at: float
     method: str
@@ -50,14 +50,14 @@ class Request(NamedTuple):
 
     @property
     def is_done_report(self) -> bool:
-        """Whether it reported a result, and the runner has the answer."""
+        """Whether it reported a result and the runner has the answer."""
         answered = self.answered_at is not None and self.answered_at <= time.monotonic()
         return self.path.endswith("/complete") and self.status == 200 and answered
 
 
 @dataclass
 class Run:
-    """What passed between a runner and its worker, from the runner's start on."""
+    """The requests between a runner and its worker, from the runner's start on."""
 
     started_at: float
     pid: int
@@ -77,17 +77,17 @@ class Run:
 
     @property
     def first_poll_sec(self) -> float:
-        """From the start of the process to its first poll."""
+        """Seconds from the start of the process to its first poll."""
         return self.polls[0].sent_at - self.started_at
 
     @property
     def drained_sec(self) -> float:
-        """From the start of the process to the answer to the last report."""
+        """Seconds from the start of the process to the answer to the last report."""
         return float(self.reports[-1].answered_at or 0) - self.started_at
 
     @property
     def per_job_ms(self) -> float:
-        """From the first poll to the answer to the last report, a job."""
+        """Milliseconds per job, from the first poll to the answer to the last report."""
         return 1000 * (self.drained_sec - self.first_poll_sec) / len(self.reports)
 
     @property
@@ -101,7 +101,7 @@ class Run:
 
 
 class Kind(NamedTuple):
-    """A kind of runner: how it is started, and the variables by which it finds its worker."""
+    """A kind of runner: its command, and the environment variables for its worker."""
 
     command: List[str]
     url_variable: str
@@ -116,21 +116,21 @@ DEVARIA = Kind(
 
 
 def predecessor(python: str, *, pauses: bool) -> Kind:
-    """The public predecessor.
+    """Return the public predecessor as a kind of runner.
 
     Args:
         python: A Python that has its package.
-        pauses: Whether to let it pause for 6 s after each job, as its package does.
+        pauses: Whether it pauses for 6 s after each job, as its package does.
     """
     how = ["-m", "runpack.cli"] if pauses else ["-c", _WITHOUT_PAUSE]
     return Kind([python, *how, "runner"], "RUNPACK_WORKER_URL", "RUNPACK_RUNNER_API_KEY")
 
 
 class Lab:
-    """A running local worker with the contract's rate limits, and what is measured against it.
+    """A running local worker with the contract's rate limits, and runners to measure.
 
     Args:
-        folder: Where everything is kept.
+        folder: The folder for all files.
         exports: The variables that the worker printed.
     """
 
@@ -147,25 +147,28 @@ class Lab:
         return dict(self._exports)
 
     def submit(self, count: int) -> None:
-        """Queue hello_world jobs of no time; past the routes, which take 10 a minute."""
+        """Queue hello_world jobs that take no time.
+
+        They are put into the store, since the route takes only 10 a minute.
+        """
         for _ in range(count):
             self._number += 1
             params = {"name": f"job {self._number}", "processing_time": 0}
             self._store.submit("hello_world", params)
 
     def submit_moments(self) -> None:
-        """Queue the job that tells the moments of its calls as its progress."""
+        """Queue a job of `runner_moments.py`."""
         self._store.submit("moments", {})
 
     def moments(self) -> List[float]:
-        """Read those moments, when the job has ended."""
+        """Return the times at which that job sent its progress; it must have ended."""
         job = self._store.find("moments", {})
         assert job is not None
         return list(json.loads(job["output_data"])["called_at"])
 
     @contextlib.contextmanager
     def running(self, kind: Kind, delay_ms: float = 0.0) -> Iterator[Callable[[], Run]]:
-        """Keep a runner going in a directory of its own; gives what tells its run so far."""
+        """Run a runner in a directory of its own; yield a function that returns its run so far."""
         self._number += 1
         place = self._folder / f"runner-{self._number}"
         place.mkdir()
@@ -179,17 +182,17 @@ class Lab:
                 yield lambda: _looked_at(run, url)
 
     def drain(self, kind: Kind, jobs: int, delay_ms: float = 0.0) -> Run:
-        """Queue jobs, and let a runner of a kind run them all."""
+        """Queue jobs, and let a runner run them all."""
         self.submit(jobs)
         with self.running(kind, delay_ms) as look:
             run = wait_for(look, lambda run: len(run.reports) == jobs)
             times = psutil.Process(run.pid).cpu_times()
-            run.cpu_sec = sum(times[:4])  # its own and its children's, in user and system mode
+            run.cpu_sec = sum(times[:4])  # user and system time, its own and its children's
             return run
 
 
 def wait_for(look: Callable[[], Run], condition: Callable[[Run], bool]) -> Run:
-    """Look until a condition holds."""
+    """Wait until a condition holds for a run."""
     runs: List[Run] = []
 
     def holds() -> bool:
@@ -229,7 +232,7 @@ def _proxy(worker_url: str, delay_ms: float) -> Iterator[str]:
 
 
 def _plain_environment() -> Dict[str, str]:
-    # With bytecode written, as of an installed package; with no settings of either runner.
+    # Bytecode is written, as for an installed package; settings of either runner are left out.
     own = ("DEVARIA_", "RUNPACK_", "NOTIFY_RELAY_", "FIGPACK_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return {**kept, "PYTHONPATH": f"{_HERE.parent}{os.pathsep}{_HERE}"}

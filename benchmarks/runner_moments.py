@@ -1,19 +1,19 @@
-"""A handler for `benchmarks/runner.py`: its progress is the moment at which it tells it."""
+"""A handler for `benchmarks/runner.py`; the progress that it sends is the time of sending."""
 
 import time
 from typing import Any, Dict
 
 from devaria.jobs import JobHandler
 
-#: When it tells, in seconds after its start: alone, in a flurry, and right after another one.
+#: When it sends, in seconds after its start: alone, several at once, and right after another.
 CALLS_AT_SEC = (0.3, 0.35, 1.0, 3.0, 3.05, 3.1, 3.4, 6.0, 6.01, 9.0)
 
 
 class Moments(JobHandler):
-    """Tells its progress at certain moments, which it names by `time.monotonic`."""
+    """Send progress at certain times; each value is the time, by `time.monotonic`."""
 
     def execute(self, input_params: Dict[str, Any], heartbeat_callback: Any) -> Dict[str, Any]:
-        """Run one job; its result names the moments."""
+        """Run one job; its result has the times."""
         del input_params
         start = time.monotonic()
         called_at = []

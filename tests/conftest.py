@@ -1,4 +1,4 @@
-"""What holds for every test: which ones this environment can run, and a scrubbed environment."""
+"""What holds for every test: which tests this environment can run, and a scrubbed environment."""
 
 import os
 import socket
@@ -8,10 +8,12 @@ from typing import List
 import pytest
 from scripted_server import ScriptedServer
 
-#: Tests that need more than the core packages, by what they need.
+#: The tests that are left out where a package is not installed: whole rooms, but for the tests of
+#: the raster job. With the core packages alone, that leaves `cli`, `client`, `common`, `execution`,
+#: `runner`, the other tests of `jobs`, and the tests that lie beside this file.
 _NEEDS = {
-    "flask": ["contract", "worker", "e2e", "faults"],
-    "figpack": ["e2e", "figures", "jobs/test_figpack_*", "nwb"],
+    "flask": ["contract", "e2e", "faults", "worker"],
+    "figpack": ["e2e", "figures", "nwb", "jobs/test_figpack_*"],
 }
 _MISSING = [package for package in _NEEDS if find_spec(package) is None]
 
@@ -23,13 +25,16 @@ collect_ignore_glob = [
 
 
 def pytest_report_header() -> List[str]:
-    """Say what is left out, so that a run of the core alone does not pass for more."""
-    return [f"{package} is not installed: {_NEEDS[package]} are left out" for package in _MISSING]
+    """Say which tests are left out, and why."""
+    return [
+        f"not run, since {package} is not installed: {', '.join(_NEEDS[package])}"
+        for package in _MISSING
+    ]
 
 
 @pytest.fixture(autouse=True)
 def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key, setting or proxy of the person who runs the tests reaches them."""
+    """Remove the keys, settings and proxies of the person who runs the tests."""
     for name in list(os.environ):
         if name.startswith(("DEVARIA_", "FIGPACK_")) and not name.startswith("DEVARIA_TEST_"):
             monkeypatch.delenv(name)
@@ -39,14 +44,14 @@ def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server():
-    """A scripted server without a script."""
+    """Run a scripted server without a script."""
     with ScriptedServer() as running:
         yield running
 
 
 @pytest.fixture
 def closed_port():
-    """A port of loopback that nothing listens on."""
+    """Hold a port of loopback that refuses connections."""
     with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        holder.bind(("127.0.0.1", 0))  # bound, but not listening
         yield holder.getsockname()[1]

@@ -7,6 +7,7 @@ which all calls of figpack go, and standard output.
 
 import contextlib
 import io
+import math
 import os
 import random
 import re
@@ -75,7 +76,7 @@ def upload_figure(
         RuntimeError: The figure could not be built, or the upload failed. The text holds neither
             the key nor a signed URL.
     """
-    backoff = Backoff(limits.backoff_sec, factor=4.0, draw=_draw)
+    backoff = Backoff(limits.backoff_sec, math.inf, draw=_draw, factor=4.0)
     calls = _Calls(limits)
     for attempt in range(1, limits.tries + 1):
         try:

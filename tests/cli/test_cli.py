@@ -16,7 +16,7 @@ KEYS = {"DEVARIA_RUNNER_API_KEY": KEY, "DEVARIA_SUBMIT_API_KEY": KEY}
 
 
 def ended(*arguments, **variables):
-    """Run a command to its end, with both keys; there must be no traceback."""
+    """Run a command with both keys to its end; it must not print a traceback."""
     result = devaria(*arguments, **{**KEYS, **variables})
     assert "Traceback" not in result.stderr + result.stdout
     return result
@@ -27,7 +27,7 @@ def ended(*arguments, **variables):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_each_command_has_a_help_with_examples(command):
-    """No key is needed for it."""
+    """The help needs no key and ends with examples."""
     result = devaria(*command, "--help")
 
     assert result.returncode == 0
@@ -35,7 +35,7 @@ def test_each_command_has_a_help_with_examples(command):
 
 
 def test_the_runners_help_names_every_environment_variable():
-    """An operator who writes a service file finds them there."""
+    """An operator who writes a service file finds the variables there."""
     text = devaria("runner", "--help").stdout
 
     names = "WORKER_URL DIR TYPES POLL_INTERVAL BURST MAX_JOBS JOB_TIMEOUT MAX_JOB_MEMORY HANDLERS"
@@ -45,7 +45,7 @@ def test_the_runners_help_names_every_environment_variable():
 
 
 def test_the_version_is_the_packages():
-    """`devaria --version` says which one runs."""
+    """`devaria --version` prints the package's version."""
     from devaria import __version__
 
     assert __version__ in devaria("--version").stdout
@@ -64,7 +64,7 @@ print("loaded:", sorted(heavy & set(sys.modules)))
 
 
 def test_help_loads_none_of_the_heavy_packages():
-    """It runs with the core alone, and quickly."""
+    """The help needs only click, so that it is quick and runs with the core alone."""
     with Process("-c", LOADED) as process:
         assert process.wait() == 0
         assert process.lines[-1] == "loaded: []\n"
@@ -82,7 +82,7 @@ def test_help_loads_none_of_the_heavy_packages():
 )
 @pytest.mark.parametrize("value", [None, " \n"])
 def test_a_missing_key_is_said_with_the_line_that_sets_it(tmp_path, arguments, variable, value):
-    """On stderr, with an exit code of its own; nothing is written."""
+    """The message goes to stderr, the exit code is 3, and no file is written."""
     result = devaria(*arguments, cwd=tmp_path, **({} if value is None else {variable: value}))
 
     assert result.returncode == 3
@@ -93,7 +93,7 @@ def test_a_missing_key_is_said_with_the_line_that_sets_it(tmp_path, arguments, v
 
 @pytest.mark.parametrize("key", ["key\nX-Evil: 1", "kлюч", "“key”"])
 def test_a_key_that_no_header_can_carry_is_the_operators_to_mend(key):
-    """The key itself is not shown."""
+    """The message names the variable and does not show the key."""
     result = ended("submit", "hello_world", DEVARIA_SUBMIT_API_KEY=key)
 
     assert result.returncode == 7
@@ -110,7 +110,7 @@ def test_a_key_that_no_header_can_carry_is_the_operators_to_mend(key):
     ],
 )
 def test_a_url_that_is_wrong_or_shows_the_key_is_refused(command, url, text):
-    """Before anything is sent."""
+    """The command ends before it sends anything."""
     result = ended(*command, "--worker-url", url)
 
     assert result.returncode == 7
@@ -118,7 +118,7 @@ def test_a_url_that_is_wrong_or_shows_the_key_is_refused(command, url, text):
 
 
 def test_insecure_takes_plain_http_to_another_host():
-    """As an option, and from the environment; the name below exists nowhere."""
+    """Both the option and the variable work; the host name does not exist."""
     url = ("--worker-url", "http://no-such-host.invalid")
 
     assert ended("submit", "hello_world", *url, "--insecure").returncode == 5
@@ -145,7 +145,7 @@ def test_insecure_takes_plain_http_to_another_host():
     ids=" ".join,
 )
 def test_a_bad_option_is_clicks_own_error(arguments):
-    """It names the option, and nothing is started."""
+    """The message names the option, the exit code is click's, and nothing starts."""
     result = ended("runner", *arguments)
 
     assert result.returncode == 2
@@ -153,7 +153,7 @@ def test_a_bad_option_is_clicks_own_error(arguments):
 
 
 def test_a_bad_environment_variable_is_named():
-    """As an option would be."""
+    """The message names the option that the variable sets."""
     result = ended("runner", DEVARIA_POLL_INTERVAL="soon")
 
     assert result.returncode == 2
@@ -161,7 +161,7 @@ def test_a_bad_environment_variable_is_named():
 
 
 def test_an_unknown_job_type_is_said_with_those_there_are(tmp_path):
-    """A slip of the pen must not make a runner that waits for ever."""
+    """A misspelt type must not make a runner that waits for ever."""
     result = ended("runner", "--types", "hello_wordl", "--dir", str(tmp_path))
 
     assert result.returncode == 7
@@ -169,7 +169,7 @@ def test_an_unknown_job_type_is_said_with_those_there_are(tmp_path):
 
 
 def test_a_directory_that_cannot_be_used_is_said(tmp_path):
-    """With its name."""
+    """The message names it."""
     (tmp_path / "file").touch()
 
     result = ended("runner", "--dir", str(tmp_path / "file"))
@@ -189,7 +189,7 @@ def test_a_directory_that_cannot_be_used_is_said(tmp_path):
 def test_handlers_that_cannot_be_loaded_are_the_operators_to_mend(
     tmp_path, handlers, job_type, reason
 ):
-    """The log says why the type is not offered; with no other, the runner ends."""
+    """The log says why the type is not offered; without another type, the runner ends."""
     result = ended("runner", "--handlers", handlers, "--types", job_type, "--dir", str(tmp_path))
 
     assert result.returncode == 7
@@ -207,7 +207,7 @@ def submit(server, *arguments, **variables):
 
 
 def test_submit_sends_parameters_and_prints_id_and_status(server):
-    """Pairs over the object, as the help says."""
+    """Pairs override the object."""
     server.on(SUBMIT, as_json({"job_id": "j-1", "status": "pending"}, 201))
 
     result = submit(server, "-p", "name=Alice", "-p", "n=3", "--params", '{"n": 1, "x": [1]}')
@@ -220,7 +220,7 @@ def test_submit_sends_parameters_and_prints_id_and_status(server):
 
 
 def test_an_option_comes_before_the_environment(server):
-    """And the environment before the default, as every other test here shows."""
+    """The option wins; every other test here shows that the environment beats the default."""
     server.on(SUBMIT, ok(job_id="j-1", status="pending"))
 
     wrong = {"DEVARIA_WORKER_URL": "http://no-such-host.invalid"}
@@ -230,7 +230,7 @@ def test_an_option_comes_before_the_environment(server):
 
 
 def test_parameters_are_read_from_a_file(server, tmp_path):
-    """With `@`, as curl has it."""
+    """`@` and a file name stand for the content of the file, as in curl."""
     server.on(SUBMIT, ok(job_id="j-1", status="pending"))
     (tmp_path / "params.json").write_text('{"name": "Zoë"}', encoding="utf-8")
 
@@ -241,7 +241,7 @@ def test_parameters_are_read_from_a_file(server, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="arguments are bytes on POSIX")
 def test_an_argument_that_is_no_utf8_is_submitted(server):
-    """As half surrogate pairs, which the worker turns into U+FFFD."""
+    """The bytes are sent as lone surrogates, which the worker replaces with U+FFFD."""
     server.on(SUBMIT, ok(job_id="j-1", status="pending"))
 
     assert submit(server, "-p", "name=" + os.fsdecode(b"\xff")).returncode == 0
@@ -262,7 +262,7 @@ def test_an_argument_that_is_no_utf8_is_submitted(server):
     ids=lambda arguments: arguments[1][:15],
 )
 def test_parameters_that_cannot_be_read_are_wrong_usage(server, arguments):
-    """One line says why; nothing is sent."""
+    """One line says why, and nothing is sent."""
     result = submit(server, *arguments)
 
     assert result.returncode == 2
@@ -271,7 +271,7 @@ def test_parameters_that_cannot_be_read_are_wrong_usage(server, arguments):
 
 
 def test_a_refused_key_has_its_exit_code(server):
-    """The worker's text is in the message."""
+    """The exit code is 4, and the message has the worker's text."""
     server.on(SUBMIT, as_json({"error": "Invalid API key"}, 401))
 
     result = submit(server)
@@ -281,7 +281,7 @@ def test_a_refused_key_has_its_exit_code(server):
 
 
 def test_a_page_instead_of_an_answer_is_quoted(server):
-    """It names URL, status, type and beginning."""
+    """The message has the URL, the status, the content type and the beginning of the page."""
     server.on(SUBMIT, html())
 
     result = submit(server)
@@ -292,7 +292,7 @@ def test_a_page_instead_of_an_answer_is_quoted(server):
 
 
 def test_an_unreachable_worker_has_its_exit_code(closed_port):
-    """Submitting is not tried again: a person waits."""
+    """The exit code is 5 at once: a person waits, so submitting is not tried again."""
     result = ended("submit", "x", "--worker-url", f"http://127.0.0.1:{closed_port}")
 
     assert result.returncode == 5
@@ -300,7 +300,7 @@ def test_an_unreachable_worker_has_its_exit_code(closed_port):
 
 
 def test_a_workers_error_text_does_not_reach_the_terminal_raw(server):
-    """Escape sequences are shown, not obeyed."""
+    """Escape sequences are shown as text."""
     server.on(SUBMIT, as_json({"error": "no\x1b[2J"}, 400))
 
     result = submit(server)
@@ -310,12 +310,12 @@ def test_a_workers_error_text_does_not_reach_the_terminal_raw(server):
 
 
 def state(status, **fields):
-    """Answer with the job in a state."""
+    """Return an answer with the job in a state."""
     return ok(job_id="j-1", status=status, **fields)
 
 
 def test_wait_shows_progress_and_prints_the_result_alone_on_stdout(server):
-    """So that it can be piped on."""
+    """The rest goes to stderr, so that the result can be piped."""
     server.on(SUBMIT, as_json({"job_id": "j-1", "status": "pending"}, 201))
     server.on(
         "GET /api/jobs/j-1",
@@ -331,7 +331,7 @@ def test_wait_shows_progress_and_prints_the_result_alone_on_stdout(server):
 
 
 def test_wait_for_a_job_that_fails_exits_1_with_its_error(server):
-    """Control characters in it do not reach the terminal raw."""
+    """Control characters in the error are escaped."""
     server.on(SUBMIT, state("pending"))
     server.on("GET /api/jobs/j-1", state("failed", error="it broke\x1b[2J"))
 
@@ -342,7 +342,7 @@ def test_wait_for_a_job_that_fails_exits_1_with_its_error(server):
 
 
 def test_ctrl_c_ends_a_wait(server):
-    """With the exit code of an interrupt, and without a traceback."""
+    """The exit code is 130, and there is no traceback."""
     server.on(SUBMIT, state("pending"))
     server.on("GET /api/jobs/j-1", state("pending"))
     arguments = ("-m", "devaria", "submit", "x", "--wait", "--worker-url", server.url)

@@ -32,26 +32,26 @@ from devaria.common.errors import EXIT_USAGE, JobInputError
     ],
 )
 def test_a_value_is_json_where_it_parses_as_such(value, parsed):
-    """Else it is a string; what JSON cannot hold is no JSON."""
+    """Any other value is a string, also one that JSON cannot hold, such as NaN."""
     assert parsed_params([f"name={value}"], None) == {"name": parsed}
 
 
 @core_fixtures.thorough
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans() | st.none()))
 def test_an_object_is_read_as_it_is(params):
-    """From the command line, as JSON."""
+    """`--params` takes any JSON object."""
     assert parsed_params([], json.dumps(params)) == params
 
 
 def test_pairs_are_put_over_the_object():
-    """The last of one name counts."""
+    """A pair overrides the object, and the last pair of a name counts."""
     params = parsed_params(["b=2", "c=3", "c=4"], '{"a": 1, "b": 1}')
 
     assert params == {"a": 1, "b": 2, "c": 4}
 
 
 def test_a_file_is_read(tmp_path):
-    """`@` and its name; it is UTF-8."""
+    """`@` and a name stand for a file, which is read as UTF-8."""
     path = tmp_path / "params.json"
     path.write_text('{"name": "Zoë"}', encoding="utf-8")
 
@@ -59,7 +59,7 @@ def test_a_file_is_read(tmp_path):
 
 
 def test_without_anything_there_are_no_parameters():
-    """An empty object, as the worker wants one."""
+    """The worker gets an empty object."""
     assert parsed_params([], None) == {}
 
 
@@ -82,7 +82,7 @@ def test_without_anything_there_are_no_parameters():
     ],
 )
 def test_what_cannot_be_read_is_said(pairs, text, part):
-    """In one sentence, with the exit code of wrong usage."""
+    """The error says what is wrong, and has the exit code of wrong usage."""
     with pytest.raises(JobInputError) as raised:
         parsed_params(pairs, text)
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_said(pairs, text, part):
 
 
 def test_a_file_that_is_no_text_is_said(tmp_path):
-    """With its name."""
+    """The message names it."""
     path = tmp_path / "params.json"
     path.write_bytes(b"\xff\xfe")
 

@@ -1,4 +1,4 @@
-"""A runner's directory: made, named, locked for one runner, and written to atomically."""
+"""The runner's directory and its lock, and files that are replaced atomically."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from devaria.common.files import (
 
 
 def test_readers_see_the_old_or_the_new_content(tmp_path):
-    """A file that is replaced again and again is whole at every moment."""
+    """A file that is replaced again and again is complete at every moment."""
     path = tmp_path / "file"
     contents = [b"a" * 50_000, b"b" * 70_000]
     write_atomically(path, contents[0])
@@ -39,7 +39,7 @@ def test_readers_see_the_old_or_the_new_content(tmp_path):
 
 
 def test_a_write_that_fails_leaves_the_old_content(tmp_path):
-    """A disk that is full, here a limit on file sizes, does not cost what was there."""
+    """A full disk, here a limit on file sizes, does not destroy the old content."""
     program = (
         "import resource, sys; from pathlib import Path\n"
         "from devaria.common.files import write_atomically\n"
@@ -68,7 +68,7 @@ HOLD_THE_LOCK = (
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
 def test_a_directory_is_for_one_runner_until_its_process_ends(tmp_path):
-    """The second is told who holds it; a holder that was killed leaves no lock behind."""
+    """A second runner is told who holds the lock; a killed runner leaves no lock behind."""
     with Process("-c", HOLD_THE_LOCK, str(tmp_path)) as holder:
         holder.wait_for_line("locked")
 
@@ -85,7 +85,7 @@ def test_a_directory_is_for_one_runner_until_its_process_ends(tmp_path):
 
 
 def test_a_lock_that_cannot_be_taken_is_another_message(tmp_path):
-    """The remedies differ from those where another runner holds it."""
+    """The advice differs from that for a lock which another runner holds."""
     (tmp_path / ".devaria_runner.lock").mkdir()
 
     with pytest.raises(BadSetting, match="cannot lock") as raised, directory_lock(tmp_path):
@@ -94,7 +94,7 @@ def test_a_lock_that_cannot_be_taken_is_another_message(tmp_path):
 
 
 def test_the_directory_is_made_with_its_parents(tmp_path):
-    """And may be there already."""
+    """The directory may exist already."""
     prepare_directory(tmp_path / "a" / "b")
     prepare_directory(tmp_path / "a" / "b")
 
@@ -110,7 +110,7 @@ def test_a_file_is_no_directory(tmp_path):
 
 
 def test_looking_at_the_lock_tells_and_changes_nothing(tmp_path):
-    """Held or free; in a folder without a lock none is made."""
+    """`is_locked` tells held from free, and creates no lock file."""
     assert not is_locked(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -124,7 +124,7 @@ def test_looking_at_the_lock_tells_and_changes_nothing(tmp_path):
 
 
 def test_placeholders_give_each_runner_of_an_array_its_own_directory(monkeypatch):
-    """The host and the process id are filled in."""
+    """The name of the host and the process id are filled in."""
     monkeypatch.setattr("socket.gethostname", lambda: "node7")
 
     assert str(filled_in("runners/{host}-{pid}")) == f"runners/node7-{os.getpid()}"

@@ -1,4 +1,4 @@
-"""`devaria demo`, as a person who has just installed the package types it."""
+"""`devaria demo`, run as a new user would run it."""
 
 import re
 import signal
@@ -22,7 +22,7 @@ def _places(tmp_path: Path):
 
 
 def test_demo_runs_both_jobs_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    """With --exit it ends with 0, both results printed, and no file or process left."""
+    """With --exit it prints both results, exits with 0, and leaves no file or process."""
     here, env = _places(tmp_path)
     done = subprocess.run(
         [*DEMO, "--exit"],
@@ -42,7 +42,7 @@ def test_demo_runs_both_jobs_and_leaves_nothing_behind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_demo_serves_the_figure_until_ctrl_c(tmp_path: Path, number: signal.Signals) -> None:
-    """Without --exit the figure answers until Ctrl-C or SIGTERM, which end everything with 0."""
+    """Without --exit the figure is served until Ctrl-C or SIGTERM; the exit code is 0."""
     here, env = _places(tmp_path)
     output = tmp_path / "output"
     with output.open("wb") as file:

@@ -1,4 +1,4 @@
-"""`devaria run` and `devaria handlers`, a handler package of its own, and `devaria.testing`."""
+"""The developer's commands `run` and `handlers`, installed handlers, and `devaria.testing`."""
 
 import json
 import re
@@ -82,7 +82,7 @@ def test_run_in_process_does_the_same(folder: Path) -> None:
 
 
 def test_run_says_what_is_wrong_and_exits_1(folder: Path) -> None:
-    """An invalid parameter is one line; a misspelt one is warned of."""
+    """An invalid parameter is an error in one line; a misspelt one is a warning."""
     done = devaria(["run", "hello_world", "-p", "name=A", "-p", "processing_tim=1"], folder)
     assert done.returncode == 1
     assert "Warning: processing_tim is no parameter of this job type" in done.stderr
@@ -91,7 +91,7 @@ def test_run_says_what_is_wrong_and_exits_1(folder: Path) -> None:
 
 
 def test_run_of_an_unknown_type_exits_7(folder: Path) -> None:
-    """Nothing was run, and the text says why."""
+    """Nothing runs, and the message says why."""
     done = devaria(["run", "nothing"], folder)
     assert done.returncode == 7
     assert "Error: cannot run nothing: there is no handler" in done.stderr
@@ -135,7 +135,7 @@ def test_an_edit_takes_effect_with_the_next_job(folder: Path) -> None:
 
 
 def test_handlers_lists_what_is_ready_and_what_is_not(folder: Path) -> None:
-    """Each type with its origin, its docstring's first line, and its reasons."""
+    """Each type has its origin, its docstring's first line, and the reasons if it is not ready."""
     handlers = "lab_handlers:Slow,gone=no_such_module:Class"
     done = devaria(["handlers", "--json", "--handlers", handlers], folder)
     rows = {row["type"]: row for row in json.loads(done.stdout)}
@@ -149,7 +149,7 @@ def test_handlers_lists_what_is_ready_and_what_is_not(folder: Path) -> None:
 
 
 def test_help_type_explains_the_parameters(folder: Path) -> None:
-    """From the declaration: what is allowed, the default, the description."""
+    """Each line has the allowed values, the default and the description."""
     done = devaria(["handlers", "--help-type", "hello_world"], folder)
     line = r"^processing_time +a number from 0 to 300 +required +how long to wait, in seconds$"
     assert re.search(line, done.stdout, re.MULTILINE)
@@ -157,7 +157,7 @@ def test_help_type_explains_the_parameters(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def installed_example(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, str]:
-    """An environment in which the example package is installed, beside this one."""
+    """Install the example package; return the variables with which it is found."""
     target = tmp_path_factory.mktemp("installed")
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target)]
     subprocess.run([*command, str(EXAMPLE)], check=True, timeout=5 * BOUND_SEC)
@@ -165,7 +165,7 @@ def installed_example(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, str
 
 
 def test_an_installed_package_brings_its_handler(folder: Path, installed_example) -> None:
-    """It is found by its entry point, told where from, and runs."""
+    """The handler is found by its entry point, listed with its origin, and runs."""
     done = devaria(["handlers", "--json"], folder, **installed_example)
     (row,) = [row for row in json.loads(done.stdout) if row["type"] == "count_words"]
     assert row["ready"]
@@ -177,7 +177,7 @@ def test_an_installed_package_brings_its_handler(folder: Path, installed_example
 
 
 def test_the_example_packages_own_tests_pass(folder: Path, installed_example) -> None:
-    """What devaria.testing documents is what a handler's developer can write."""
+    """A handler's developer can write tests as devaria.testing documents."""
     shutil.copytree(EXAMPLE / "tests", folder / "tests")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
@@ -192,7 +192,7 @@ def test_the_example_packages_own_tests_pass(folder: Path, installed_example) ->
 
 
 def test_run_handler_records_what_a_handler_does(folder: Path, monkeypatch) -> None:
-    """Result, console and heartbeats; an exception is an error message, and kept."""
+    """It keeps the result, console, heartbeats and exception; the exception makes the error."""
     monkeypatch.syspath_prepend(str(folder))
     lab = __import__("lab_handlers")
     outcome = run_handler(lab.Plain, {})

@@ -82,7 +82,7 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 class OpenFigure:
-    """A figure in a browser's page, and what went wrong there."""
+    """A figure in a browser's page, with the errors and requests of the page."""
 
     def __init__(self, page: Any, url: str) -> None:
         self.page = page
@@ -97,7 +97,7 @@ class OpenFigure:
         self.page.wait_for_function(HAS_INK, arg=[pixels, colored], timeout=15_000)
 
     def exported_texts(self) -> List[str]:
-        """Export the figure, and give the texts that stand in it."""
+        """Export the figure as SVG, and return the texts in it."""
         self.page.get_by_text("Export as SVG").click()
         self.page.wait_for_selector("svg text", state="attached", timeout=15_000)
         return self.page.locator("svg text").all_text_contents()
@@ -105,7 +105,7 @@ class OpenFigure:
 
 @pytest.fixture
 def open_figure(browser: Any, worker: LocalWorker) -> Iterator[Callable[[str], OpenFigure]]:
-    """Open a figure; at the end it must have met no error, and asked nobody but its own server."""
+    """Open a figure; it must cause no error and no request to another server."""
     figures: List[OpenFigure] = []
 
     def open_url(url: str) -> OpenFigure:

@@ -1,4 +1,4 @@
-"""Thirty runners at one worker: each job is run once, and few claims are lost to others."""
+"""Thirty runners at one worker: each job runs once, and few claims are lost to other runners."""
 
 import contextlib
 import sys
@@ -28,7 +28,7 @@ COMMAND = ["nice", "-n", "10", sys.executable, "-m", "devaria", "runner", "--bur
 
 
 class ClaimCounter:
-    """A WSGI application before the worker's own, which notes how claims are answered.
+    """WSGI middleware that records the answers to claims.
 
     Args:
         application: The worker's application.
@@ -39,7 +39,7 @@ class ClaimCounter:
         self._application = application
 
     def __call__(self, environ: Dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        """Pass a request on."""
+        """Pass a request on to the worker."""
         *_, job_id, verb = environ["PATH_INFO"].split("/")
 
         def start(status: str, *arguments: Any) -> Any:
@@ -50,20 +50,20 @@ class ClaimCounter:
         return self._application(environ, start)
 
     def jobs_answered(self, status: str) -> List[str]:
-        """The jobs of the claims that were answered with a status."""
+        """Return the jobs whose claims were answered with a status."""
         return [job_id for job_id, answered in self.answers if answered == status]
 
 
 @pytest.fixture
 def worker() -> Iterator[LocalWorker]:
-    """A worker on this machine."""
+    """Run a worker on this machine."""
     with local_worker() as worker:
         yield worker
 
 
 @pytest.fixture
 def claims(worker: LocalWorker) -> ClaimCounter:
-    """Counts that worker's claims."""
+    """Record the answers to that worker's claims."""
     counter = ClaimCounter(worker._server.application)
     worker._server.application = counter
     return counter
@@ -98,7 +98,7 @@ def test_thirty_runners_run_each_job_once(
 
 
 class Clock:
-    """Stands still until it is told to go on."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -109,12 +109,12 @@ class Clock:
 
 
 def listed(*job_ids: int) -> List[Job]:
-    """A list as the worker answers it."""
+    """Return a list of jobs as the worker answers it."""
     return [Job(f"{job_id}", "hello_world", {}) for job_id in job_ids]
 
 
 def drawn(order: ClaimOrder, clock: Clock, job_sec: float = 1.0) -> List[str]:
-    """Win all jobs that the order gives, each of which takes some time."""
+    """Win all jobs that the order gives; each takes some time."""
     ids = []
     job = order.next()
     while job is not None:
@@ -126,7 +126,7 @@ def drawn(order: ClaimOrder, clock: Clock, job_sec: float = 1.0) -> List[str]:
 
 
 def test_a_runner_alone_goes_through_its_list_in_order() -> None:
-    """However long that takes: it asks for no list that it does not need."""
+    """It asks for no new list, however long the jobs take."""
     clock = Clock()
     order = ClaimOrder(clock, pick=lambda count: count - 1)
     order.begin(listed(1, 2, 3, 4))
@@ -134,7 +134,7 @@ def test_a_runner_alone_goes_through_its_list_in_order() -> None:
 
 
 def test_after_a_lost_race_it_picks_among_the_rest() -> None:
-    """At random, and again from the oldest on once nothing that it left is taken by others."""
+    """It picks at random; once others take none of its list, it begins with the oldest again."""
     clock = Clock()
     order = ClaimOrder(clock, pick=lambda count: count - 1)
     order.begin(listed(1, 2, 3, 4))
@@ -149,7 +149,7 @@ def test_after_a_lost_race_it_picks_among_the_rest() -> None:
 
 
 def test_with_rivals_it_takes_from_a_list_only_while_that_is_fresh() -> None:
-    """It knows of them by the jobs that it left and that are gone, without a lost race."""
+    """It notices rivals by jobs that it left in a list and that are gone from the next."""
     clock = Clock()
     order = ClaimOrder(clock, pick=lambda count: count - 1)
     order.begin(listed(1, 2, 3, 4))
@@ -159,7 +159,7 @@ def test_with_rivals_it_takes_from_a_list_only_while_that_is_fresh() -> None:
 
 
 def test_two_lost_races_in_a_row_end_a_list() -> None:
-    """And so does one, where the list is old."""
+    """A single lost race ends a list that is old."""
     clock = Clock()
     for age_sec, races in ((0.0, 2), (1.0, 1)):
         order = ClaimOrder(clock, pick=lambda _: 0)

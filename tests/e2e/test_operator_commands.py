@@ -1,4 +1,4 @@
-"""What keeps runners going: doctor, status, jobs, job, rerun, runners, --max-idle, --max-time."""
+"""The operator's commands: doctor, status, jobs, job, rerun, runners; --max-idle, --max-time."""
 
 import contextlib
 import json
@@ -44,14 +44,20 @@ class Stepwise(JobHandler):
 OPTIONS = ["--handlers", "lab:Stepwise", "--types", "stepwise,hello_world"]
 HELLO = {"name": "Alice", "processing_time": 0}
 
+#: Becomes the `devaria` command with a status file and heartbeats that a test need not wait for.
+PROMPT = (
+    "from devaria.cli import main; from devaria.common.timing import Timing; "
+    "main(obj={'timing': Timing(status_gap_sec=0.1, heartbeat_gap_sec=0.2)})"
+)
+
 
 def devaria(arguments: List[str], folder: Path, env: Dict[str, str]):
-    """Run a devaria command to its end, its output in a pipe."""
+    """Run a devaria command to its end, and capture its outputs."""
     return finished([sys.executable, "-m", "devaria", *arguments], folder, env)
 
 
 def on_terminal(arguments: List[str], folder: Path, env: Dict[str, str], columns: int = 100) -> str:
-    """Run a devaria command to its end on a terminal, and return what that gets to see."""
+    """Run a devaria command to its end on a terminal, and return what it writes there."""
     command = [sys.executable, "-m", "devaria", *arguments]
     return terminal.on_terminal(command, folder, env, columns)[1]
 
@@ -91,15 +97,15 @@ def client(worker: Any) -> Iterator[WorkerClient]:
 
 @contextlib.contextmanager
 def a_runner(folder: Path, env: Dict[str, str], *options: str):
-    """Keep a runner going in a folder, from its first poll on."""
-    command = [sys.executable, "-m", "devaria", "runner", *OPTIONS, *options]
+    """Run a runner in a folder; it has polled when the block begins."""
+    command = [sys.executable, "-c", PROMPT, "runner", *OPTIONS, *options]
     with running(command, folder, env, folder / "runner.out") as process:
         wait_until(lambda: "Polling" in text_of(folder / "devaria_runner.log"), "it polls")
         yield process
 
 
 def checks_of(done: Any) -> Dict[str, Dict[str, str]]:
-    """What a doctor found, by name."""
+    """Return the doctor's checks by name."""
     return {check["name"]: check for check in json.loads(done.stdout)["checks"]}
 
 
@@ -107,7 +113,7 @@ def checks_of(done: Any) -> Dict[str, Dict[str, str]]:
 
 
 def test_doctor_finds_all_well(folder: Path, env: Dict[str, str], worker: Any) -> None:
-    """Each thing that a runner needs is looked at, nothing is changed, and no key is shown."""
+    """Everything that a runner needs is checked, nothing is changed, and no key is shown."""
     before = sorted(folder.iterdir())
     well = {**env, "FIGPACK_API_KEY": worker.keys.runner, "DEVARIA_INSECURE": "1"}
     well["FIGPACK_API_BASE_URL"] = worker.figpack_api_url
@@ -155,7 +161,7 @@ def test_doctor_refuses_what_a_runner_refuses(
     code: int,
     check,
 ) -> None:
-    """Whatever ends a runner at its start, the doctor says with advice, and does not exit 0."""
+    """For each error that ends a runner at its start, the doctor fails and gives advice."""
     ill = {**env, **settings}
     done = devaria(["doctor", *options], folder, ill)
     assert devaria(["runner", "--burst", *options], folder, ill).returncode == code
@@ -169,7 +175,7 @@ def test_doctor_refuses_what_a_runner_refuses(
 
 
 def test_doctor_where_the_worker_is_down(folder: Path, env: Dict[str, str]) -> None:
-    """An address that nobody listens on is said in one line, and the rest is looked at."""
+    """A refused connection is one failed check, and the other checks go on."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{holder.getsockname()[1]}"
@@ -181,7 +187,7 @@ def test_doctor_where_the_worker_is_down(folder: Path, env: Dict[str, str]) -> N
 
 
 def test_doctor_takes_no_key_to_an_insecure_url(folder: Path, env: Dict[str, str]) -> None:
-    """Where a runner would refuse the URL, the doctor sends nothing to it either."""
+    """If a runner would refuse the URL, the doctor sends nothing to it."""
     (folder / ".devaria_runner.json").write_text('{"runner_id": "r", "runner_name": "n"}')
     with ScriptedServer() as server:
         url = server.url.replace("127.0.0.1", "0.0.0.0")
@@ -192,7 +198,7 @@ def test_doctor_takes_no_key_to_an_insecure_url(folder: Path, env: Dict[str, str
 
 
 def test_doctor_beside_a_runner(folder: Path, env: Dict[str, str]) -> None:
-    """A second runner would not work here, and the registration of the first one is known."""
+    """The lock is held by the runner, whose registration is known."""
     with a_runner(folder, env):
         done = devaria(["doctor"], folder, env)
     found = checks_of(done)
@@ -202,7 +208,7 @@ def test_doctor_beside_a_runner(folder: Path, env: Dict[str, str]) -> None:
 
 
 def test_doctor_on_a_terminal(folder: Path, env: Dict[str, str]) -> None:
-    """One table, no wider than the terminal, with what to do."""
+    """The tables are no wider than the terminal."""
     seen = on_terminal(["doctor"], folder, {**env, "DEVARIA_RUNNER_API_KEY": ""}, columns=80)
     assert re.search(r"^check +state +found +what to do$", seen, re.M)
     assert re.search(r"^runner key +failure ", seen, re.M)
@@ -216,7 +222,7 @@ def test_doctor_on_a_terminal(folder: Path, env: Dict[str, str]) -> None:
 def test_status_tells_a_runners_life(
     folder: Path, env: Dict[str, str], client: WorkerClient
 ) -> None:
-    """From before its start, through a job, to its death in the next one."""
+    """Before its start, during a job, and after a kill during the next job."""
     done = devaria(["status"], folder, env)
     assert (done.returncode, json.loads(done.stdout)["health"]) == (1, "not running")
 
@@ -269,7 +275,7 @@ def test_status_tells_a_runners_life(
 def test_jobs_lists_by_status_and_limit(
     folder: Path, env: Dict[str, str], client: WorkerClient
 ) -> None:
-    """JSON in a pipe, a table on a terminal, and of a stranger's job type no escape code."""
+    """Prints JSON to a pipe and a table to a terminal, with control characters escaped."""
     evil = client.submit("\x1b]0;evil\x07\nforged " + "x" * 300, {}).job_id
     newest = client.submit("hello_world", {**HELLO, "name": "listed"}).job_id
     rows = json.loads(devaria(["jobs", "--limit", "2"], folder, env).stdout)
@@ -290,7 +296,7 @@ def test_jobs_lists_by_status_and_limit(
 def test_job_follows_shows_and_reruns(
     folder: Path, env: Dict[str, str], client: WorkerClient
 ) -> None:
-    """The console comes while the job runs; the failure is read; mended, the rerun completes."""
+    """The console is followed while the job runs, the failure is shown, and the rerun completes."""
     with a_runner(folder, env):
         job_id = client.submit("stepwise", {"go": str(folder / "go")}).job_id
         output = folder / "followed"
@@ -332,7 +338,7 @@ def test_job_follows_shows_and_reruns(
 def test_rerun_deletes_nothing_with_a_wrong_key(
     folder: Path, env: Dict[str, str], client: WorkerClient
 ) -> None:
-    """Neither key that is refused costs the job."""
+    """If either key is refused, the job stays."""
     job_id = client.submit("stepwise", {"go": "nowhere"}).job_id
     for variable in ("DEVARIA_SUBMIT_API_KEY", "DEVARIA_RUNNER_API_KEY"):
         done = devaria(["rerun", job_id], folder, {**env, variable: "wrong"})
@@ -342,7 +348,7 @@ def test_rerun_deletes_nothing_with_a_wrong_key(
 
 
 def scripted_job(server: ScriptedServer, *submissions: Any) -> None:
-    """Make a server have one failed job, to be deleted and submitted."""
+    """Let a server have one failed job, which can be deleted and submitted."""
     job = {"job_id": "j-1", "job_type": "a b", "status": "failed", "input_params": {"x": "it's"}}
     server.on("GET /api/admin/jobs/*", ok(**job))
     server.on("GET /api/jobs/*", ok(**job))
@@ -351,7 +357,7 @@ def scripted_job(server: ScriptedServer, *submissions: Any) -> None:
 
 
 def test_rerun_submits_again_where_the_worker_stumbles(folder: Path, env: Dict[str, str]) -> None:
-    """Once deleted, the job exists here alone, so that one bad answer must not lose it."""
+    """After the deletion only the command knows the job, so a bad answer must not lose it."""
     with ScriptedServer() as server:
         busy = as_json({"error": "Rate limit exceeded"}, 429)
         scripted_job(server, busy, as_json({"job_id": "j-2", "status": "pending"}, 201))
@@ -361,7 +367,7 @@ def test_rerun_submits_again_where_the_worker_stumbles(folder: Path, env: Dict[s
 
 
 def test_rerun_that_fails_says_how_to_submit(folder: Path, env: Dict[str, str]) -> None:
-    """Where the worker refuses the new job, its parameters are not lost with the old one."""
+    """If the worker refuses the new job, its parameters are not lost with the old one."""
     with ScriptedServer() as server:
         scripted_job(server, as_json({"error": "no"}, 400))
         done = devaria(["rerun", "j-1", "--worker-url", server.url], folder, env)
@@ -371,7 +377,7 @@ def test_rerun_that_fails_says_how_to_submit(folder: Path, env: Dict[str, str]) 
 
 
 def test_runners_lists_who_registered(folder: Path, env: Dict[str, str], worker: Any) -> None:
-    """With the admin key alone, too; the one that works is active."""
+    """The admin key alone suffices, and a runner that polls is active."""
     admin = {**env, "DEVARIA_ADMIN_API_KEY": worker.keys.admin, "DEVARIA_RUNNER_API_KEY": ""}
     with a_runner(folder, env):
         runner_id = json.loads(text_of(folder / ".devaria_runner.json"))["runner_id"]
@@ -384,7 +390,7 @@ def test_runners_lists_who_registered(folder: Path, env: Dict[str, str], worker:
 
 
 def test_a_key_is_asked_for(folder: Path, env: Dict[str, str]) -> None:
-    """Lists need one; what anybody may see does not."""
+    """Lists need a key; showing a job does not."""
     none = {**env, "DEVARIA_RUNNER_API_KEY": "", "DEVARIA_SUBMIT_API_KEY": ""}
     assert devaria(["jobs"], folder, none).returncode == 3
     assert devaria(["runners"], folder, none).returncode == 3
@@ -399,7 +405,7 @@ def test_a_key_is_asked_for(folder: Path, env: Dict[str, str]) -> None:
 def test_max_idle_ends_a_runner_that_finds_nothing(
     folder: Path, env: Dict[str, str], client: WorkerClient
 ) -> None:
-    """It takes what there is, and ends after a second without a job."""
+    """It runs the pending job, and ends after a second without a job."""
     job_id = client.submit("hello_world", {**HELLO, "name": "idle"}).job_id
     started = time.monotonic()
     done = devaria(["runner", "--types", "hello_world", "--max-idle", "1"], folder, env)
@@ -412,7 +418,7 @@ def test_max_idle_ends_a_runner_that_finds_nothing(
 def test_max_time_claims_nothing_more(
     folder: Path, env: Dict[str, str], client: WorkerClient
 ) -> None:
-    """The job in hand is finished and reported; the next one stays for others."""
+    """The running job is finished and reported; the next one stays pending."""
     params = [{"name": name, "processing_time": 2} for name in ("in time", "too late")]
     first, second = [client.submit("hello_world", each).job_id for each in params]
     done = devaria(["runner", "--types", "hello_world", "--max-time", "1"], folder, env)

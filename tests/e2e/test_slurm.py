@@ -1,4 +1,4 @@
-"""Runners as a batch system starts them: an array of tasks of a real Slurm drains the queue."""
+"""Runners under a batch system: an array of tasks of a real Slurm drains the queue."""
 
 import contextlib
 import re
@@ -15,7 +15,7 @@ from devaria.testing import local_worker
 from devaria.worker.server import LocalWorker
 
 TASKS = 8
-JOBS = 200
+JOBS = 80
 #: What an operator types.
 COMMAND = "devaria runner --burst --dir 'runners/{host}-{pid}'"
 
@@ -29,14 +29,14 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def cluster() -> Iterator[slurm_cluster.SlurmCluster]:
-    """A Slurm of this test's own."""
+    """Run a Slurm cluster for this test."""
     with slurm_cluster.cluster() as cluster:
         yield cluster
 
 
 @pytest.fixture
 def worker() -> Iterator[LocalWorker]:
-    """A worker on this machine."""
+    """Run a worker on this machine."""
     with local_worker() as worker:
         yield worker
 
@@ -44,7 +44,7 @@ def worker() -> Iterator[LocalWorker]:
 def test_an_array_of_eight_runners_drains_the_queue(
     cluster: slurm_cluster.SlurmCluster, worker: LocalWorker, tmp_path: Path
 ) -> None:
-    """One line of sbatch: 200 jobs are run once each, and all tasks end with 0."""
+    """With one call of sbatch, 80 jobs run once each and all tasks exit with 0."""
     with contextlib.closing(WorkerClient(worker.url, worker.keys.submit)) as client:
         jobs = [
             client.submit("hello_world", {"name": f"{number}", "processing_time": 0}).job_id

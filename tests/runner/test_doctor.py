@@ -1,4 +1,4 @@
-"""What the doctor finds, one thing at a time."""
+"""The doctor's checks, one at a time."""
 
 import time
 from email.utils import formatdate
@@ -14,7 +14,7 @@ RASTER = "figpack_nwb_raster_plot"
 
 
 def found_by_doctor(directory, url, *, job_types=("hello_world",), handlers=(), **environ):
-    """Examine, and return the checks by name."""
+    """Run the doctor; return its checks by name."""
     context = CheckContext(
         worker_url=url,
         insecure=False,
@@ -28,7 +28,7 @@ def found_by_doctor(directory, url, *, job_types=("hello_world",), handlers=(), 
 
 @pytest.fixture
 def worker():
-    """A worker where all goes well."""
+    """Run a worker without faults."""
     with ScriptedServer() as server:
         script_a_worker(server)
         server.on("GET /health", ok(status="ok", service="devaria"))
@@ -36,7 +36,7 @@ def worker():
 
 
 def test_all_is_well(tmp_path, worker):
-    """Every check is there, and asks for nothing."""
+    """Every check is OK, and none gives advice."""
     found = found_by_doctor(tmp_path, worker.url)
     assert {check.state for check in found.values()} == {OK}
     assert {check.advice for check in found.values()} == {""}
@@ -47,7 +47,7 @@ def test_all_is_well(tmp_path, worker):
     ("off_sec", "state"), [(0, OK), (-50, OK), (90, WARNING), (-3600, WARNING)]
 )
 def test_a_clock_that_is_off_is_said(tmp_path, worker, off_sec, state):
-    """By how much, and a runner works all the same."""
+    """The check says by how much; it is a warning, since a runner works all the same."""
     date = formatdate(time.time() - off_sec, usegmt=True)
     worker.on("GET /health", as_json({"status": "ok"}, headers={"Date": date}))
     clock = found_by_doctor(tmp_path, worker.url)["clock"]
@@ -61,7 +61,7 @@ def test_a_clock_that_is_off_is_said(tmp_path, worker, off_sec, state):
 
 @pytest.mark.parametrize("answer", [html(500), redirect("/elsewhere"), html(404)])
 def test_what_is_no_worker_fails(tmp_path, worker, answer):
-    """A proxy's page or a redirect, which a runner would not follow either."""
+    """A proxy's page fails, and so does a redirect, which a runner would not follow."""
     worker.on("GET /health", answer)
     worker.on("GET /elsewhere", ok(status="ok"))
     found = found_by_doctor(tmp_path, worker.url)
@@ -71,7 +71,7 @@ def test_what_is_no_worker_fails(tmp_path, worker, answer):
 
 
 def test_a_page_in_the_workers_place_fails(tmp_path, worker):
-    """Also where it answers everything with 200."""
+    """A server that answers everything with 200 fails too."""
     worker.on("GET /health", html())
     worker.on("GET /api/runner/verify", html())
     found = found_by_doctor(tmp_path, worker.url)
@@ -80,7 +80,7 @@ def test_a_page_in_the_workers_place_fails(tmp_path, worker):
 
 
 def test_a_registration_that_the_worker_forgot(tmp_path, worker):
-    """The next start registers anew, so that a runner works; the file stays as it is."""
+    """It is a warning, since the next start registers again; the file stays as it is."""
     file = tmp_path / ".devaria_runner.json"
     file.write_text(f'{{"runner_id": "{RUNNER_ID}", "runner_name": "runner-x"}}')
     assert RUNNER_ID in found_by_doctor(tmp_path, worker.url)["registration"].found
@@ -95,7 +95,7 @@ def test_a_registration_that_the_worker_forgot(tmp_path, worker):
 
 
 def test_a_directory_that_is_not_there_yet(tmp_path, worker):
-    """A start would make it; the doctor does not."""
+    """A start would create it; the doctor does not."""
     found = found_by_doctor(tmp_path / "new" / "one", worker.url)
     assert "which the first start creates" in found["directory"].found
     assert {check.state for check in found.values()} == {OK}
@@ -103,7 +103,7 @@ def test_a_directory_that_is_not_there_yet(tmp_path, worker):
 
 
 def test_a_runners_file_that_is_something_else(tmp_path, worker):
-    """It is named, since a start would end there."""
+    """The check names it, since a start would fail."""
     (tmp_path / "devaria_runner.log").mkdir()
     found = found_by_doctor(tmp_path, worker.url)
     assert found["directory"].state == FAILURE
@@ -111,7 +111,7 @@ def test_a_runners_file_that_is_something_else(tmp_path, worker):
 
 
 def test_one_job_type_of_several_that_is_not_ready(tmp_path, worker):
-    """A runner works with the others; with none ready it does not."""
+    """It is a warning if another type is ready, else a failure."""
     both = found_by_doctor(tmp_path, worker.url, job_types=("hello_world", RASTER))
     assert both[f"job type {RASTER}"].state == WARNING
     alone = found_by_doctor(tmp_path, worker.url, job_types=(RASTER,))
@@ -133,7 +133,7 @@ def test_one_job_type_of_several_that_is_not_ready(tmp_path, worker):
     ],
 )
 def test_figpack_and_its_key(tmp_path, worker, answer, state):
-    """The key is tried with a request that makes no figure."""
+    """The key is checked with a request that creates no figure."""
     worker.on("POST /figpack/upload", answer)
     url = f"{worker.url}/figpack/"
     found = found_by_doctor(

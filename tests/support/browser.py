@@ -1,4 +1,4 @@
-"""The browser of the machine, as the browser tests start it: it asks nobody on its own account."""
+"""How tests start the machine's browser: without requests of its own."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""What several core tests share: the scripted server, a scripted worker, and child processes."""
+"""What several tests of the core share: conditions, child processes, and a scripted worker."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from scripted_server import PATIENCE_SEC, Answer, Request, ScriptedServer, as_js
 KEY = "runner-key-5f1c"
 RUNNER_ID = "0b6f7f5e-0000-4000-8000-000000000001"
 
-#: For properties: no deadline, since the machine may be busy.
+#: For property tests. Without a deadline, since the machine may be busy.
 thorough = settings(deadline=None, max_examples=100)
 
 _HERE = Path(__file__).parent
@@ -27,7 +27,7 @@ def wait_until(
     what: str = "the condition",
     patience_sec: float = PATIENCE_SEC,
 ) -> Any:
-    """Wait until a condition holds; fail where it does not for long."""
+    """Wait until a condition holds, and return its value; fail after some time."""
     deadline = time.monotonic() + patience_sec
     while True:
         value = condition()
@@ -38,7 +38,7 @@ def wait_until(
 
 
 def environment(**variables: str) -> Dict[str, str]:
-    """Make a child's environment: this one without devaria's variables, and with these."""
+    """Return this environment without devaria's variables and proxies, and with these variables."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -51,7 +51,7 @@ def environment(**variables: str) -> Dict[str, str]:
 def devaria(
     *arguments: str, cwd: Optional[Path] = None, **variables: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a `devaria` command to its end; its two outputs are kept."""
+    """Run a `devaria` command to its end, and capture its two outputs."""
     return subprocess.run(
         [sys.executable, "-m", "devaria", *arguments],
         cwd=cwd,
@@ -65,7 +65,7 @@ def devaria(
 
 
 class Process:
-    """A Python process under test, for the length of a ``with`` block; its output is collected."""
+    """A Python process under test; a ``with`` block runs it, and its output is collected."""
 
     def __init__(self, *arguments: str, cwd: Optional[Path] = None, **options: Any) -> None:
         variables = options.pop("variables", {})
@@ -90,27 +90,27 @@ class Process:
 
     @property
     def output(self) -> str:
-        """What it printed so far."""
+        """What the process has printed so far."""
         return "".join(self.lines)
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the process is running."""
         return self._popen.poll() is None
 
     def wait_for_line(self, part: str) -> str:
-        """Wait until it prints a line that holds a text; return that line."""
+        """Wait until the process prints a line that contains a text; return that line."""
         return wait_until(
             lambda: next((line for line in list(self.lines) if part in line), None),
             f"a line with {part!r} in {self.lines}",
         )
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send the process a signal."""
         self._popen.send_signal(number)
 
     def wait(self) -> int:
-        """Wait for its end; return the exit code."""
+        """Wait until the process ends; return the exit code."""
         code = self._popen.wait(PATIENCE_SEC)
         self._reader.join(PATIENCE_SEC)
         return code
@@ -133,7 +133,7 @@ class Process:
 
 
 def job(job_id: str, job_type: str = "hello_world", **params: Any) -> Dict[str, Any]:
-    """Make a job as the worker lists it; a hello_world of no time unless told otherwise."""
+    """Return a job as the worker lists it; by default a hello_world that takes no time."""
     params = params or {"name": "Alice", "processing_time": 0}
     return {
         "job_id": job_id,
@@ -144,11 +144,11 @@ def job(job_id: str, job_type: str = "hello_world", **params: Any) -> Dict[str, 
 
 
 def script_a_worker(server: ScriptedServer, *lists: List[Dict[str, Any]]) -> None:
-    """Make a scripted server answer as a worker where all goes well.
+    """Let a scripted server answer as a worker without faults.
 
     Args:
         server: The server.
-        lists: What the polls are answered with, one after the other; then nothing is pending.
+        lists: The lists of jobs that the polls get, one after the other, then empty lists.
     """
     by_id = {each["job_id"]: each for jobs in lists for each in jobs}
     acknowledged = ok(success=True, message="ok")

@@ -1,4 +1,4 @@
-"""Runs the `devaria` command as its users do, in processes of their own."""
+"""Run the `devaria` command as users do, in its own process."""
 
 import contextlib
 import os
@@ -8,27 +8,27 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List
 
-#: No test waits longer than this for anything, in seconds.
+#: The longest time that a test waits for anything, in seconds.
 BOUND_SEC = 60.0
 
-#: The folder of the `devaria` command that belongs to this Python.
+#: The folder of this Python's `devaria` command.
 BIN = str(Path(sys.executable).parent)
 
 
 def environment(**settings: str) -> Dict[str, str]:
-    """The environment of a shell in which devaria is installed."""
+    """Return the environment of a shell in which devaria is installed."""
     return {**os.environ, "PATH": BIN + os.pathsep + os.environ["PATH"], **settings}
 
 
 def shell(script: str, folder: Path, env: Dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    """Run lines as they would be typed; the first that fails ends them."""
+    """Run lines of shell; the first that fails ends the run."""
     return finished(["bash", "-e", "-c", script], folder, env)
 
 
 def finished(
     command: List[str], folder: Path, env: Dict[str, str]
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end, its output in pipes."""
+    """Run a command to its end, and capture its outputs."""
     return subprocess.run(
         command,
         cwd=folder,
@@ -44,7 +44,7 @@ def finished(
 def running(
     command: List[str], folder: Path, env: Dict[str, str], output: Path
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Keep a command going, its output in a file; end it with SIGTERM."""
+    """Run a command with its output in a file; end it with SIGTERM."""
     with output.open("wb") as file:
         process = subprocess.Popen(
             command, cwd=folder, env=env, stdout=file, stderr=subprocess.STDOUT
@@ -57,7 +57,7 @@ def running(
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, with a bound."""
+    """Wait until a condition holds; fail after some time."""
     deadline = time.monotonic() + BOUND_SEC
     while not condition():
         assert time.monotonic() < deadline, f"not within {BOUND_SEC:.0f} s: {what}"
@@ -65,5 +65,5 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def text_of(path: Path) -> str:
-    """What a file holds; nothing where there is none yet."""
+    """Return what a file contains; nothing if it does not exist yet."""
     return path.read_text(encoding="utf-8") if path.exists() else ""

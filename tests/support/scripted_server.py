@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that plays a script, misbehaviour included."""
+"""A real HTTP server on loopback that answers by a script, with faults where wanted."""
 
 import contextlib
 import json
@@ -12,13 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 from urllib.parse import parse_qsl, urlsplit
 
-#: How long a test waits for something that must happen, in seconds; far more than it takes.
+#: How long a test waits for something that must happen, in seconds; it takes far less.
 PATIENCE_SEC = 20.0
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came.
+    """A request as it arrived.
 
     Args:
         method: `GET`, `POST`, ...
@@ -26,8 +26,8 @@ class Request:
         query: The query's pairs, unquoted.
         headers: By lower-case name.
         body: As sent.
-        connection: Which TCP connection it came over, counted from 1.
-        at: When it came, in seconds of the monotonic clock.
+        connection: The number of its TCP connection, counted from 1.
+        at: When it arrived, in seconds of the monotonic clock.
     """
 
     method: str
@@ -46,13 +46,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request is answered with; see the functions below for the usual kinds.
+    """The answer to a request; the functions below make the usual kinds.
 
     Args:
         status: The status code.
         body: The body's bytes.
-        headers: Beside `Content-Length` and `Date`; one given here is sent instead of those.
-        wait_for: Answer only when this is set (or the server ends).
+        headers: Headers that are added to `Content-Length` and `Date`, or replace them.
+        wait_for: Answer only when this is set, or the server ends.
         pieces_sec: Send the body in four pieces, with this time before each.
         drop: "unread" closes the connection with the request's body unread, "read" after reading
             it, "after" closes it silently after a whole answer, "half" in the middle of one.
@@ -66,33 +66,33 @@ class Answer:
     drop: str = ""
 
 
-#: An answer, or what makes one from the request.
+#: An answer, or a function that makes one from the request.
 Step = Union[Answer, Callable[[Request], Answer]]
 
 
 def ok(**fields: Any) -> Answer:
-    """Make a 200 of a JSON object of these fields."""
+    """Return a 200 with a JSON object of these fields."""
     return as_json(fields)
 
 
 def as_json(value: Any, status: int = 200, **options: Any) -> Answer:
-    """Make an answer of a JSON value, of any status; `headers` are kept."""
+    """Return an answer with a JSON value; options are those of `Answer`."""
     headers = {"Content-Type": "application/json", **options.pop("headers", {})}
     return Answer(status, json.dumps(value).encode("ascii"), headers, **options)
 
 
 def html(status: int = 200) -> Answer:
-    """Make the page of a proxy that knows nothing of the worker."""
+    """Return a page such as a proxy answers in the worker's place."""
     return Answer(status, b"<html><h1>Please log in</h1></html>", {"Content-Type": "text/html"})
 
 
 def redirect(location: str, status: int = 302) -> Answer:
-    """Make a redirect."""
+    """Return a redirect."""
     return Answer(status, b"", {"Location": location})
 
 
 def rate_limited(reset_in_sec: Optional[float] = None, **headers: str) -> Answer:
-    """Make a 429 as the worker's: with the time of the reset, and without Retry-After."""
+    """Return a 429 as the worker does: with the time of the reset, without Retry-After."""
     body: Dict[str, Any] = {"error": "Rate limit exceeded"}
     if reset_in_sec is not None:
         body["resetTime"] = int((time.time() + reset_in_sec) * 1000)
@@ -100,20 +100,20 @@ def rate_limited(reset_in_sec: Optional[float] = None, **headers: str) -> Answer
 
 
 def hang() -> Answer:
-    """Make an answer that never comes: the connection is held until the server ends."""
+    """Return an answer that never comes: the connection stays open until the server ends."""
     return Answer(wait_for=threading.Event())
 
 
 def drop(when: str = "read") -> Answer:
-    """Make a connection that breaks: "unread", "read", "after" or "half", as `Answer` says."""
+    """Return an answer that breaks the connection; `when` is as in `Answer.drop`."""
     return Answer(body=b'{"success": true, "message": "half of it"}', drop=when)
 
 
 class ScriptedServer:
-    """Plays a script for the length of a ``with`` block.
+    """Run the server for the length of a ``with`` block.
 
-    `on` names the answers of a route; one is used up a request, and the last is given for ever.
-    A route without a script is the worker's 404.
+    `on` sets the answers of a route. Each request takes one; the last answer is repeated for ever.
+    A route without answers gives the worker's 404.
     """
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class ScriptedServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port of the server."""
         return int(self._server.server_address[1])
 
     @property
@@ -137,12 +137,12 @@ class ScriptedServer:
         return f"http://127.0.0.1:{self.port}"
 
     def on(self, route: str, *steps: Step) -> None:
-        """Set what a route answers.
+        """Set the answers of a route.
 
         Args:
-            route: Method and path, such as `POST /api/runner/jobs/*/claim`; the latest that
-                matches counts.
-            steps: The answers, in their order.
+            route: Method and path, such as `POST /api/runner/jobs/*/claim`; of
+                several that match, the one set last counts.
+            steps: The answers, in order.
         """
         with self._changed:
             self._script.insert(0, (route, list(steps)))
@@ -153,7 +153,7 @@ class ScriptedServer:
             return [each for each in self.requests if _matches(each, route)]
 
     def wait_for(self, route: str, count: int = 1, patience_sec: float = PATIENCE_SEC) -> Request:
-        """Wait until a route was asked so often; return the request that made the count."""
+        """Wait for that many requests of a route; return the last of them."""
         with self._changed:
             arrived = self._changed.wait_for(
                 lambda: sum(_matches(each, route) for each in self.requests) >= count,
@@ -189,12 +189,12 @@ class ScriptedServer:
     # --- for the handler -------------------------------------------------------------------
 
     def opened(self, connection: socket.socket) -> None:
-        """Keep a connection, to close it at the end."""
+        """Remember a connection, to close it at the end."""
         with self._changed:
             self._sockets.append(connection)
 
     def take(self, request: Request) -> Answer:
-        """Record a request and pick its answer."""
+        """Record a request and return its answer."""
         with self._changed:
             self.requests.append(request)
             self._changed.notify_all()
@@ -202,7 +202,7 @@ class ScriptedServer:
         return step if isinstance(step, Answer) else step(request)
 
     def drops_unread(self, request: Request) -> bool:
-        """Tell whether a request is to be dropped unread; it is recorded and used up if so."""
+        """Return whether to drop a request unread; if so, record it and take its answer."""
         with self._changed:
             step = self._peek(request)
             if not (isinstance(step, Answer) and step.drop == "unread"):
@@ -213,13 +213,13 @@ class ScriptedServer:
             return True
 
     def hold(self, answer: Answer) -> None:
-        """Wait for what the answer waits for, or for the end."""
+        """Wait as the answer asks, at most until the server ends."""
         while answer.wait_for is not None and not answer.wait_for.is_set():
             if self._ending.wait(0.01):
                 return
 
     def pause(self, seconds: float) -> None:
-        """Wait, at most until the end."""
+        """Wait, at most until the server ends."""
         self._ending.wait(seconds)
 
     def _peek(self, request: Request) -> Optional[Step]:
@@ -254,7 +254,7 @@ class _Server(ThreadingHTTPServer):
         self.connections = 0
 
     def handle_error(self, *_args: object) -> None:
-        """Say nothing: clients go away in the middle here."""
+        """Print nothing: clients break off here on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -264,12 +264,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.server.connections += 1  # in each connection's own thread, but one after the other
+        self.server.connections += 1  # connections are opened one after the other
         self.number = self.server.connections
         self.owner.opened(self.connection)
 
     def do_any(self) -> None:
-        """Record the request, and do what the script says."""
+        """Record the request, and answer as the script says."""
         length = int(self.headers.get("Content-Length") or 0)
         parts = urlsplit(self.path)
         request = Request(
@@ -288,7 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_DELETE = do_PUT = do_any  # noqa: N815 - the base class's names
 
     def parse_request(self) -> bool:
-        """Drop the connection with the body unread, where the script says so."""
+        """Drop the connection with the body unread, if the script says so."""
         if not super().parse_request():
             return False
         request = Request(
@@ -326,4 +326,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body[start : start + step])
 
     def log_message(self, *_args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""

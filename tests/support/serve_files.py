@@ -1,4 +1,4 @@
-"""Serves the working directory on loopback, with ranges, and prints its URL; until SIGTERM."""
+"""Serve the working directory on loopback, with range requests, and print the URL."""
 
 import threading
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""A Slurm cluster of one node, private to a test: this machine with eight slots.
+"""A Slurm cluster for one test: one node, which is this machine with eight slots.
 
-Its daemons read a configuration of their own, find each other on loopback ports and sockets of
-their own, and end with the test. Nothing of a Slurm that the machine may have is used or touched.
+Its daemons have their own configuration, loopback ports and sockets, and end with the test. A Slurm
+that the machine already runs is neither used nor changed.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from processes import BOUND_SEC, text_of, wait_until
 SLOTS = 8
 
 _NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "scancel")
-#: Where daemons are, beside the places of an ordinary user's PATH.
+#: Daemons lie in folders that an ordinary user's PATH does not have.
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
-#: Variables that would make Slurm's commands do other things than their words say.
+#: Prefixes of variables that would change what Slurm's commands do.
 _FOREIGN = ("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SCONTROL_")
 
 _CONFIGURATION = """\
@@ -55,15 +55,15 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 def missing() -> Optional[str]:
-    """What of Slurm and munge is not installed; None where all is there."""
+    """Return a program of Slurm or munge that is not installed, or None."""
     return next((name for name in _NEEDED if _found(name) is None), None)
 
 
 class SlurmCluster:
-    """A cluster that runs; see `cluster`.
+    """A running cluster; `cluster` starts one.
 
     Args:
-        environ: The environment in which Slurm's commands reach it.
+        environ: The environment in which Slurm's commands find it.
     """
 
     def __init__(self, environ: Dict[str, str]) -> None:
@@ -75,23 +75,23 @@ class SlurmCluster:
         Args:
             words: The command.
             cwd: Its working directory, which jobs inherit.
-            environ: Put over its environment, which jobs inherit too.
+            environ: Further variables, which jobs inherit too.
         """
         done = self._run(words, cwd, environ)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def is_ready(self) -> bool:
-        """Whether the node takes jobs."""
+        """Return whether the node takes jobs."""
         done = self._run(("scontrol", "--oneliner", "show", "nodes"), None, {})
         return done.returncode == 0 and "State=IDLE " in done.stdout
 
     def is_empty(self) -> bool:
-        """Whether no job waits, runs, or is being cleaned up after."""
+        """Return whether no job is waiting, running or completing."""
         return not self.command("squeue", "--noheader").strip()
 
     def tasks(self, job_id: str) -> List[Dict[str, str]]:
-        """What Slurm knows of a job's tasks, each by Slurm's own names for the fields."""
+        """Return the fields of each task of a job, by Slurm's names."""
         lines = self.command("scontrol", "--oneliner", "show", "job", job_id).splitlines()
         return [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]
 
@@ -111,8 +111,8 @@ class SlurmCluster:
 
 @contextlib.contextmanager
 def cluster() -> Iterator[SlurmCluster]:
-    """Start a cluster; cancel its jobs and end its daemons afterwards."""
-    # A short path, since sockets lie in it.
+    """Start a cluster; at the end cancel its jobs and stop its daemons."""
+    # A short path, since the path of a socket is limited.
     with tempfile.TemporaryDirectory(prefix="slurm-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         environ = {
@@ -169,7 +169,7 @@ def _munged(folder: Path) -> List[str]:
     return [
         "munged",
         "--foreground",
-        "--force",  # the folder is its user's alone, where munged would have it open to others
+        "--force",  # munged expects a folder that others may enter
         f"--key-file={key}",
         f"--socket={own / 'socket'}",
         f"--pid-file={own / 'pid'}",
@@ -179,7 +179,7 @@ def _munged(folder: Path) -> List[str]:
 
 @contextlib.contextmanager
 def _daemon(command: List[str], folder: Path, environ: Dict[str, str]) -> Iterator[None]:
-    """Keep a daemon going in the foreground, its log in a file; end it by its process id."""
+    """Run a daemon in the foreground, with its log in a file, and end it."""
     with (folder / f"{command[0]}.log").open("wb") as log:
         process = subprocess.Popen(
             [_found(command[0]) or command[0], *command[1:]],
@@ -200,7 +200,7 @@ def _daemon(command: List[str], folder: Path, environ: Dict[str, str]) -> Iterat
 
 
 def _clear(running: SlurmCluster) -> None:
-    """Leave no process of a job behind: those that keep one going outlive the node's daemon."""
+    """Cancel all jobs and wait for their processes, which outlive the node's daemon."""
     running.command("scancel", "--full", f"--user={getuser()}")
     wait_until(running.is_empty, "the queue is empty")
 

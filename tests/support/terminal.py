@@ -1,4 +1,4 @@
-"""Runs commands on a terminal of their own, and tells what that gets to see."""
+"""Run commands on a pseudo-terminal, and return what they write to it."""
 
 import contextlib
 import fcntl
@@ -19,7 +19,7 @@ _COLOURS_AND_MOVES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 def on_terminal(
     command: List[str], folder: Path, env: Dict[str, str], columns: int = 100
 ) -> Tuple[int, str]:
-    """Run a command to its end; return its exit code and all that it wrote."""
+    """Run a command to its end; return its exit code and everything that it wrote."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     process = subprocess.Popen(
@@ -40,6 +40,6 @@ def on_terminal(
 
 
 def as_seen(text: str) -> str:
-    """What stays on the screen: without moves, and of a line written over itself the last state."""
+    """Return what stays on the screen: no moves, and the last state of an overwritten line."""
     lines = _COLOURS_AND_MOVES.sub("", text).split("\n")
     return "\n".join(line.rpartition("\r")[2] for line in lines)
