@@ -3,10 +3,15 @@
 import os
 import socket
 from importlib.util import find_spec
-from typing import List
+from typing import Iterator, List
 
 import pytest
 from scripted_server import ScriptedServer
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 #: The tests that are left out where a package is not installed: whole rooms, but for the tests of
 #: the raster job. With the core packages alone, that leaves `cli`, `client`, `common`, `execution`,
@@ -30,6 +35,21 @@ def pytest_report_header() -> List[str]:
         f"not run, since {package} is not installed: {', '.join(_NEEDS[package])}"
         for package in _MISSING
     ]
+
+
+@pytest.fixture(autouse=True)
+def _alone(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Run a test marked `alone` while pytest-xdist's other processes run none."""
+    if fcntl is None or "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    is_alone = request.node.get_closest_marker("alone") is not None
+    # The parent folder is common to the processes of one run. Closing the file frees the lock.
+    with (tmp_path_factory.getbasetemp().parent / "alone.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(autouse=True)

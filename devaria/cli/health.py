@@ -35,10 +35,11 @@ _ONLY_IN_ENVIRONMENT = {
 @runner_options
 @json_option
 def doctor(as_json: Optional[bool], **options: Any) -> None:
-    """Check everything that a runner needs, and say what to do about each problem.
+    """Check everything that a runner needs.
 
-    Takes the options of `devaria runner`. Exits with 0 if a runner with these options would work,
-    else with 7. Changes nothing, neither here nor at the worker.
+    Says what to do about each problem. Takes the options of `devaria runner`. Exits with 0 if a
+    runner with these options would work, else with 7. Changes nothing, neither here nor at the
+    worker.
     """
     from devaria.common.files import filled_in
     from devaria.jobs.loading import find_handlers
@@ -72,10 +73,10 @@ def doctor(as_json: Optional[bool], **options: Any) -> None:
 @directory_option
 @json_option
 def status(directory: str, as_json: Optional[bool]) -> None:
-    """Show what the runner in a directory is doing, and which jobs it still has to report.
+    """Show what the runner in a directory is doing.
 
-    Exits with 0 if the runner is healthy, 1 if none is running, 8 if its worker has been silent
-    for 5 minutes.
+    Shows also which jobs it still has to report. Exits with 0 if the runner is healthy, 1 if
+    none is running, 8 if its worker has been silent for 5 minutes.
     """
     from devaria.common.files import is_locked
     from devaria.runner.journal import owed_jobs

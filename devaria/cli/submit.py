@@ -67,10 +67,10 @@ def submit(
 @worker_url_option
 @insecure_option
 def rerun(job_id: str, wait: bool, worker_url: str, insecure: bool) -> None:
-    """Delete a job and submit it again, for example when its failure is cached.
+    """Delete a job and submit it again.
 
-    Needs the submit key in DEVARIA_SUBMIT_API_KEY, and the admin or the runner key as
-    `devaria jobs` does. If the job is running, it is ended.
+    This is for a job whose failure is cached. Needs the submit key in DEVARIA_SUBMIT_API_KEY,
+    and the admin or the runner key as `devaria jobs` does. If the job is running, it is ended.
     """
     from devaria.client import follow as following
     from devaria.client.client import WorkerClient

@@ -56,10 +56,11 @@ def worker(
     requeue_after: float,
     handlers: Optional[str],
 ) -> None:
-    """Serve a worker and a figure store on this machine, until SIGINT or SIGTERM.
+    """Serve a worker and a figure store on this machine.
 
-    Takes the keys from DEVARIA_RUNNER_API_KEY, DEVARIA_SUBMIT_API_KEY and DEVARIA_ADMIN_API_KEY.
-    For those that are not set, the first start makes keys and keeps them in the data directory.
+    Ends at SIGINT or SIGTERM. Takes the keys from DEVARIA_RUNNER_API_KEY,
+    DEVARIA_SUBMIT_API_KEY and DEVARIA_ADMIN_API_KEY. For those that are not set, the first
+    start makes keys and keeps them in the data directory.
     """
     try:
         from devaria.worker.main import run_worker

@@ -69,6 +69,7 @@ def claims(worker: LocalWorker) -> ClaimCounter:
     return counter
 
 
+@pytest.mark.alone
 def test_thirty_runners_run_each_job_once(
     worker: LocalWorker, claims: ClaimCounter, tmp_path: Path
 ) -> None:
