@@ -17,6 +17,10 @@ else:  # Python 3.8 cannot subscript it at run time
     _Popen = subprocess.Popen
 
 
+#: The longest event, in bytes: a job's result or its console, with JSON's escapes.
+_MAX_EVENT_BYTES = 16_000_000
+
+
 class ChildProcess(_Popen):
     """A child process that takes one request and sends events.
 
@@ -24,7 +28,6 @@ class ChildProcess(_Popen):
         module: Runs as `python -m module`.
         arguments: The module's command line.
         env: The child's whole environment.
-        max_event_bytes: A longer line is not an event.
         options: Further options of `subprocess.Popen`.
 
     Raises:
@@ -32,14 +35,8 @@ class ChildProcess(_Popen):
     """
 
     def __init__(
-        self,
-        module: str,
-        *arguments: str,
-        env: Mapping[str, str],
-        max_event_bytes: int,
-        **options: Any,
+        self, module: str, *arguments: str, env: Mapping[str, str], **options: Any
     ) -> None:
-        self._max_event_bytes = max_event_bytes
         super().__init__(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
@@ -64,11 +61,11 @@ class ChildProcess(_Popen):
         """Yield the child's events until its pipe ends, which may be before the child does.
 
         Yields:
-            Dicts that have an entry `event`. Code in the child may write into the pipe itself;
-            lines that are not such a dict are left out.
+            Dicts that have an entry `event`. Code in the child may write into the pipe itself.
+            Lines that are not such a dict, or are longer than 16 MB, are left out.
         """
         with _existing(self.stdout) as pipe:
-            for line in iter(lambda: pipe.readline(self._max_event_bytes), b""):
+            for line in iter(lambda: pipe.readline(_MAX_EVENT_BYTES), b""):
                 try:
                     event = json.loads(line)
                 except (ValueError, RecursionError):
@@ -78,12 +75,15 @@ class ChildProcess(_Popen):
 
     def close_stdin(self) -> None:
         """Close the child's standard input. The child ends when it notices."""
-        _close(self.stdin)
+        with contextlib.suppress(OSError):  # a request that nobody has read
+            _existing(self.stdin).close()
 
-    def close_pipes(self) -> None:
-        """Close this side of all pipes. No other thread may be reading from them."""
-        for pipe in (self.stdin, self.stdout, self.stderr):
-            _close(pipe)
+    def end(self) -> None:
+        """Kill the child, close the pipes and wait. No other thread may be reading from them."""
+        self.kill()
+        self.close_stdin()
+        with self:  # closes the other pipes and waits
+            pass
 
 
 def exit_text(exit_code: int) -> str:
@@ -111,12 +111,6 @@ def signal_name(number: int) -> str:
 def _existing(pipe: Optional[IO[bytes]]) -> IO[bytes]:
     assert pipe is not None  # noqa: S101 - the constructor asks for both
     return pipe
-
-
-def _close(pipe: Optional[IO[bytes]]) -> None:
-    if pipe is not None:
-        with contextlib.suppress(OSError):  # a request that nobody has read
-            pipe.close()
 
 
 # --- groups of processes -----------------------------------------------------------------------

@@ -30,8 +30,6 @@ _ENDING_WATCH_SEC = 0.01
 #: How long to wait for the end of the pipe before waiting for the process itself, in seconds. The
 #: pipe's end comes at once; a wait for a process sleeps up to 50 ms between two looks.
 _PIPE_END_SEC = 0.05
-#: The longest line of the event pipe: one result or one console, with its escapes.
-_MAX_EVENT_BYTES = 16_000_000
 
 _SCRATCH_PREFIX = "devaria-job-"
 
@@ -93,7 +91,6 @@ class JobProcess:
         process = ChildProcess(
             "devaria.execution.child",
             env=_child_environ(environ, self.scratch),
-            max_event_bytes=_MAX_EVENT_BYTES,
             stderr=subprocess.PIPE,
             **own_group(),
         )
@@ -101,7 +98,7 @@ class JobProcess:
             self._sentinel.watch(process)
         except OSError:
             end_group(process, 0.0)
-            process.close_pipes()
+            process.end()
             raise
         return process
 

@@ -29,7 +29,7 @@ from devaria.nwb.sandbox.landlock import confine
 #: Progress is sent at most this often, in seconds, and at the end.
 _PROGRESS_GAP_SEC = 0.1
 
-#: Longer texts are cut. The parent drops an event that is too long.
+#: Longer error texts are cut.
 _MAX_TEXT_CHARACTERS = 4_000
 
 #: prctl(2): the kernel sends this process a signal when its parent dies.

@@ -23,8 +23,7 @@ from devaria.nwb.limits import ReadLimits
 if TYPE_CHECKING:
     from devaria.nwb.units_table import UnitsTable
 
-#: The longest event, in bytes: some words.
-_MAX_EVENT_BYTES = 64 * 1024
+#: The longest text that is taken from the child.
 _MAX_TEXT_CHARACTERS = 4_000
 
 #: How HDF5 crashes on files made to mislead it. SIGKILL may mean that memory ran out instead.
@@ -97,12 +96,7 @@ class Reading:
         self._folder = folder
         self._max_sec = request.limits.max_total_sec
         self._timed_out = False
-        self._process = ChildProcess(
-            module,
-            str(folder),
-            env=reading_environ(environ, folder),
-            max_event_bytes=_MAX_EVENT_BYTES,
-        )
+        self._process = ChildProcess(module, str(folder), env=reading_environ(environ, folder))
         self.pid = self._process.pid
         self._timer = threading.Timer(self._max_sec, self._time_out)
         self._timer.daemon = True
@@ -119,9 +113,7 @@ class Reading:
         traceback: Optional[TracebackType],
     ) -> None:
         self._timer.cancel()
-        self._process.kill()
-        self._process.close_pipes()
-        self._process.wait()
+        self._process.end()
 
     def table(self, progress: ReadProgress, say: Callable[[str], None]) -> "UnitsTable":
         """Wait until the table is read.
