@@ -47,7 +47,7 @@ HELLO = {"name": "Alice", "processing_time": 0}
 #: Becomes the `devaria` command with a status file and heartbeats that a test need not wait for.
 PROMPT = (
     "from devaria.cli import main; from devaria.common.timing import Timing; "
-    "main(obj={'timing': Timing(status_gap_sec=0.1, heartbeat_gap_sec=0.2)})"
+    "main(obj={'timing': Timing(status_sec=0.1, heartbeat_gap_sec=0.2)})"
 )
 
 
