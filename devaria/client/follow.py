@@ -2,13 +2,15 @@
 
 import contextlib
 import time
+from functools import partial
 from itertools import chain, repeat
-from typing import Callable, Iterable
+from typing import Callable, Iterator
 
 from devaria.client.client import WorkerClient
 from devaria.client.models import JobState
 from devaria.common.errors import NotFound, StrangeAnswer
 from devaria.common.retry import patiently
+from devaria.common.timing import Timing
 
 #: How much of a console's end is searched for in the next one, to find where that goes on.
 _OVERLAP_CHARACTERS = 2_000
@@ -31,7 +33,8 @@ def wait_for(client: WorkerClient, job_id: str, on_look: Callable[[JobState], No
     """
     timing = client.timing
     waits_sec = chain(timing.first_looks_sec, repeat(timing.look_sec))
-    return _looked_at(lambda: client.job(job_id), on_look, waits_sec, client)
+    look = partial(client.job, job_id)
+    return _at_its_end(patiently(look, timing), look, on_look, waits_sec, timing)
 
 
 def follow(client: WorkerClient, job_id: str, on_news: Callable[[str], None]) -> JobState:
@@ -47,7 +50,7 @@ def follow(client: WorkerClient, job_id: str, on_news: Callable[[str], None]) ->
 
     Raises:
         NotFound: There is no such job, or not any more.
-        WorkerError: The worker did not answer for 5 minutes.
+        WorkerError: The worker did not answer the first look, or any later one for 5 minutes.
     """
     seen = ""
 
@@ -59,24 +62,26 @@ def follow(client: WorkerClient, job_id: str, on_news: Callable[[str], None]) ->
             on_news(news)
         seen = console
 
-    waits_sec = repeat(client.timing.look_sec)
-    return _looked_at(lambda: client.job_detail(job_id), tell_news, waits_sec, client)
+    timing = client.timing
+    first = client.job_detail(job_id)  # a worker that cannot be reached is an error at once
+    look = partial(client.job_detail, job_id)
+    return _at_its_end(first, look, tell_news, repeat(timing.look_sec), timing)
 
 
-def _looked_at(
+def _at_its_end(
+    job: JobState,
     look: Callable[[], JobState],
     on_look: Callable[[JobState], None],
-    waits_sec: Iterable[float],
-    client: WorkerClient,
+    waits_sec: Iterator[float],
+    timing: Timing,
 ) -> JobState:
-    """Look at a job after each of the waits, until it has ended."""
-    for wait_sec in waits_sec:
-        job = patiently(look, client.timing)
+    """Look at a job after each wait until it has ended; return it."""
+    on_look(job)
+    while not job.is_final:
+        time.sleep(next(waits_sec))
+        job = patiently(look, timing)
         on_look(job)
-        if job.is_final:
-            return job
-        time.sleep(wait_sec)
-    raise AssertionError("the waits have no end")
+    return job
 
 
 def news_of(before: str, now: str) -> str:

@@ -128,7 +128,7 @@ def is_locked(directory: Path) -> bool:
         lock.acquire()
     except Timeout:
         return True
-    except (OSError, NotImplementedError):  # it cannot be locked, so no runner holds it
+    except (OSError, NotImplementedError):  # who may not lock it cannot find out
         return False
     lock.release()
     return False

@@ -60,10 +60,6 @@ class Backoff:
             return wait
         return min(max(retry_after_sec, 0.0), MAX_SERVER_WAIT_SEC) + self._draw()
 
-    def reset(self) -> None:
-        """Start again from the shortest wait, after a success."""
-        self._cap_sec = self._base_sec
-
 
 def patiently(request: Callable[[], T], timing: Timing) -> T:
     """Make a request, and repeat it while it fails in a way that may pass.

@@ -14,9 +14,11 @@ class Timing:
         heartbeat_sec: Between two heartbeats without news.
         heartbeat_gap_sec: Between two heartbeats with news. 2 s make 30 beats a minute, of the 120
             that the worker allows.
+        heartbeat_stop_sec: For a heartbeat that is on its way when its job has been reported.
         heartbeat_timeout_sec: For the answer to a heartbeat: one that hangs must not cost the next.
         connect_timeout_sec: For a connection to the worker.
         read_timeout_sec: For each other answer of the worker.
+        unwanted_answer_sec: For an answer that is on its way when the operator ends the runner.
         backoff_base_sec: The first wait after a failed request; each further one may be twice as
             long.
         backoff_max_sec: The longest of these waits.
@@ -25,6 +27,9 @@ class Timing:
         start_patience_sec: For a worker that does not answer at the start of the runner.
         orphans_patience_sec: For the list of jobs that the journal does not have.
         start_retry_sec: Between two tries to start the process of a job that is claimed.
+        job_watch_sec: The longest time between two checks of a job's limits.
+        job_exit_sec: For a job process to end, after its outcome or after SIGTERM.
+        job_drain_sec: For the last output of a job process that has ended.
         status_sec: Between two writes of the status file.
         repeats_for_less_console: A report is sent so often before its console is shortened, where
             the worker answers 500 to it and takes the job's heartbeats.
@@ -39,15 +44,20 @@ class Timing:
 
     heartbeat_sec: float = 30.0
     heartbeat_gap_sec: float = 2.0
+    heartbeat_stop_sec: float = 0.5
     heartbeat_timeout_sec: float = 10.0
     connect_timeout_sec: float = 10.0
     read_timeout_sec: float = 30.0
+    unwanted_answer_sec: float = 1.5
     backoff_base_sec: float = 1.0
     backoff_max_sec: float = 300.0
     unauthorized_wait_sec: float = 300.0
     start_patience_sec: float = 300.0
     orphans_patience_sec: float = 60.0
     start_retry_sec: float = 30.0
+    job_watch_sec: float = 1.0
+    job_exit_sec: float = 10.0
+    job_drain_sec: float = 1.0
     status_sec: float = 5.0
     repeats_for_less_console: int = 5
     repeats_for_loss: int = 25

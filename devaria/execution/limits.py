@@ -40,21 +40,6 @@ class JobLimits:
         return cls(default_timeout_sec if own is None else own, memory_bytes)
 
 
-@dataclass(frozen=True)
-class ProcessTiming:
-    """How long a runner waits for a job process, in seconds. Tests pass shorter times.
-
-    Args:
-        watch_sec: The longest time between two checks of the limits.
-        exit_sec: For the process to end, after its outcome or after SIGTERM.
-        drain_sec: For the last output of a process that has ended.
-    """
-
-    watch_sec: float = 1.0
-    exit_sec: float = 10.0
-    drain_sec: float = 1.0
-
-
 @dataclass
 class LimitWatch:
     """Checks what a running job uses.

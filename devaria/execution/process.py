@@ -17,8 +17,9 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from devaria.common.child_process import ChildProcess, Sentinel, end_group, own_group
 from devaria.common.config import WORKER_KEY_VARIABLES
+from devaria.common.timing import Timing
 from devaria.execution.console import Console
-from devaria.execution.limits import JobLimits, LimitWatch, ProcessTiming
+from devaria.execution.limits import JobLimits, LimitWatch
 from devaria.execution.outcome import JobOutcome, death_of, failure_of, outcome_of
 from devaria.execution.signals import Wakeup
 from devaria.jobs.loading import HandlerUnavailableError
@@ -33,7 +34,7 @@ _PIPE_END_SEC = 0.05
 
 _SCRATCH_PREFIX = "devaria-job-"
 
-_TIMING = ProcessTiming()
+_TIMING = Timing()
 
 #: Called with the job's newest progress_current, progress_total, and own console or None.
 ProgressCallback = Callable[[Optional[float], Optional[float], Optional[str]], None]
@@ -64,7 +65,7 @@ class JobProcess:
         handlers: Sequence[str] = (),
         sentinel: Optional[Sentinel] = None,
         runner_id: Optional[str] = None,
-        timing: ProcessTiming = _TIMING,
+        timing: Timing = _TIMING,
     ) -> None:
         self._timing = timing
         self.console = Console()
@@ -149,7 +150,7 @@ class JobProcess:
             stopped_for = why_stop()
             if stopped_for is None and not self._has_ended():
                 stopped_for = watch.beyond(self._elapsed_sec())
-        self.close(grace_sec=None if stopped_for is None else self._timing.exit_sec)
+        self.close(grace_sec=None if stopped_for is None else self._timing.job_exit_sec)
         event, printed = self._outcome_event, self.console.end()
         if event is not None and event["event"] == "unavailable":
             raise HandlerUnavailableError(event["reason"])
@@ -170,12 +171,12 @@ class JobProcess:
         if grace_sec is None:
             self._event_reader.join(_PIPE_END_SEC)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(self._timing.exit_sec)
+                self._process.wait(self._timing.job_exit_sec)
         end_group(self._process, grace_sec or 0.0)
         self._sentinel.forget(self._process)
         self._process.close_stdin()
         for reader in (self._console_reader, self._event_reader):
-            reader.join(self._timing.drain_sec)
+            reader.join(self._timing.job_drain_sec)
         # A descendant that left the group may keep the pipes open. Its output no longer counts.
         self._finished = True
         _remove(self.scratch)
@@ -224,9 +225,9 @@ class JobProcess:
         ended_at = self._pipe_ended_at
         # The pipe ends a moment before the exit code is there. Job code may also have closed the
         # pipe and go on, so this lasts only a while.
-        if ended_at is not None and time.monotonic() - ended_at < self._timing.watch_sec:
+        if ended_at is not None and time.monotonic() - ended_at < self._timing.job_watch_sec:
             return _ENDING_WATCH_SEC
-        return min(max(self._elapsed_sec(), _FIRST_WATCH_SEC), self._timing.watch_sec)
+        return min(max(self._elapsed_sec(), _FIRST_WATCH_SEC), self._timing.job_watch_sec)
 
 
 def make_scratch(runner_id: Optional[str] = None) -> str:

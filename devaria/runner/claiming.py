@@ -105,6 +105,8 @@ class Claimer:
     def __init__(self, tools: JobTools) -> None:
         #: Whether something of this machine (a full disk, say) keeps it from claiming jobs.
         self.cannot_claim = False
+        #: How many jobs it has claimed and run.
+        self.jobs_run = 0
         self._tools = tools
         self._order = ClaimOrder()
         #: Jobs of which a claim may still be on its way.
@@ -112,7 +114,7 @@ class Claimer:
 
     def run_jobs(
         self, jobs: List[Job], registration: Registration, is_over: Callable[[], bool]
-    ) -> bool:
+    ) -> None:
         """Claim and run the jobs of a list one after another, in the order of `ClaimOrder`.
 
         Args:
@@ -120,27 +122,23 @@ class Claimer:
             registration: Whom to claim them for.
             is_over: Returns whether to claim no further job.
 
-        Returns:
-            Whether this runner got any of them.
-
         Raises:
             AbandonedError: The operator ends the runner first.
             RunnerUnknownError: The worker does not know the runner.
         """
-        got_any = False
+        jobs_before = self.jobs_run
         self._order.begin([job for job in jobs if job.job_type in registration.job_types])
         while not is_over():
             job = self._order.next()
             if job is None:
                 break
             if self._run_job(job, registration.runner_id):
-                got_any = True
+                self.jobs_run += 1
                 self._order.won()
             elif not self.cannot_claim:
                 self._order.lost()
-        if not got_any:  # else the runner asks for a new list at once
+        if self.jobs_run == jobs_before:  # else the runner asks for a new list at once
             self._tools.prestart.drop()
-        return got_any
 
     def claim(self, entry: JournalEntry) -> bool:
         """Claim a job, or find that an earlier claim of it has acted.

@@ -13,8 +13,6 @@ from devaria.execution.outcome import MAX_CONSOLE_BYTES
 from devaria.runner.journal import JournalEntry
 from devaria.runner.status import StatusFile
 
-_STOP_SEC = 0.5
-
 _log = logging.getLogger(__name__)
 
 
@@ -90,7 +88,7 @@ class HeartbeatThread:
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join(_STOP_SEC)
+        self._thread.join(self._timing.heartbeat_stop_sec)
         return not self._thread.is_alive()
 
     def _beat_on(self) -> None:

@@ -52,6 +52,7 @@ class Prestart:
                 self._settings.handlers,
                 self._sentinel,
                 runner_id,
+                self._settings.timing,
             )
 
     def drop(self) -> None:

@@ -66,8 +66,7 @@ class Recovery:
                 entry.job_id,
                 entry.worker_url,
             )
-        elif entry.outcome is not None:
-            assert entry.state == DONE  # noqa: S101 - the journal reads no others with an outcome
+        elif entry.state == DONE and entry.outcome is not None:
             _log.info("Job %s ended before; reporting it now", entry.job_id)
             JobRun(self._tools, entry).report(entry.outcome)
         elif not self._is_ours(entry):

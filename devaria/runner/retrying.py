@@ -14,8 +14,6 @@ from devaria.runner.status import StatusFile
 
 T = TypeVar("T")
 
-#: How long an answer that is on its way is waited for after it became unwanted, in seconds.
-_GRACE_SEC = 1.5
 _LONG_SEC = 3600.0
 
 _NEVER_FINAL = (TransientError, Unauthorized)
@@ -138,7 +136,9 @@ class Caller:
             if unwanted_since is None:
                 self._wakeup.wait(_LONG_SEC)
                 continue
-            left = max(unwanted_since, started) + _GRACE_SEC - time.monotonic()
+            left = (
+                max(unwanted_since, started) + self._timing.unwanted_answer_sec - time.monotonic()
+            )
             if left <= 0:
                 self._replace_thread()  # the request still hangs in this one
                 raise AbandonedError

@@ -137,13 +137,15 @@ class JobRunner:
                 final=(),
                 give_up_at=self._ends_at(idle_since),
             )
+            jobs_before = self._claimer.jobs_run
             try:
-                if self._claimer.run_jobs(jobs, registration, self._is_over):
-                    fruitless_lists = 0
-                    idle_since = time.monotonic()
-                    continue
+                self._claimer.run_jobs(jobs, registration, self._is_over)
             except RunnerUnknownError:
                 registration = self._registered_anew(registration)
+            if self._claimer.jobs_run > jobs_before:
+                fruitless_lists = 0
+                idle_since = time.monotonic()
+                continue
             fruitless_lists += 1
             is_race = bool(jobs) and not self._claimer.cannot_claim
             if is_race and fruitless_lists < _MAX_FRUITLESS_LISTS:

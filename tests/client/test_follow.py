@@ -6,8 +6,8 @@ import pytest
 from scripted_server import as_json, drop, html, ok, rate_limited
 
 from devaria.client.client import WorkerClient
-from devaria.client.follow import wait_for
-from devaria.common.errors import NotFound, TransientError, Unauthorized
+from devaria.client.follow import follow, wait_for
+from devaria.common.errors import NoAnswer, NotFound, TransientError, Unauthorized
 from devaria.common.timing import Timing
 
 JOB = "GET /api/jobs/j-1"
@@ -87,3 +87,15 @@ def test_a_deleted_job_and_a_refused_key_end_the_wait(server, client, answer, er
 
     with pytest.raises(error):
         wait_for(client, "j-1", lambda _: None)
+
+
+def test_following_a_job_of_a_worker_that_cannot_be_reached_fails_at_once(server, client):
+    """A wrong URL is seen now, and not after five minutes; later failures are waited out."""
+    server.on("GET /api/admin/jobs/j-1", drop())
+
+    with pytest.raises(NoAnswer):
+        follow(client, "j-1", lambda _: None)
+    assert len(server.requests) == 1
+
+    server.on("GET /api/admin/jobs/j-1", state("in_progress"), drop(), state("completed"))
+    assert follow(client, "j-1", lambda _: None).status == "completed"

@@ -32,17 +32,6 @@ def test_waits_double_up_to_the_maximum():
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
 
 
-def test_a_success_starts_from_the_shortest_wait_again():
-    """An outage of yesterday does not slow down today's."""
-    backoff = Backoff(1.0, 300.0, draw=lambda: 1.0)
-    for _ in range(20):
-        backoff.next_wait_sec()
-
-    backoff.reset()
-
-    assert backoff.next_wait_sec() == 1.0
-
-
 def test_waits_are_spread():
     """Runners that lost the worker at the same moment do not come back at the same moment."""
     backoff = Backoff(1.0, 300.0)

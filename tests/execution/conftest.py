@@ -3,7 +3,7 @@
 import pytest
 from job_processes import HandlerRuns
 
-from devaria.execution.limits import ProcessTiming
+from devaria.common.timing import Timing
 
 
 @pytest.fixture
@@ -17,4 +17,4 @@ def runner():
 @pytest.fixture
 def _impatient(runner):
     """Checks limits often, and gives a process less time to end."""
-    runner.timing = ProcessTiming(watch_sec=0.05, exit_sec=0.3, drain_sec=0.2)
+    runner.timing = Timing(job_watch_sec=0.05, job_exit_sec=0.3, job_drain_sec=0.2)

@@ -70,13 +70,6 @@ def hang(_forward: Forward, lifted: threading.Event) -> Optional[Answer]:
     return None
 
 
-def hang_after(forward: Forward, lifted: threading.Event) -> Optional[Answer]:
-    """Let the worker act, and never answer."""
-    forward()
-    lifted.wait()
-    return None
-
-
 def act_late(forward: Forward, lifted: threading.Event) -> Optional[Answer]:
     """Pass the request on only when the rule is lifted, when nobody waits for it any more."""
     lifted.wait()

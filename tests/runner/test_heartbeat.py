@@ -11,7 +11,6 @@ from scripted_server import as_json, drop, hang, html, ok, rate_limited
 
 from devaria.client.client import WorkerClient
 from devaria.common.timing import Timing
-from devaria.runner import heartbeat as heartbeat_module
 from devaria.runner.heartbeat import HeartbeatThread
 from devaria.runner.journal import JournalEntry
 from devaria.runner.status import RunnerStatus, StatusFile
@@ -43,6 +42,7 @@ class Beating:
                 heartbeat_sec=interval_sec,
                 heartbeat_gap_sec=GAP_SEC,
                 heartbeat_timeout_sec=timeout_sec,
+                heartbeat_stop_sec=0.2,
             ),
         )
         self.heartbeat = HeartbeatThread(
@@ -67,9 +67,8 @@ class Beating:
 
 
 @pytest.fixture
-def beating(server, tmp_path, monkeypatch):
+def beating(server, tmp_path):
     """Start heartbeats with short times; they end before the server does."""
-    monkeypatch.setattr(heartbeat_module, "_STOP_SEC", 0.2)
     started = []
     status = StatusFile(tmp_path, RunnerStatus(1, 0.0, server.url))
 

@@ -6,7 +6,8 @@ import core_fixtures
 import psutil
 from core_fixtures import environment
 
-from devaria.execution.limits import JobLimits, ProcessTiming
+from devaria.common.timing import Timing
+from devaria.execution.limits import JobLimits
 from devaria.execution.process import JobProcess
 from devaria.execution.signals import Wakeup
 
@@ -27,7 +28,7 @@ class HandlerRuns:
     def __init__(self):
         self.progress = []
         self.process = None
-        self.timing = ProcessTiming()
+        self.timing = Timing()
 
     def start(self, handler, **variables):
         """Start the process ahead of its job."""
