@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSI
         ("segfault", "its process was killed by SIGSEGV before it returned a result"),
         ("abort", "its process was killed by SIGABRT before it returned a result"),
         ("terminate", "its process was killed by SIGTERM before it returned a result"),
-        ("kill", "its process was killed by SIGKILL (perhaps for want of memory) before"),
+        ("kill", "its process was killed by SIGKILL (perhaps out of memory) before"),
     ],
 )
 def test_a_process_that_dies_is_one_clear_error(runner, how, message):

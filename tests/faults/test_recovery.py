@@ -240,7 +240,7 @@ def test_unknown_id_while_running(lab):
     assert job.claimed_by != old_id
     assert job.claimed_by == lab.runner_id()
     runner.end()
-    assert runner.output().count("registering anew") == 1
+    assert runner.output().count("registering again") == 1
 
 
 def test_old_id_for_what_is_owed(lab):

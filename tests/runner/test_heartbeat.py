@@ -192,7 +192,9 @@ def test_failing_beats_do_not_stop_the_next_ones(server, beating, caplog):
     server.wait_for(BEAT, 5)
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 2
-    assert messages[0].startswith("heartbeat of job j-1 failed, trying on: POST http://127.0.0.1")
+    assert messages[0].startswith(
+        "heartbeat of job j-1 failed, trying again: POST http://127.0.0.1"
+    )
     assert messages[1] == "heartbeats of job j-1 arrive again"
 
 

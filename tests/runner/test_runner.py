@@ -132,7 +132,7 @@ def test_a_corrupt_file_is_set_aside_and_said(server, tmp_path):
 
 @pytest.mark.parametrize("is_known", [False, True])
 def test_a_refused_key_ends_it_at_once(server, tmp_path, is_known):
-    """With a message and an exit code of its own; trying on would not help."""
+    """With a message and an exit code of its own; trying again would not help."""
     refusal = as_json({"error": "Invalid API key"}, 401)
     server.on("*", refusal)
     if is_known:
@@ -149,7 +149,7 @@ def test_a_refused_key_ends_it_at_once(server, tmp_path, is_known):
 def test_an_interrupt_ends_the_wait_for_a_worker_that_is_not_there(closed_port, tmp_path):
     """It would wait for 5 minutes."""
     with RunnerProcess(f"http://127.0.0.1:{closed_port}", tmp_path) as runner:
-        runner.wait_for_line("trying on: ")
+        runner.wait_for_line("trying again: ")
         started = time.monotonic()
 
         assert runner.interrupted() == 0
