@@ -230,7 +230,7 @@ def database_name(lab):
 
 
 def test_unknown_id_while_running(lab):
-    """A runner whose id the worker does not know any more registers anew, and works on."""
+    """A runner whose id the worker does not know any more registers again and goes on."""
     runner = lab.runner()
     runner.wait_for("Polling")
     old_id = lab.runner_id()
