@@ -16,7 +16,7 @@ from devaria.common.errors import EXIT_INTERRUPTED, DevariaError
 
 
 class _Commands(click.Group):
-    """Print an error's text without a traceback, and exit with the error's code."""
+    """Prints an error's text without a traceback, and exits with the error's code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -53,8 +53,8 @@ def run(
 ) -> None:
     """Run a handler on this machine, with no worker and no key.
 
-    Shows progress and console on stderr, and prints the result as JSON on stdout. A VALUE is JSON
-    where it parses as JSON, else a string.
+    Shows progress and console on stderr, and prints the result as JSON on stdout. A VALUE that
+    parses as JSON is taken as JSON, any other as a string.
     """
     from devaria.cli.job_params import parsed_params
     from devaria.jobs.loading import HandlerUnavailableError, handler_for
@@ -111,7 +111,7 @@ def _described(found: "FoundHandler") -> Dict[str, Any]:
 
 
 def _docstring(found: "FoundHandler") -> str:
-    # The class's own, not the one inherited from `JobHandler`, which says nothing of this type.
+    # The class's own, not that of `JobHandler`, which says nothing about this job type.
     own = None if found.handler is None else found.handler.__doc__
     return inspect.cleandoc(own or "")
 
@@ -143,7 +143,7 @@ def _warn_of_unknown(declared: "Mapping[str, Param]", given: Dict[str, Any]) -> 
     from devaria.jobs.params import unknown_names
 
     for name in unknown_names(declared, given):
-        click.echo(f"Warning: {name} is no parameter of this job type", err=True)
+        click.echo(f"Warning: {name} is not a parameter of this job type", err=True)
 
 
 def _run_here(handler: "Type[JobHandler]", input_params: Dict[str, Any]) -> int:

@@ -83,8 +83,8 @@ def age(since_ms: Optional[float], now_ms: float) -> str:
     """Return how long ago something was, such as `5 min`.
 
     Args:
-        since_ms: The time in milliseconds since 1970; None, if unknown, gives `?`.
-        now_ms: The time now, likewise.
+        since_ms: The time in milliseconds since 1970. None, if it is unknown, gives `?`.
+        now_ms: The time now, in milliseconds since 1970.
     """
     if since_ms is None:
         return "?"

@@ -94,7 +94,7 @@ def _say_how_to_submit(old: "JobState") -> None:
     command = f"devaria submit {shlex.quote(old.job_type)} --params"
     params = shlex.quote(json.dumps(old.input_params))
     text = (
-        f"The old job is deleted, but the new one may not be submitted. Submit it with:\n\n"
+        f"The old job is deleted, and the new one is perhaps not submitted. Submit it with:\n\n"
         f"    {command} {params}"
     )
     click.echo(f"{clean_text(text)}\n", err=True)

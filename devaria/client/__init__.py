@@ -1,4 +1,4 @@
-"""The worker's wire contract, as its clients see it.
+"""The client of a worker's HTTP interface.
 
 client    one method for each route
 http      one HTTP exchange, and what each kind of answer means

@@ -26,9 +26,9 @@ from devaria.common.timing import Timing
 class WorkerClient:
     """A client of one worker, over one keep-alive session. It is for one thread; see `another`.
 
-    The routes of a runner take the id of the runner that acts. Every method raises `WorkerError`
-    in the kinds that `devaria.common.errors` draws; a docstring names those that its caller has to
-    expect.
+    The routes of a runner take the id of the runner that acts. Every method may raise any
+    `WorkerError` of `devaria.common.errors`. A docstring names only those that have a meaning of
+    their own there.
 
     Args:
         base_url: The worker's URL, without a path.
@@ -74,9 +74,9 @@ class WorkerClient:
         """Ask whether the worker knows a runner id.
 
         Returns:
-            The runner's name at the worker; None where the worker does not know the id.
+            The runner's name at the worker; None if the worker does not know the id.
         """
-        # 404 is both "no such runner" and "no such path": only the first has `exists`.
+        # 404 means "no such runner" or "no such path". Only the first has `exists`.
         answer = self._get("/api/runner/verify", runner_id=runner_id, accept=(404,))
         if answer.get("exists") is True:
             return text_of(answer, "runner_name")
@@ -92,8 +92,8 @@ class WorkerClient:
             job_types: The types to list, at most 100; with none the list is empty.
 
         Returns:
-            The jobs. Entries that are no jobs are left out, and jobs whose parameters are nested
-            more than 200 deep.
+            The jobs. Entries that are not jobs are left out, and so are jobs whose parameters are
+            nested more than 200 levels deep.
         """
         path = "/api/runner/jobs/available"
         params = [("types[]", job_type) for job_type in job_types]
@@ -106,7 +106,7 @@ class WorkerClient:
         """Claim a pending job.
 
         Raises:
-            ClaimLost: It is taken, finished, unknown, or already claimed by this very runner.
+            ClaimLost: It is taken, finished, unknown, or already claimed by this runner.
         """
         answer = self._post(_runner_path(job_id, "claim"), {}, runner_id=runner_id)
         if not isinstance(answer.get("job"), dict):
@@ -125,8 +125,8 @@ class WorkerClient:
         Args:
             runner_id: The runner that claimed the job.
             job_id: The job's id.
-            progress_current: How much is done; None where unknown.
-            progress_total: How much there is to do; None where unknown.
+            progress_current: How much is done, in the unit of `progress_total`; None if unknown.
+            progress_total: How much there is to do; None if unknown.
             console_output: The whole console so far; it replaces the earlier one.
 
         Raises:
@@ -158,7 +158,7 @@ class WorkerClient:
         self._post(_runner_path(job_id, "complete"), body, runner_id=runner_id)
 
     def error(self, runner_id: str, job_id: str, error_message: str, console_output: str) -> None:
-        """Report that a job failed. The worker gives this answer to every later submission.
+        """Report that a job failed. Later submissions of the same job get this error.
 
         Args:
             runner_id: The runner that claimed the job.
@@ -176,20 +176,20 @@ class WorkerClient:
     # --- the routes of a submitter ---------------------------------------------------------
 
     def submit(self, job_type: str, input_params: JsonObject) -> JobState:
-        """Submit a job, or find the same one that was submitted before.
+        """Submit a job, or find an equal one that was submitted before.
 
         Args:
             job_type: The job type.
             input_params: Its parameters, at most 102,400 UTF-16 code units as compact JSON.
 
         Returns:
-            The job's state. `job` tells the result of one that completed before.
+            The job's state. For the result of a completed job, call `job`.
         """
         body = {"job_type": job_type, "input_params": input_params}
         return state_of(self._post("/api/jobs/submit", body))
 
     def check(self, job_type: str, input_params: JsonObject) -> Optional[JobState]:
-        """Return the state of a job if it was submitted before, without submitting it."""
+        """Return the state of a job that was submitted before, else None. Nothing is submitted."""
         body = {"job_type": job_type, "input_params": input_params}
         answer = self._post("/api/jobs/check", body)
         return state_of(answer) if answer.get("exists") else None
@@ -214,7 +214,7 @@ class WorkerClient:
         return state_of({**answer, "result": answer, "error": answer.get("error_message")})
 
     def is_claimed_by(self, runner_id: str, job_id: str) -> bool:
-        """Look whether a job is claimed by a runner and has not ended.
+        """Return whether a job is claimed by a runner and has not ended.
 
         A runner asks this after a request was refused, before it gives a job up.
         """

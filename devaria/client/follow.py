@@ -12,7 +12,7 @@ from devaria.common.errors import NotFound, StrangeAnswer
 from devaria.common.retry import patiently
 from devaria.common.timing import Timing
 
-#: How much of a console's end is searched for in the next one, to find where that goes on.
+#: How many characters at a console's end are looked up in the next console, to find what is new.
 _OVERLAP_CHARACTERS = 2_000
 
 
@@ -54,7 +54,7 @@ def follow(client: WorkerClient, job_id: str, on_news: Callable[[str], None]) ->
     """
     seen = ""
 
-    def tell_news(job: JobState) -> None:
+    def pass_on_news(job: JobState) -> None:
         nonlocal seen
         console = job.console_output or ""
         news = news_of(seen, console)
@@ -65,7 +65,7 @@ def follow(client: WorkerClient, job_id: str, on_news: Callable[[str], None]) ->
     timing = client.timing
     first = client.job_detail(job_id)  # a worker that cannot be reached is an error at once
     look = partial(client.job_detail, job_id)
-    return _at_its_end(first, look, tell_news, repeat(timing.look_sec), timing)
+    return _at_its_end(first, look, pass_on_news, repeat(timing.look_sec), timing)
 
 
 def _at_its_end(
@@ -92,7 +92,7 @@ def news_of(before: str, now: str) -> str:
         now: The console at this look. A long one has lost its middle meanwhile.
 
     Returns:
-        The added text; the whole console where it does not continue the earlier one.
+        The added text; the whole console if it does not continue the earlier one.
     """
     if now.startswith(before):
         return now[len(before) :]
@@ -113,8 +113,8 @@ def rerun(
         client: A client with the submit key.
         admin: A client with the admin or the runner key.
         job_id: The job's id.
-        on_deleted: Called with the old job between the deletion and the new submission: at that
-            moment nobody else has its parameters.
+        on_deleted: Called with the old job between the deletion and the new submission. At that
+            moment its parameters are stored nowhere else.
 
     Returns:
         The new job.
@@ -126,10 +126,12 @@ def rerun(
     """
     old = client.job_detail(job_id)
     if not old.job_type or old.input_params is None:
-        raise StrangeAnswer(f"the worker tells no type and parameters of job {job_id}")
+        raise StrangeAnswer(
+            f"the worker answered without the type or the parameters of job {job_id}"
+        )
     params = old.input_params
     client.job(job_id)  # finds a submit key that is not accepted, before the deletion
-    # Somebody else may have deleted it, or an earlier try whose answer was lost.
+    # It may be gone already: somebody else deleted it, or an earlier try whose answer was lost.
     with contextlib.suppress(NotFound):
         patiently(lambda: admin.delete_job(job_id), client.timing)
     on_deleted(old)

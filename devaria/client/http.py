@@ -1,4 +1,4 @@
-"""HTTP exchanges with the worker: a JSON object, or an error that tells what the answer means."""
+"""HTTP exchanges with the worker: each returns a JSON object, or raises what the answer means."""
 
 import json
 import re
@@ -31,14 +31,14 @@ from devaria.common.timing import Timing
 
 _SNIPPET_CHARACTERS = 120
 
-#: A `resetTime` beyond the year 5138, in milliseconds, is none.
+#: A `resetTime` beyond this (the year 5138), in milliseconds, is ignored.
 _MAX_EPOCH_MS = 1e14
 
 JsonObject = Dict[str, Any]
 
 
 class _BearerAuth(AuthBase):
-    """Sends the key. An auth object, since a plain header would lose to an entry in `.netrc`."""
+    """Sends the key. It is an auth object, since an entry in `.netrc` would replace a header."""
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -54,7 +54,7 @@ class WorkerSession:
 
     Args:
         base_url: The worker's URL, without a path.
-        key: Sent as bearer token, without the white space around it; None or empty sends none.
+        key: Sent as a bearer token, without white space around it; nothing is sent if it is empty.
         timing: The time-outs of its requests.
     """
 
@@ -63,7 +63,7 @@ class WorkerSession:
         self.key = (key or "").strip()
         self._timing = timing
         self._session = requests.Session()
-        # A proxy of the environment reaches another machine's loopback, and would get the key.
+        # A proxy cannot reach this machine's loopback, and must not see the key.
         self._session.trust_env = not is_loopback(urlsplit(self.base_url).hostname or "")
         self._session.headers["User-Agent"] = f"devaria/{__version__}"
 
@@ -97,7 +97,7 @@ class WorkerSession:
             The JSON object of the answer.
 
         Raises:
-            WorkerError: In the kind that tells what the answer, or its absence, means.
+            WorkerError: Its subclass says what the answer, or its absence, means.
         """
         what = f"{method} {self.base_url}{path}"
         headers = {} if runner_id is None else {"X-Runner-ID": runner_id}
@@ -121,7 +121,7 @@ class WorkerSession:
 
 
 def _encoded(body: JsonObject) -> bytes:
-    # Unescaped first: a console of é is a third of the size of one of \u00e9.
+    # Unescaped if possible: é takes 2 bytes, \u00e9 takes 6.
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode("utf-8")
@@ -179,7 +179,7 @@ def _json_object(response: requests.Response) -> Optional[JsonObject]:
 
 
 def _without_depths(text: str) -> str:
-    """Put null in the place of every value that is nested deeper than `MAX_ANSWER_DEPTH`."""
+    """Replace every value that is nested deeper than `MAX_ANSWER_DEPTH` by null."""
     kept: List[str] = []
     depth = start = 0
     for match in re.finditer(STRING_OR_BRACKET, text):
@@ -234,10 +234,10 @@ def _meaning(status: int, answer: Mapping[str, Any], text: str) -> Type[WorkerEr
 
 def _retry_after_sec(response: requests.Response, answer: Mapping[str, Any]) -> Optional[float]:
     """Return the wait that the worker asks for: its `resetTime` (ms) or `Retry-After`."""
-    # By the worker's clock, where it tells: ours may be hours off, and so would be the wait.
+    # By the worker's clock, if the answer has its time: this machine's may be hours off.
     there = epoch_sec(response.headers.get("Date", ""))
     now = time.time() if there is None else there
     reset = answer.get("resetTime")
     if isinstance(reset, (int, float)) and not isinstance(reset, bool):
-        return reset / 1000 - now if abs(reset) < _MAX_EPOCH_MS else None  # NaN neither
+        return reset / 1000 - now if abs(reset) < _MAX_EPOCH_MS else None  # also for NaN
     return retry_after_sec(response.headers.get("Retry-After", ""), now)

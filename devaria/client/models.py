@@ -25,7 +25,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobState:
-    """The state of a job, as the worker tells it to the submitter or to anybody.
+    """The state of a job, as the worker reports it. Each route reports other fields.
 
     Args:
         job_id: The worker's id of the job.
@@ -33,13 +33,14 @@ class JobState:
         progress_current: How much is done, or None.
         progress_total: How much there is to do, or None.
         output_data: The result of a completed job.
-        console_output: The job's console, where the answer has one.
+        console_output: The job's console, or None.
         error: The error message of a failed job.
-        claimed_by: The id of the runner that has or had it, where the answer tells.
-        job_type: The job's type, where the answer tells.
-        input_params: The job's parameters, where the answer tells.
-        created_at_ms: When it was submitted, in milliseconds since 1970, where the answer tells.
-        last_heartbeat_ms: When its runner last sent a heartbeat, likewise.
+        claimed_by: The id of the runner that has or had it, or None.
+        job_type: The job's type, or an empty string.
+        input_params: The job's parameters, or None.
+        created_at_ms: When it was submitted, in milliseconds since 1970, or None.
+        last_heartbeat_ms: When its runner last sent a heartbeat, in milliseconds since 1970, or
+            None.
     """
 
     job_id: str
@@ -68,14 +69,14 @@ class JobState:
 
 @dataclass(frozen=True)
 class RunnerState:
-    """The state of a runner, as the worker tells it.
+    """The state of a runner, as the worker reports it.
 
     Args:
         runner_id: The id that the worker gave it.
         name: The name that it registered under.
         job_types: The job types that it offers.
         last_seen_ms: When the worker last heard of it, in milliseconds since 1970.
-        is_active: Whether that is within 5 minutes.
+        is_active: Whether that was within the last 5 minutes.
     """
 
     runner_id: str
@@ -89,7 +90,7 @@ def text_of(answer: Mapping[str, Any], field: str) -> str:
     """Return the text of a field that must be there.
 
     Raises:
-        StrangeAnswer: The field is missing, empty, or no text.
+        StrangeAnswer: The field is missing, empty, or not a string.
     """
     value = answer.get(field)
     if not isinstance(value, str) or not value:
@@ -124,12 +125,12 @@ def _inside(value: Any) -> Iterable[Any]:
 
 
 def job_of(entry: Any) -> Job:
-    """Return a part of an answer as a job. It must be one for which `is_job` is true."""
+    """Return the job in a part of an answer, for which `is_job` is true."""
     return Job(entry["job_id"], entry["job_type"], entry["input_params"])
 
 
 def state_of(answer: JsonObject) -> JobState:
-    """Return an answer as the state of a job. Fields of a wrong type count as absent.
+    """Return the state of a job from an answer. Fields of a wrong type count as absent.
 
     Raises:
         StrangeAnswer: The answer does not name the job and its status.
@@ -154,7 +155,7 @@ def state_of(answer: JsonObject) -> JobState:
 
 
 def runner_of(answer: JsonObject) -> RunnerState:
-    """Return an answer as the state of a runner. Fields of a wrong type count as absent.
+    """Return the state of a runner from an answer. Fields of a wrong type count as absent.
 
     Raises:
         StrangeAnswer: The answer does not name the runner.

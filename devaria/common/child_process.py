@@ -1,4 +1,4 @@
-"""A Python module that runs in a child process and talks to its parent in JSON lines.
+"""Run a Python module in a child process, exchange JSON lines with it, and end process groups.
 
 This is the parent's side. `devaria.common.parent_pipes` is the child's.
 """
@@ -75,7 +75,7 @@ class ChildProcess(_Popen):
 
     def close_stdin(self) -> None:
         """Close the child's standard input. The child ends when it notices."""
-        with contextlib.suppress(OSError):  # a request that nobody has read
+        with contextlib.suppress(OSError):  # the child has not read its request
             _existing(self.stdin).close()
 
     def end(self) -> None:
@@ -87,10 +87,10 @@ class ChildProcess(_Popen):
 
 
 def exit_text(exit_code: int) -> str:
-    """Say how a process ended.
+    """Return how a process ended, in words.
 
     Args:
-        exit_code: Its exit code; negative where a signal ended it.
+        exit_code: Its exit code; negative if a signal ended it.
 
     Returns:
         A predicate such as `ended with exit code 3` or `was killed by SIGSEGV`.
@@ -101,7 +101,7 @@ def exit_text(exit_code: int) -> str:
 
 
 def signal_name(number: int) -> str:
-    """Return a signal's name, such as `SIGSEGV`; `signal 99` where it has none."""
+    """Return a signal's name, such as `SIGSEGV`; `signal 99` if it has none."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -130,12 +130,12 @@ def own_group() -> Dict[str, Any]:
 
 
 class Sentinel:
-    """Ends the groups of children when this process dies, however it dies; for one thread.
+    """Kills the process groups of children when this process dies. It is for one thread.
 
-    A child watches its parent itself, but cannot while C code holds its GIL. And if the child dies
-    first, the programs that it has started go on. So a shell, which every POSIX system has, gets
-    the list of groups and kills them when its pipe ends. The shell runs while there are groups.
-    On Windows, which has no such groups, this does nothing.
+    A child notices the death of its parent itself, but not while C code holds the child's GIL. And
+    if the child dies first, the programs that it has started go on. So a shell, which every POSIX
+    system has, reads the list of groups from a pipe and kills them when the pipe ends. The shell
+    runs while there are groups. On Windows, which has no such groups, this does nothing.
     """
 
     _SCRIPT = "while read -r line; do groups=$line; done; for g in $groups; do kill -KILL -$g; done"
@@ -156,7 +156,7 @@ class Sentinel:
         self._groups.add(process.pid)
         try:
             if sys.platform != "win32":
-                self._tell()
+                self._send_groups()
         except OSError:
             self._groups.discard(process.pid)
             raise
@@ -174,9 +174,9 @@ class Sentinel:
             self._end_shell(self._shell)
             return
         with contextlib.suppress(OSError):  # the next `watch` starts a new shell
-            self._tell()
+            self._send_groups()
 
-    def _tell(self) -> None:
+    def _send_groups(self) -> None:
         line = f"{' '.join(map(str, self._groups))}\n".encode("ascii")
         if self._shell is not None:
             try:
@@ -203,7 +203,7 @@ class Sentinel:
 
 
 def _write(shell: "subprocess.Popen[bytes]", line: bytes) -> None:
-    assert shell.stdin is not None  # noqa: S101 - it was asked for
+    assert shell.stdin is not None  # noqa: S101 - started with stdin=PIPE
     shell.stdin.write(line)
 
 
@@ -218,7 +218,7 @@ def end_group(process: "subprocess.Popen[bytes]", grace_sec: float = GRACE_SEC) 
         _signal_group(process, kill=False)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace_sec)
-    # Also where the child has ended: programs that it started may go on.
+    # Also if the child has ended: programs that it started may go on.
     _signal_group(process, kill=True)
     process.wait()
 

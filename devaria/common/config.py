@@ -1,4 +1,4 @@
-"""A runner's settings, `.devaria_runner.json`, and the form of a worker's URL."""
+"""A runner's settings, `.devaria_runner.json`, and the check of a worker's URL."""
 
 import json
 import os
@@ -39,7 +39,7 @@ class RunnerSettings:
         max_jobs: End after this many jobs; None for no bound.
         max_idle_sec: End after this many seconds without a job; None for no bound.
         max_time_sec: Claim no job after this many seconds, and end; None for no bound.
-        job_timeout_sec: Running time of a job, in seconds, where its handler sets none.
+        job_timeout_sec: The time limit of a job whose handler sets none, in seconds.
         max_job_memory_bytes: Resident memory of a job process and all that it starts, in bytes.
         handlers: Handlers beside the built-in ones, each as `job_type=module:Class`.
         environ: The environment that job processes get, less the worker's keys.
@@ -83,7 +83,7 @@ class RunnerConfig:
     runner_name: str
 
     def save(self, directory: Path) -> None:
-        """Write the file as a whole or not at all, readable for its owner only.
+        """Write the file atomically, readable for its owner only.
 
         Args:
             directory: The runner's directory.
@@ -97,18 +97,18 @@ class RunnerConfig:
         except OSError as error:
             raise BadSetting(
                 f"cannot write {directory / CONFIG_FILE}: {error.strerror}; "
-                "choose another directory with --dir, or mend its permissions"
+                "choose another directory with --dir, or correct its permissions"
             ) from None
 
     @classmethod
     def peek(cls, directory: Path) -> Optional["RunnerConfig"]:
-        """Read the file, and change nothing.
+        """Read the file; change nothing.
 
         Args:
             directory: The runner's directory.
 
         Returns:
-            The configuration; None where there is none that can be understood.
+            The configuration; None if the file is missing, unreadable or corrupt.
         """
         try:
             return _parsed((directory / CONFIG_FILE).read_bytes())
@@ -117,14 +117,14 @@ class RunnerConfig:
 
     @classmethod
     def load(cls, directory: Path) -> Tuple[Optional["RunnerConfig"], Optional[Path]]:
-        """Read the file. One that cannot be understood is set aside under a new name.
+        """Read the file; rename it if it is corrupt.
 
         Args:
             directory: The runner's directory.
 
         Returns:
-            The configuration, or None where there is none; and the name under which a corrupt
-            file was set aside, or None.
+            The configuration, or None if there is none; and the new path of a corrupt file, or
+            None.
 
         Raises:
             BadSetting: The file is there and cannot be read or moved.
@@ -142,17 +142,17 @@ class RunnerConfig:
 
 
 def checked_worker_url(url: str, *, insecure: bool = False) -> str:
-    """Check the form of a worker's URL, to which the key is sent in a header.
+    """Check a worker's URL. Requests to it carry the key in a header.
 
     Args:
         url: The URL, without a path; a slash at its end is dropped.
         insecure: Accept plain http to any host.
 
     Returns:
-        The URL to build on.
+        The URL, without white space around it, to which paths can be added.
 
     Raises:
-        BadSetting: It is no http(s) URL, or plain http to another machine.
+        BadSetting: It is not an http(s) URL, or it is plain http to another machine.
     """
     try:
         parts = urlsplit(url.strip())
@@ -197,7 +197,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def _takes_paths(url: str, parts: SplitResult) -> bool:
-    """Return whether paths can be put after a URL; ValueError where no request can be made."""
+    """Return whether paths can be added to a URL. Raise ValueError if it is malformed."""
     import requests  # here, since the settings alone need no HTTP
 
     (parts.hostname or "").encode("idna")  # a label that is empty or too long

@@ -50,7 +50,7 @@ EXIT_TERMINATED = 143
 
 
 class DevariaError(Exception):
-    """Base class of all errors here. Its text can be shown to the user as it is."""
+    """Base class of all errors here. The text is written for the user."""
 
     exit_code = EXIT_FAILED
 

@@ -22,7 +22,7 @@ _LOCK_TIMEOUT_SEC = 0.5
 def filled_in(name: str) -> Path:
     """Fill in the placeholders in a directory's name.
 
-    With them, runners that are started by one command line get a directory each.
+    Runners started with the same command line then get a directory each.
 
     Args:
         name: A path; `{host}` in it stands for the machine's name, `{pid}` for the process id.
@@ -31,7 +31,7 @@ def filled_in(name: str) -> Path:
 
 
 def prepare_directory(directory: Path) -> None:
-    """Create the runner's directory and its parents where they do not exist.
+    """Create the runner's directory and its parents, if they do not exist.
 
     Raises:
         BadSetting: It cannot be created, or is not a directory.
@@ -115,11 +115,11 @@ def set_aside(path: Path) -> Path:
 
 
 def is_locked(directory: Path) -> bool:
-    """Return whether a runner works in a directory: whether its lock is held.
+    """Return whether a runner works in a directory and so holds its lock.
 
     Nothing is created or changed in the directory.
     """
-    from filelock import FileLock, Timeout  # here: as above
+    from filelock import FileLock, Timeout  # here: job processes do without it
 
     if not (directory / LOCK_FILE).exists():
         return False

@@ -4,7 +4,8 @@ The hosted worker is a JavaScript program. It reads a job's parameters and resul
 again, so 1.0 becomes 1, integers beyond 2**53 are rounded, and sizes are those of
 ``JSON.stringify``. Number and string forms follow ECMA-262, Number::toString and QuoteJSONString.
 
-Every job process imports this module, so what few values need is imported or compiled on first use.
+Every job process imports this module, so what few values need is imported, or
+compiled, on first use.
 """
 
 import json
@@ -21,7 +22,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 # A number in a form that only Python writes. Strings are matched too, so that they are skipped.
 _STRING_OR_SMALL_NUMBER = r'"(?:[^"\\]|\\.)*"|-?[\d.]+e-0\d'
 STRING_OR_BRACKET = r'[\[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*"'
-# An integer of at most so many digits is exact as a double, and int() reads it in a fifth of the
+# An integer of at most this many digits is exact as a double, and int() reads it in a fifth of the
 # time that float and Decimal take.
 _SAFE_DIGITS = 15
 
@@ -33,7 +34,7 @@ def loads(body: bytes) -> Any:
         body: UTF-8. Invalid bytes are read as U+FFFD; a byte order mark is dropped.
 
     Returns:
-        The value. A number is an int where JavaScript would write it without point and exponent,
+        The value. A number is an int if JavaScript would write it without point and exponent,
         else a float. A number too big for a double is None, since JavaScript writes it as null.
 
     Raises:

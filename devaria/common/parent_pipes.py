@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Dict, Optional
 
 
 class ParentPipes:
-    """Takes the request and sends events; for several threads. A process has one of these.
+    """Receives the request and sends events. A process has one of these.
 
     It keeps the two pipes for itself and gives the rest of the process ordinary streams: standard
     input is empty, and standard output goes where standard error goes, for C code too. Programs
@@ -33,7 +33,7 @@ class ParentPipes:
                 stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
     def send(self, event: Dict[str, Any]) -> None:
-        """Send an event.
+        """Send an event. Several threads may call this at a time.
 
         Args:
             event: JSON values, with an entry `event`.
@@ -47,7 +47,7 @@ class ParentPipes:
         """Wait for the request. From then on, the process ends when the parent does.
 
         Returns:
-            The request; None where the parent has closed the pipe and wants nothing.
+            The request; None if the parent closed the pipe without one.
         """
         line = self._requests.readline()
         if not line:
@@ -59,8 +59,8 @@ class ParentPipes:
     def _end_with_parent(self) -> None:
         """Wait until the parent closes its end of the pipe, by dying or otherwise; then end."""
         self._requests.read()
-        # A group of its own holds only what this process has started. Another group is not its own
-        # to end.
+        # If this process leads its group, the group holds only what it has started. Any other
+        # group may hold processes that must go on.
         if hasattr(os, "killpg") and os.getpgid(0) == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os._exit(1)

@@ -1,4 +1,4 @@
-"""How to try again: the waits between tries, and what a server asks for."""
+"""Retries: the waits between tries, and the waits that a server asks for."""
 
 import math
 import random
@@ -17,7 +17,7 @@ MAX_SERVER_WAIT_SEC = 600.0
 
 
 class Backoff:
-    """The waits between the tries of one thing: exponential, capped, with full jitter.
+    """The waits between the tries of one request: exponential, capped, with full jitter.
 
     Each wait is drawn evenly between 0 and the cap of its try, so that many runners that lost the
     worker at the same moment do not come back at the same moment. It is at least `base_sec / 2`,
@@ -27,7 +27,7 @@ class Backoff:
         base_sec: The cap of the first wait, in seconds; it grows with each further one.
         max_sec: The cap of every wait, in seconds.
         draw: Draws a number from [0, 1).
-        factor: By how much the cap grows with each wait.
+        factor: The cap grows by this factor with each wait.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class Backoff:
         """Return how long to wait now, and lengthen the wait after it.
 
         Args:
-            retry_after_sec: What the server asked for, in seconds from now (`Retry-After`, or the
-                reset time of a rate limit). It is waited for in full, up to 10 minutes, and up to
-                a second longer.
+            retry_after_sec: The wait that the server asked for, in seconds (`Retry-After`, or the
+                reset time of a rate limit). It is kept in full, up to 10 minutes, and made up to
+                a second longer, at random.
 
         Returns:
             Seconds to wait.
@@ -62,17 +62,17 @@ class Backoff:
 
 
 def patiently(request: Callable[[], T], timing: Timing) -> T:
-    """Make a request, and repeat it while it fails in a way that may pass.
+    """Make a request, and repeat it after transient errors.
 
     Args:
-        request: Makes it. It must do no harm if it is made twice.
-        timing: Says for how long to repeat it: 5 minutes by default.
+        request: Makes the request, which must do no harm if it is made twice.
+        timing: `patience_sec` is how long to repeat it: 5 minutes by default.
 
     Returns:
         What the request returns.
 
     Raises:
-        WorkerError: The last one that the request raised.
+        WorkerError: The last error that the request raised.
     """
     backoff = Backoff(timing.backoff_base_sec, timing.patience_max_wait_sec)
     give_up_at = time.monotonic() + timing.patience_sec
@@ -90,11 +90,11 @@ def retry_after_sec(header: str, now: float) -> Optional[float]:
     """Read the header `Retry-After`, which holds seconds or a date (RFC 9110, 10.2.3).
 
     Args:
-        header: Its text; empty where there is none.
+        header: The header's value; empty if there is none.
         now: The time at the server, in seconds since 1970.
 
     Returns:
-        Seconds to wait from now; None where the header says nothing of use.
+        Seconds to wait from now; None if the header holds neither.
     """
     text = header.strip()
     if text.isascii() and text.isdigit():
@@ -107,11 +107,11 @@ def epoch_sec(http_date: str) -> Optional[float]:
     """Read the date in an HTTP header.
 
     Returns:
-        Seconds since 1970; None where it is no date.
+        Seconds since 1970; None if it is not a date.
     """
     try:
         moment = parsedate_to_datetime(http_date)
-        # HTTP dates are in GMT, also where one says so in a way that Python does not take for it.
+        # HTTP dates are in GMT. Python returns some of them without a time zone.
         return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):
         return None

@@ -6,14 +6,14 @@ Every job process imports this module.
 import re
 from typing import Iterable
 
-#: How much of a long text is kept of its beginning and of its end, in bytes of UTF-8.
+#: How much of a long text is kept at its beginning and at its end, in bytes of UTF-8.
 HEAD_BYTES = 64_000
 TAIL_BYTES = 900_000
 
 #: A URL with its query. The query is not part of the pattern: on a text of many URLs without
 #: one, the search for it would take quadratic time.
 _URL = re.compile(r"https?://[^\s'\"<>]+", re.IGNORECASE)
-#: What occurs in the query strings of signed URLs.
+#: Words that occur in the query strings of signed URLs.
 _CREDENTIAL = re.compile("sig|token|key|secret|password|credential|x-amz-|x-goog-", re.IGNORECASE)
 #: An `Authorization` header that an error message quotes.
 _AUTHORIZATION = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?(?:bearer\s+)?)[^\s'\",]+")
@@ -38,7 +38,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     Returns:
         The text without secrets.
     """
-    # The longest first: if one secret begins another, the other's end would be left.
+    # The longest first. If a secret is the beginning of a longer one, the rest would be left.
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "***")
     text = _AUTHORIZATION.sub(r"\1***", text)
@@ -89,8 +89,8 @@ def shortened(text: str, max_bytes: int, head_bytes: int = HEAD_BYTES) -> str:
     Args:
         text: Any text.
         max_bytes: The size limit of the returned text in bytes of UTF-8, at least 100.
-        head_bytes: How many bytes to keep of the beginning, at most half of `max_bytes`. The
-            rest is kept of the end, where a failure gives its reason.
+        head_bytes: How many bytes to keep at the beginning, at most half of `max_bytes`. The
+            other bytes are kept at the end, where a failure gives its reason.
 
     Returns:
         The text, or its beginning and end with a line between them that says how much is missing.
@@ -109,7 +109,7 @@ def joined(head: bytes, tail: bytes, left_out_bytes: int) -> str:
 
     Args:
         head: The beginning as UTF-8; the cut may be within a character.
-        tail: The end as UTF-8, likewise.
+        tail: The end as UTF-8; here, too, the cut may be within a character.
         left_out_bytes: How many bytes were cut out between them.
 
     Returns:

@@ -11,11 +11,12 @@ class Timing:
     The defaults are right for use; tests pass shorter ones.
 
     Args:
-        heartbeat_sec: Between two heartbeats without news.
-        heartbeat_gap_sec: Between two heartbeats with news. 2 s make 30 beats a minute, of the 120
-            that the worker allows.
+        heartbeat_sec: Between two heartbeats if there is no news.
+        heartbeat_gap_sec: Between two heartbeats if there is news. 2 s make 30 heartbeats a minute;
+            the worker allows 120.
         heartbeat_stop_sec: For a heartbeat that is on its way when its job has been reported.
-        heartbeat_timeout_sec: For the answer to a heartbeat: one that hangs must not cost the next.
+        heartbeat_timeout_sec: For the answer to a heartbeat, so that one that hangs does not
+            delay the next.
         connect_timeout_sec: For a connection to the worker.
         read_timeout_sec: For each other answer of the worker.
         unwanted_answer_sec: For an answer that is on its way when the operator ends the runner.
@@ -25,21 +26,21 @@ class Timing:
         unauthorized_wait_sec: After the worker refused the key (401). People rotate keys, so the
             key is tried again.
         start_patience_sec: For a worker that does not answer at the start of the runner.
-        orphans_patience_sec: For the list of jobs that the journal does not have.
-        start_retry_sec: Between two tries to start the process of a job that is claimed.
+        orphans_patience_sec: For the list of claimed jobs that the journal does not have.
+        start_retry_sec: Between two tries to start the process of a claimed job.
         job_watch_sec: The longest time between two checks of a job's limits.
         job_exit_sec: For a job process to end, after its outcome or after SIGTERM.
         job_drain_sec: For the last output of a job process that has ended.
         status_sec: Between two writes of the status file.
-        repeats_for_less_console: A report is sent so often before its console is shortened, where
-            the worker answers 500 to it and takes the job's heartbeats.
-        repeats_for_loss: The same before a result is given up. With the back-off between them, 25
-            tries take about 40 minutes.
+        repeats_for_less_console: How often a report is sent before its console is shortened, if the
+            worker answers 500 to the report but accepts the job's heartbeats.
+        repeats_for_loss: How often it is sent before the result is given up. With the back-off
+            between them, 25 tries take about 40 minutes.
         first_looks_sec: A submitter's first waits between two looks at a job: short, for quick
             jobs.
         look_sec: Its later waits, within the 60 looks a minute that the worker allows.
-        patience_sec: How long a submitter waits for a worker that does not answer.
-        patience_max_wait_sec: A submitter's longest wait between two tries meanwhile.
+        patience_sec: How long a submitter repeats a request that the worker does not answer.
+        patience_max_wait_sec: The longest wait between two of these requests.
     """
 
     heartbeat_sec: float = 30.0

@@ -1,1 +1,1 @@
-"""Running one job in a process of its own, and how it ended."""
+"""Run one job in a process of its own, and find how it ended."""

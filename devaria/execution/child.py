@@ -3,9 +3,9 @@
 It receives one job and sends events: progress, then one outcome. What the job prints, on either
 stream, goes to standard error, which the runner collects as the console.
 
-Speed: each job starts such a process, so it imports little (no dataclasses, no traceback), and all
-of it before it has its job, since the runner starts it ahead. Of a job's own time, only the import
-of a handler that is not devaria's is part.
+Speed: each job starts such a process, so it imports little (no dataclasses, no traceback). The
+runner starts it ahead, so it imports all of that before it receives its job. Only a handler that is
+not devaria's own is imported later, in the job's own time.
 """
 
 import sys
@@ -27,24 +27,24 @@ from devaria.common.text import HEAD_BYTES, TAIL_BYTES, shortened
 from devaria.execution.result import failure_text, ready_result
 from devaria.jobs.loading import HandlerUnavailableError, handler_for
 
-#: Progress goes to the runner at most this often, in seconds; the newest one always arrives.
+#: The least time between two progress events, in seconds. The newest progress always arrives.
 _PROGRESS_GAP_SEC = 0.25
 
-#: Bounds of what goes through the pipe, in bytes of UTF-8. The runner drops a line that is too
-#: long, and the job's outcome with it. Console and traceback together fit into a report.
+#: The longest texts that go through the pipe, in bytes of UTF-8. The runner drops a line that is
+#: too long, and the outcome in it. Console and traceback together fit into a report.
 _MAX_OWN_CONSOLE_BYTES = HEAD_BYTES + TAIL_BYTES
 _MAX_ERROR_BYTES = 10_000
 _MAX_TRACEBACK_BYTES = 20_000
 
-#: The frames of a traceback above the handler's code, which mean nothing to its developer.
+#: How many frames of a traceback come before the handler's code. They are left out.
 _OWN_FRAMES = 2
 
 
 class _Progress:
-    """The heartbeat callback: keeps the newest news and sends them at a bounded rate.
+    """The heartbeat callback: keeps the newest state and sends it at a bounded rate.
 
     The first call sends at once, from the handler's own thread, since code that holds the GIL may
-    follow. A thread sends what comes within the gap.
+    follow. A timer thread sends what later calls bring within `_PROGRESS_GAP_SEC`.
     """
 
     def __init__(self, runner: ParentPipes) -> None:
@@ -77,7 +77,7 @@ class _Progress:
         self._send(news)
 
     def flush(self) -> None:
-        """Send the news that were not sent yet."""
+        """Send the newest state, if it was not sent yet."""
         with self._lock:
             self._sender = None
             news, self._news = self._news, {}
@@ -89,7 +89,7 @@ class _Progress:
 
 
 def _number(name: str, value: Any) -> Optional[float]:
-    """Return any real number, numpy's included, as a plain one; None where JSON cannot hold it."""
+    """Return any real number, numpy's included, as a plain one; None if JSON cannot hold it."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -102,7 +102,7 @@ def main() -> None:
     """Run the one job that the runner hands over."""
     runner = ParentPipes()
     _prefer_oom_kill()
-    # What is imported so far stays to the end; to check it for garbage then would take 3 ms.
+    # The imported modules stay to the end; checking them for garbage then would take 3 ms.
     gc.freeze()
     job = runner.receive()
     if job is None:  # the runner did not need this process after all

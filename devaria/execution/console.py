@@ -1,4 +1,4 @@
-"""A job's console: all that the job prints; of a long one, the head and the tail."""
+"""A job's console: all that the job prints, or the head and the tail of a long one."""
 
 import contextlib
 import os
@@ -10,12 +10,12 @@ from typing import Callable, Optional
 from devaria.common.files import BINARY
 from devaria.common.text import HEAD_BYTES, TAIL_BYTES, joined
 
-#: A line that grows longer than this goes to the file before it ends.
+#: A line that is longer than this is written to the file before it ends.
 _MAX_BEGUN_LINE_BYTES = 8_000
 
 
 class Console:
-    """Collect the bytes that a job prints, in bounded memory; for several threads."""
+    """Collects the bytes that a job prints, in bounded memory; for several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""What one job may use, and the check whether it uses more."""
+"""The limits of a job, and the check whether it exceeds one."""
 
 from dataclasses import dataclass
 from typing import Optional, Type
@@ -9,13 +9,13 @@ from devaria.jobs import JobHandler
 
 _MEGABYTE = 1_000_000
 
-#: The part of the machine's memory that one job may use where the operator sets no bound.
+#: The fraction of the machine's memory that one job may use if the operator sets no limit.
 _DEFAULT_MEMORY_PART = 0.9
 
 
 @dataclass(frozen=True)
 class JobLimits:
-    """What one job may use.
+    """The limits of one job.
 
     Args:
         timeout_sec: Running time, in seconds.
@@ -32,9 +32,9 @@ class JobLimits:
         """Return the limits of a handler's jobs.
 
         Args:
-            handler: The handler class, whose own time-out comes first.
-            default_timeout_sec: The time-out where the handler sets none, in seconds.
-            memory_bytes: As for the class.
+            handler: The handler class, whose own time-out takes precedence.
+            default_timeout_sec: The time-out if the handler sets none, in seconds.
+            memory_bytes: Resident memory of the job process and all that it starts, in bytes.
         """
         own = handler.timeout_sec
         return cls(default_timeout_sec if own is None else own, memory_bytes)
@@ -42,12 +42,12 @@ class JobLimits:
 
 @dataclass
 class LimitWatch:
-    """Checks what a running job uses.
+    """Checks whether a running job exceeds a limit.
 
     Args:
         pid: The job process.
-        limits: What the job may use.
-        memory_peak: The most memory that was seen, in bytes; 0 where none was seen.
+        limits: The limits of the job.
+        memory_peak: The most memory that was measured, in bytes; 0 before the first measurement.
     """
 
     pid: int
@@ -55,7 +55,7 @@ class LimitWatch:
     memory_peak: int = 0
 
     def beyond(self, elapsed_sec: float) -> Optional[str]:
-        """Say which limit the job has exceeded; None where it keeps within all.
+        """Return which limit the job has exceeded, as a clause; None if it has exceeded none.
 
         Args:
             elapsed_sec: How long the job has been running, in seconds.
@@ -86,7 +86,7 @@ def memory_bound_bytes(gigabytes: Optional[float]) -> float:
 def tree_bytes(pid: int) -> int:
     """Return the resident memory of a process and all its descendants, in bytes.
 
-    Memory that they share counts once for each. The sum is 0 where the process is gone.
+    Memory that they share counts once for each. The sum is 0 if the process is gone.
 
     Args:
         pid: The process at the root.

@@ -30,7 +30,7 @@ def run_in_job_process(
         job_type: The job type.
         input_params: The job's parameters.
         handlers: Handlers beside the installed ones, as `devaria.jobs.loading` takes them.
-        limits: What the job may use.
+        limits: The limits of the job.
         show_progress: Called with the newest progress_current and progress_total, from another
             thread.
         show_console: Called with what the job prints, cut anywhere, from another thread.
@@ -59,7 +59,7 @@ def run_in_job_process(
 
 
 def run_in_process(handler: Type[JobHandler], input_params: Dict[str, Any]) -> Dict[str, Any]:
-    """Run a job in this very process, for a debugger.
+    """Run a job in this process, for a debugger.
 
     Args:
         handler: The handler class.

@@ -13,14 +13,14 @@ from devaria.execution.result import too_big
 #: The longest console in a report, in bytes of UTF-8. The worker's limit is 1,048,576 UTF-16 code
 #: units; a text never has more of those than bytes.
 MAX_CONSOLE_BYTES = 1_000_000
-#: Likewise the longest error message; the worker's limit is 10,240 code units.
+#: The longest error message, in bytes of UTF-8. The worker's limit is 10,240 code units.
 _MAX_ERROR_BYTES = 10_000
-#: The most bytes of UTF-8 in a whole report. At the worker all fields of a job share one row of
-#: about 2.1 MB; its parameters take up to 102,400 code units of up to 3 bytes each.
+#: The longest whole report, in bytes of UTF-8. At the worker all fields of a job share one row of
+#: about 2.1 MB. The job's parameters take up to 102,400 code units of up to 3 bytes each.
 _MAX_REPORT_BYTES = 1_750_000
 
-#: A result whose JSON, as Python writes it, is no longer than this is within every limit: as the
-#: worker writes it, a number becomes at most 5 times as long (1e+20), and nothing else longer.
+#: A result is within every limit if its JSON, as Python writes it, is no longer than this. As the
+#: worker writes it, a number may be 5 times as long (1e+20), and nothing else is longer.
 _SMALL_OUTPUT = OUTPUT_LIMIT // 5
 
 #: How many of the last console lines an error message quotes.
@@ -34,8 +34,8 @@ class JobOutcome:
     """How a job ended: with a result or with an error.
 
     Args:
-        output_data: The result of a job that succeeded, JSON values only; else None.
-        error_message: Why the job failed, not empty; None where it succeeded.
+        output_data: The result, JSON values only; None if the job failed.
+        error_message: Why the job failed, not empty; None if it succeeded.
         console_output: The job's whole console.
     """
 
@@ -53,7 +53,7 @@ def outcome_of(event: Dict[str, Any], printed: str) -> JobOutcome:
     """Return the outcome that a job process sent.
 
     Args:
-        event: Its outcome event.
+        event: The outcome event.
         printed: All that the job printed: the console, unless the handler passed its own.
 
     Returns:
@@ -74,12 +74,12 @@ def failure_of(
         reason: What ended it.
         own_console: The console that the handler passed itself, or None.
         printed: All that the job printed.
-        memory_peak: The most memory that was seen, in bytes; 0 where none was seen.
+        memory_peak: The most memory that was measured, in bytes; 0 if none was.
 
     Returns:
-        The outcome. Its message has the memory peak and the last console lines.
+        The outcome. Its message ends with the memory peak and the last console lines.
     """
-    # A crash prints its last words, also where the handler passes its own console.
+    # A crash prints its reason, even if the handler passes its own console.
     console = printed if own_console is None else _appended(own_console, printed)
     peak = f"; memory peak {memory_peak / _MEGABYTE:,.0f} MB" if memory_peak else ""
     last_lines = [line for line in console.splitlines() if line.strip()][-_LAST_LINES:]
@@ -88,28 +88,28 @@ def failure_of(
 
 
 def death_of(exit_code: int) -> str:
-    """Say how a job process ended that sent no outcome.
+    """Return how a job process without an outcome ended.
 
     Args:
-        exit_code: Its exit code; negative where a signal ended it.
+        exit_code: Its exit code; negative if a signal ended it.
 
     Returns:
         A reason for `failure_of`.
     """
     ended = exit_text(exit_code)
-    suspicion = " (perhaps for want of memory)" if ended.endswith("SIGKILL") else ""
+    suspicion = " (perhaps out of memory)" if ended.endswith("SIGKILL") else ""
     return f"its process {ended}{suspicion} before it returned a result"
 
 
 def fitted(outcome: JobOutcome) -> JobOutcome:
-    """Cut an outcome down to the worker's limits, keeping what matters most.
+    """Cut an outcome down to the worker's limits.
 
     Args:
         outcome: Any outcome.
 
     Returns:
-        The outcome, with a console and an error message that are too long cut in their middle. A
-        result that is too big becomes an error that says so.
+        The outcome. A console or an error message that is too long has lost its middle. A result
+        that is too big has become an error that says so.
     """
     room = MAX_CONSOLE_BYTES
     if len(json.dumps(outcome.output_data)) > _SMALL_OUTPUT:

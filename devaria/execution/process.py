@@ -29,7 +29,7 @@ _FIRST_WATCH_SEC = 0.1
 #: The time between two checks of a child that has closed its pipe, in seconds.
 _ENDING_WATCH_SEC = 0.01
 #: How long to wait for the end of the pipe before waiting for the process itself, in seconds. The
-#: pipe's end comes at once; a wait for a process sleeps up to 50 ms between two looks.
+#: end of the pipe is noticed at once; a wait for a process sleeps up to 50 ms between two checks.
 _PIPE_END_SEC = 0.05
 
 _SCRATCH_PREFIX = "devaria-job-"
@@ -46,8 +46,8 @@ class JobProcess:
     It may be started before the job is known, and closed unused.
 
     Args:
-        wakeup: Is notified when the child has an outcome or ends.
-        environ: The runner's environment; the child's is this without the worker's keys.
+        wakeup: Notified when the child has an outcome or ends.
+        environ: The runner's environment. The child gets it without the worker's keys.
         handlers: Handlers beside the built-in ones, as `devaria.jobs.loading` takes them.
         sentinel: Ends the child if this process is killed; None for one of its own.
         runner_id: Marks the scratch folder, so that `remove_left_scratch` can find it if the
@@ -133,8 +133,9 @@ class JobProcess:
         """Wait for the job's end. The child is gone when this returns.
 
         Args:
-            limits: What the job may use. A job that uses more is ended, with an error that says so.
-            why_stop: Called after every wake-up: a reason to end the job now, or None.
+            limits: The limits of the job. A job that exceeds one is ended, with an error that
+                says so.
+            why_stop: Called after every wake-up; returns a reason to end the job now, or None.
 
         Returns:
             How the job ended.
@@ -165,7 +166,7 @@ class JobProcess:
         """End the child and remove its scratch files.
 
         Args:
-            grace_sec: Time between SIGTERM and SIGKILL, in seconds. None where the child has sent
+            grace_sec: Time between SIGTERM and SIGKILL, in seconds. None if the child has sent
                 its outcome: it then gets some time to end by itself.
         """
         if grace_sec is None:
@@ -184,7 +185,7 @@ class JobProcess:
     # --- the child's two pipes -------------------------------------------------------------
 
     def _read_console(self) -> None:
-        assert self._process.stderr is not None  # noqa: S101 - it was asked for
+        assert self._process.stderr is not None  # noqa: S101 - started with stderr=PIPE
         with self._process.stderr as pipe:
             while not self._finished:
                 data = os.read(pipe.fileno(), 65536)
@@ -223,8 +224,8 @@ class JobProcess:
     def _watch_sec(self) -> float:
         """Return the time until the next check of the child, in seconds."""
         ended_at = self._pipe_ended_at
-        # The pipe ends a moment before the exit code is there. Job code may also have closed the
-        # pipe and go on, so this lasts only a while.
+        # The pipe ends a moment before the exit code is there. But job code may also have closed
+        # the pipe and go on, so the short waits last only a while.
         if ended_at is not None and time.monotonic() - ended_at < self._timing.job_watch_sec:
             return _ENDING_WATCH_SEC
         return min(max(self._elapsed_sec(), _FIRST_WATCH_SEC), self._timing.job_watch_sec)
@@ -257,7 +258,7 @@ def remove_left_scratch(runner_id: str) -> None:
 
 
 def _scratch_prefix(runner_id: str) -> str:
-    # A hash, since the id is whatever the worker gave, and may hold characters that paths cannot.
+    # A hash, since the id comes from the worker and may hold characters that paths cannot.
     return f"{_SCRATCH_PREFIX}{hashlib.sha256(runner_id.encode('utf-8')).hexdigest()[:12]}-"
 
 
@@ -274,6 +275,6 @@ def _started_thread(name: str, target: Callable[[], None]) -> threading.Thread:
 def _child_environ(environ: Mapping[str, str], scratch: str) -> Dict[str, str]:
     # Only the runner needs the worker's keys.
     child = {name: value for name, value in environ.items() if name not in WORKER_KEY_VARIABLES}
-    # The temporary files of a job that was killed go with the scratch folder.
+    # The temporary files of a killed job are then removed with the scratch folder.
     child.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), scratch))
     return child

@@ -1,4 +1,4 @@
-"""What a handler returns or raises, as JSON values and texts.
+"""Turn what a handler returns or raises into JSON values or an error message.
 
 Every job process imports this module, so it imports little. In particular it stays apart from
 `devaria.execution.outcome`, whose dataclasses take several milliseconds to import.
@@ -12,7 +12,7 @@ from devaria.common.js_json import compact_json, utf16_length
 
 
 class NotJsonError(TypeError):
-    """A handler returned something that JSON cannot hold; the text says what, and where."""
+    """A handler returned something that JSON or the worker cannot hold; the text says what."""
 
 
 def json_ready(value: Any, path: str = "result") -> Any:
@@ -21,13 +21,13 @@ def json_ready(value: Any, path: str = "result") -> Any:
     Args:
         value: Dicts, lists, tuples, strings, finite numbers, booleans, None, and numpy's scalars
             and arrays of them.
-        path: How error texts name the value.
+        path: The name of the value in error messages.
 
     Returns:
         The value in dicts with string keys, lists, and plain Python values.
 
     Raises:
-        NotJsonError: It holds anything else.
+        NotJsonError: The value holds anything else.
     """
     return _ready(value, path, [])
 
@@ -69,13 +69,13 @@ def failure_text(error: BaseException) -> str:
 
 
 def too_big(output_data: Any) -> Optional[str]:
-    """Say why the worker would refuse an output for its size.
+    """Return why the worker would refuse an output for its size.
 
     Args:
         output_data: A JSON value.
 
     Returns:
-        A clause with size and limit; None where the worker takes it.
+        A clause with size and limit; None if the output is within the limit.
     """
     units = utf16_length(compact_json(output_data))
     if units <= OUTPUT_LIMIT:

@@ -1,4 +1,4 @@
-"""Signals as flags, and the one place where the main thread waits."""
+"""Signals as flags, and the wake-up that the main thread waits on."""
 
 import logging
 import math
@@ -15,19 +15,19 @@ from typing import Callable, List, Optional
 #: manager's SIGTERM may both arrive.
 _SAME_REQUEST_SEC = 1.0
 
+#: On Windows a signal cannot interrupt a wait, so a wait is cut into slices of this length there,
+#: in seconds.
+_WINDOWS_SLICE_SEC = 0.5
+
 _log = logging.getLogger(__name__)
 
 
-#: On Windows a signal cannot interrupt a wait, so it is cut into slices of this length there.
-_WINDOWS_SLICE_SEC = 0.5
-
-
 class Wakeup:
-    """Lets the main thread sleep until something happens, or a time is over.
+    """Lets the main thread sleep until something happens or a time is over.
 
-    A signal handler or a thread that has news calls `notify`. The main thread then looks at
-    everything that it waits for. This is built on a `SimpleQueue`, not on an `Event`: its `put` is
-    the one primitive that the standard library promises to be safe within a signal handler.
+    A signal handler or a thread that has news calls `notify`. The main thread then checks
+    everything that it waits for. The class uses a `SimpleQueue`, not an `Event`: its `put` is the
+    one primitive that the standard library promises to be safe within a signal handler.
     """
 
     def __init__(self) -> None:
@@ -74,14 +74,14 @@ class Wakeup:
             self._news.get(timeout=timeout_sec)
         except queue.Empty:
             return False
-        # The look around sees all that older news could tell.
+        # One check of everything covers all older news.
         while not self._news.empty():
             self._news.get()
         return True
 
 
 class StopRequest:
-    """What the operator has asked for by signals so far.
+    """What the operator has asked for by signals.
 
     The first signal asks to take no new job, the second to end the job in hand. The third ends
     the process at once.
@@ -102,13 +102,13 @@ class StopRequest:
         self._is_said = False
 
     def since(self, *, patient: bool) -> Optional[float]:
-        """Return since when the runner, or the job in hand, is to end.
+        """Return when the operator asked for the end of the runner, or of the job in hand.
 
         Args:
             patient: Ask for the job in hand, not for the runner.
 
         Returns:
-            The time of the signal on the monotonic clock, in seconds; None where there was none.
+            The time of the signal on the monotonic clock, in seconds; None if there was none.
         """
         asked = self._asked_at[1:] if patient else self._asked_at
         return asked[0] if asked else None
@@ -141,7 +141,7 @@ class StopRequest:
         if self._asked_at and now - self._asked_at[-1] < _SAME_REQUEST_SEC:
             return
         if self.wants_job_end:
-            os._exit(self.exit_code)  # what is owed stands on disk
+            os._exit(self.exit_code)  # the journal has what is owed
         self.wants_job_end = self.wants_end
         self.wants_end = True
         self._asked_at.append(now)

@@ -21,7 +21,7 @@ class HeartbeatCallback(Protocol):
 
         Args:
             progress_current: How much is done, in the unit of `progress_total`.
-            progress_total: How much there is to do; None where that is unknown.
+            progress_total: How much there is to do; None if that is unknown.
             console_output: The whole console so far, in place of what the job printed. A handler
                 that just prints need not pass it.
 
@@ -44,7 +44,7 @@ class JobHandler(ABC):
     #: before `execute` is called.
     params: ClassVar[Mapping[str, Param]] = {}
 
-    #: The time-out of jobs of this type, in seconds; None for the runner's own.
+    #: The time-out of jobs of this type, in seconds; None for the one set for the runner.
     timeout_sec: ClassVar[Optional[float]] = None
 
     #: A scratch folder for this job's files; removed after the job, whatever happens.
@@ -74,11 +74,11 @@ class JobHandler(ABC):
 
     @classmethod
     def missing_requirements(cls) -> List[str]:
-        """Say why this machine cannot run such jobs.
+        """Return why this machine cannot run such jobs.
 
         Returns:
             A sentence for each thing that is missing (package, key, program). If there is any, the
-            runner does not advertise the job type.
+            runner does not offer the job type.
         """
         return []
 
@@ -91,7 +91,7 @@ class JobHandler(ABC):
 
         Args:
             current: How much is done, in the unit of `total`.
-            total: How much there is to do; None where that is unknown.
+            total: How much there is to do; None if that is unknown.
         """
         if self._heartbeat_callback is not None:
             self._heartbeat_callback(progress_current=current, progress_total=total)

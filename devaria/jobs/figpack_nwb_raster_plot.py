@@ -1,8 +1,8 @@
 """figpack_nwb_raster_plot: draw a raster plot of a remote NWB file's units table.
 
-The file is a stranger's, so a process without keys reads it, while this one imports what draws
-figures. These imports take a second or more, so they stand inside functions: the runner and the
-processes of other jobs start without them.
+The file comes from a stranger, so a process without keys reads it. Meanwhile this process imports
+what draws figures. These imports take a second or more, so they stand inside functions: the runner
+and the processes of other jobs start without them.
 """
 
 import gc
@@ -84,7 +84,7 @@ class FigpackNwbRasterPlotHandler(JobHandler):
 
     @classmethod
     def missing_requirements(cls) -> List[str]:
-        """Say why this machine cannot draw raster plots.
+        """Return why this machine cannot draw raster plots.
 
         Returns:
             A sentence for each package that is not installed, for a variable that sets a read

@@ -23,7 +23,7 @@ class FoundHandler(NamedTuple):
     Args:
         job_type: The job type.
         origin: Where the handler comes from, for people to read.
-        handler: The handler class; None where it cannot be loaded.
+        handler: The handler class; None if it cannot be loaded.
         problem: Why it cannot be loaded, or None.
     """
 
@@ -33,7 +33,7 @@ class FoundHandler(NamedTuple):
     problem: Optional[str] = None
 
     def reasons_against(self) -> List[str]:
-        """Say why such jobs cannot run here; empty where they can."""
+        """Return why such jobs cannot run here; an empty list if they can."""
         if self.handler is None:
             return [self.problem or "it cannot be loaded"]
         try:
@@ -50,7 +50,8 @@ def find_handlers(extra: Sequence[str] = ()) -> Dict[str, FoundHandler]:
             The default job type is the class's name in snake case, without `Handler` at its end.
 
     Returns:
-        The job types by name, devaria's own first. A name that two handlers claim has neither.
+        The job types by name, devaria's own first. If two handlers have the same name, neither is
+            loaded.
     """
     found: Dict[str, FoundHandler] = {}
     for job_type, origin, load in _all_sources(extra):

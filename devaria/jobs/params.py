@@ -22,7 +22,7 @@ class Param(NamedTuple):
     Args:
         type: `str`, `int`, `float` (takes whole numbers as well), `bool`, `list` or `dict`.
         description: One line, with the unit.
-        default: The value where a job does not give it; `REQUIRED` where every job must.
+        default: The value if a job does not give it; `REQUIRED` if every job must.
         minimum: The smallest number allowed, inclusive.
         maximum: The largest number allowed, inclusive.
         choices: The only values allowed.
@@ -42,7 +42,7 @@ class Param(NamedTuple):
 
     @property
     def allowed(self) -> str:
-        """What values are allowed, such as `a number from 0 to 300`."""
+        """The allowed values in words, such as `a number from 0 to 300`."""
         if self.choices is not None:
             return "one of " + ", ".join(repr(choice) for choice in self.choices)
         bounds = [
@@ -80,7 +80,7 @@ def checked_params(declared: Mapping[str, Param], given: Mapping[str, Any]) -> D
         given: The job's parameters. Those that are not declared are kept as they are.
 
     Raises:
-        ValueError: A parameter is missing or not allowed; the text says which, and what is.
+        ValueError: A parameter is missing or not allowed; the text says which, and what is allowed.
     """
     checked = dict(given)
     for name, param in declared.items():

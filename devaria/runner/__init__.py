@@ -1,16 +1,18 @@
 """The runner: its loop, and the way of one job through it.
 
+A job is in hand from its claim until the worker has acknowledged its outcome.
+
 main            run a runner as a process: lock, log, signals
 runner          the loop: identify, settle what is owed, poll, sleep
 registration    who this runner is at its worker
 recovery        jobs that an earlier run left behind
 claiming        claim jobs from a list
-job_run         one job in hand, from its claim to its acknowledged report
+job_run         one job in hand
 prestart        the process for the next job
 heartbeat       the thread that sends heartbeats
 reporting       report an outcome for as long as it takes
 retrying        the main thread's requests, repeated with back-off
-journal         every job in hand, on disk
+journal         the jobs in hand, on disk
 status, log     what operators and monitoring read
 doctor          what `devaria doctor` checks
 """

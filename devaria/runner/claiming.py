@@ -1,4 +1,4 @@
-"""Claim jobs from the list that the worker answered, and run them."""
+"""Claim jobs from a list that the worker sent, and run them."""
 
 import itertools
 import logging
@@ -13,11 +13,11 @@ from devaria.runner.job_run import JobRun, JobTools
 from devaria.runner.journal import JournalEntry
 from devaria.runner.registration import Registration
 
-#: After this many lost races in a row, what is left of a list is old: others have drawn from it.
+#: After this many lost races in a row, the rest of a list is out of date: others claim from it.
 _MAX_LOST_RACES = 2
 
-#: Where others draw from the same queue, a list is trusted for this time, in seconds. The worker
-#: answers 120 lists a minute: a runner that keeps each for half a second stays within that.
+#: If others claim from the same queue, a list is trusted for this time, in seconds. The worker
+#: answers 120 lists a minute: a runner that uses each for half a second stays within that.
 _FRESH_SEC = 0.5
 
 #: After this many answers of 5xx to the claim of one job, the job is left to others.
@@ -34,11 +34,12 @@ class ClaimOrder:
     """Decides which job of a list to claim next, and when to ask for a new list instead.
 
     A runner that is alone goes through its list, the oldest job first, however long that takes.
-    Where others draw from the same queue, it picks at random, so that they do not all reach for
-    the same job, and only while the list is fresh: while one of thirty runners works at a job, the
-    others take half of the fifty that a list holds. A lost race shows that there are others, and
-    so do jobs that this runner left and that are gone from the next list. Once they all still
-    stand there, the runner is alone again.
+    If others claim from the same queue, it picks jobs at random, so that the runners do not all
+    try the same job. It then uses a list only while it is fresh: while one of thirty runners runs
+    a job, the others take half of the fifty jobs in the list.
+
+    There are others if this runner loses a race, or if a job that it did not try is missing from
+    the next list. There are no others any more if all such jobs are still in the next list.
 
     Args:
         clock: Returns a monotonic time in seconds.
@@ -64,7 +65,7 @@ class ClaimOrder:
         return bool(self._left)
 
     def begin(self, jobs: Sequence[Job]) -> None:
-        """Take a list that the worker has just answered.
+        """Take a list that the worker has just sent.
 
         Args:
             jobs: The list, the oldest job first.
@@ -78,10 +79,10 @@ class ClaimOrder:
         self._lost_races = 0
 
     def next(self) -> Optional[Job]:
-        """Return the job to claim; None where the list is at its end, or too old to trust."""
+        """Return the job to claim; None if the list is used up or out of date."""
         is_old = self._clock() - self._listed_at > _FRESH_SEC
-        is_drawn_from = self._is_contended or self._lost_races > 0
-        if not self._left or self._lost_races >= _MAX_LOST_RACES or (is_old and is_drawn_from):
+        is_shared = self._is_contended or self._lost_races > 0
+        if not self._left or self._lost_races >= _MAX_LOST_RACES or (is_old and is_shared):
             return None
         return self._left.pop(self._pick(len(self._left)) if self._has_rivals else 0)
 
@@ -90,7 +91,7 @@ class ClaimOrder:
         self._lost_races = 0
 
     def lost(self) -> None:
-        """Note that another runner got it."""
+        """Note that another runner got the job picked last."""
         self._has_rivals = True
         self._lost_races += 1
 
@@ -103,13 +104,13 @@ class Claimer:
     """
 
     def __init__(self, tools: JobTools) -> None:
-        #: Whether something of this machine (a full disk, say) keeps it from claiming jobs.
+        #: Whether a fault of this machine, such as a full disk, prevents claims.
         self.cannot_claim = False
         #: How many jobs it has claimed and run.
         self.jobs_run = 0
         self._tools = tools
         self._order = ClaimOrder()
-        #: Jobs of which a claim may still be on its way.
+        #: The ids of jobs for which a claim may still be on its way.
         self._unsure: Set[str] = set()
 
     def run_jobs(
@@ -119,8 +120,8 @@ class Claimer:
 
         Args:
             jobs: The list.
-            registration: Whom to claim them for.
-            is_over: Returns whether to claim no further job.
+            registration: The runner that claims them.
+            is_over: Returns True once no further job is to be claimed.
 
         Raises:
             AbandonedError: The operator ends the runner first.
@@ -141,11 +142,11 @@ class Claimer:
             self._tools.prestart.drop()
 
     def claim(self, entry: JournalEntry) -> bool:
-        """Claim a job, or find that an earlier claim of it has acted.
+        """Claim a job, or find that an earlier claim of it succeeded.
 
-        A claim without an answer is sent again. The first one may still be on its way, and act
-        after any look at the job. Once a later claim is answered with 200 or 409, it cannot act
-        any more.
+        A claim without an answer is sent again. The first one may still be on its way, and may
+        succeed after any look at the job. Once a later claim is answered with 200 or 409, the
+        first one cannot succeed any more.
 
         Args:
             entry: The job, and the runner id to claim it under.
@@ -162,13 +163,13 @@ class Claimer:
         failures = itertools.count(1)
 
         def claim(client: WorkerClient) -> bool:
-            may_be_ours = job_id in self._unsure
+            was_unsure = job_id in self._unsure
             self._unsure.add(job_id)
-            is_ours = True
+            is_claimed = True
             try:
                 client.claim(runner_id, job_id)
-            except ClaimLost:  # also the answer where it is this runner's already
-                is_ours = may_be_ours and client.is_claimed_by(runner_id, job_id)
+            except ClaimLost:  # also the answer if this runner has the job already
+                is_claimed = was_unsure and client.is_claimed_by(runner_id, job_id)
             except ServerError as error:
                 if client.verify(runner_id) is None:  # the worker answers 500 to an unknown id
                     raise NotFound(f"the worker does not know {runner_id}") from error
@@ -176,7 +177,7 @@ class Claimer:
                     raise
                 return client.is_claimed_by(runner_id, job_id)
             self._unsure.discard(job_id)
-            return is_ours
+            return is_claimed
 
         return self._tools.caller.until_answered(claim)
 
@@ -189,12 +190,12 @@ class Claimer:
         tools = self._tools
         entry = JournalEntry(job.job_id, job.job_type, tools.worker_url, runner_id)
         try:
-            # Before the claim: from the moment that it is sent, the job may be ours.
+            # Before the claim: once that is sent, the job may be this runner's.
             tools.journal.write(entry)
             tools.prestart.start(runner_id)
         except OSError as error:
             tools.journal.remove(job.job_id)
-            self._say_once_cannot_claim(error)
+            self._log_cannot_claim(error)
             return False
         self.cannot_claim = False
         if not self._is_claimed(entry):
@@ -215,7 +216,8 @@ class Claimer:
             raise RunnerUnknownError(runner_id)
         return False
 
-    def _say_once_cannot_claim(self, error: OSError) -> None:
+    def _log_cannot_claim(self, error: OSError) -> None:
+        """Log an error that prevents claims, once until a claim is possible again."""
         if not self.cannot_claim:
             self.cannot_claim = True
-            _log.error("cannot take jobs, trying on at every poll: %s", error)
+            _log.error("cannot take jobs, trying again at every poll: %s", error)

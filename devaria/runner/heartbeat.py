@@ -24,8 +24,8 @@ class HeartbeatThread:
         entry: The job, and the runner id that it is claimed under.
         console: Returns what the job printed so far; called from the heartbeat's thread.
         on_lost: Called once, from the heartbeat's thread, when the worker says that the job is
-            not this runner's, or not any more; then the heartbeats end.
-        clean: Cuts secrets out of a console.
+            not this runner's, or not any more. The heartbeats then end.
+        clean: Removes secrets from a console.
         status: Keeps the time of the last good answer.
     """
 
@@ -70,7 +70,7 @@ class HeartbeatThread:
         Args:
             progress_current: How much is done, or None.
             progress_total: How much there is to do, or None.
-            own_console: The console where the handler passes one itself; None keeps the last.
+            own_console: The console, if the handler passes one itself; None keeps the last.
         """
         with self._changed:
             self._progress_current = progress_current
@@ -80,10 +80,10 @@ class HeartbeatThread:
             self._changed.notify()
 
     def stop(self) -> bool:
-        """End the heartbeats. One that hangs does no harm any more, and is left alone.
+        """Stop the heartbeats. One that hangs is waited for only briefly.
 
         Returns:
-            Whether the thread has ended, so that another one may use its client.
+            Whether the thread has ended. If not, its client is still in use.
         """
         with self._changed:
             self._stopping = True
@@ -137,10 +137,10 @@ class HeartbeatThread:
             _log.info("heartbeats of job %s arrive again", self._entry.job_id)
 
     def _wait_after(self, error: WorkerError) -> float:
-        # What was not sent is still news, but after a failure the back-off sets the wait.
+        # The next heartbeat sends the newest state anyway. The back-off says when.
         if self._backoff is None:
             self._backoff = Backoff(self._timing.heartbeat_gap_sec, self._timing.heartbeat_sec)
-            _log.warning("heartbeat of job %s failed, trying on: %s", self._entry.job_id, error)
+            _log.warning("heartbeat of job %s failed, trying again: %s", self._entry.job_id, error)
         return self._backoff.next_wait_sec(
             error.retry_after_sec if isinstance(error, TransientError) else None
         )

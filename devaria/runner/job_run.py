@@ -27,13 +27,13 @@ _log = logging.getLogger(__name__)
 
 
 class JobTools:
-    """What every job of a runner is run with.
+    """The objects that all jobs of a runner share.
 
     Args:
         settings: The operator's choices.
         handlers: The handler classes by job type.
         caller: Makes the main thread's requests.
-        journal: Where every step is written down.
+        journal: Records every step of a job on disk.
         status: The status file.
         wakeup: What the main thread waits on.
         stop: What the operator has asked for.
@@ -63,9 +63,9 @@ class JobTools:
         self.wakeup = wakeup
         self.stop = stop
         self.prestart = Prestart(settings, caller, wakeup)
-        #: One connection serves the heartbeats of all jobs, unless one still hangs in it.
+        #: Sends the heartbeats of all jobs. It is replaced if a request hangs in it.
         self.heartbeat_client = caller.another_client()
-        #: Cuts secrets out of a text.
+        #: Removes secrets from a text.
         self.redacted: Callable[[str], str] = partial(redacted, secrets=settings.secrets)
 
 
@@ -106,7 +106,7 @@ class JobRun:
         Raises:
             AbandonedError: The operator ends the runner while the report is owed.
         """
-        # A console that an earlier run of the runner left is as the job printed it.
+        # A console that was kept on disk was cleaned in pieces: a secret may lie across two.
         outcome = self._clean(outcome)
         self._kept_console = outcome.console_output
         with self._heartbeats():
@@ -115,16 +115,16 @@ class JobRun:
     # --- running ---------------------------------------------------------------------------
 
     def _outcome(self, input_params: JsonObject) -> JobOutcome:
-        """Run the job until it has an outcome, however often its handler cannot be loaded."""
+        """Run the job, and try again for as long as its handler cannot be loaded."""
         tools, claimed = self._tools, self._entry
         while True:
             try:
                 return self._outcome_of_run(input_params)
             except HandlerUnavailableError as error:
-                # This machine's fault, which somebody is about to mend: it is neither a failure
-                # of the job nor a run of it.
+                # The fault is this machine's, and the operator can correct it. It counts neither
+                # as a failure of the job nor as a run.
                 job_id = claimed.job_id
-                _log.error("Job %s: cannot load its handler, trying on: %s", job_id, error)
+                _log.error("Job %s: cannot load its handler, trying again: %s", job_id, error)
                 tools.journal.keep(claimed)
                 self._entry = claimed
                 tools.prestart.drop()
@@ -138,7 +138,7 @@ class JobRun:
         process.console.keep_in(tools.journal.console_path(entry.job_id), tools.redacted)
         process.hand_over(entry.job_type, input_params, self._on_progress)
         if tools.prestart.expects_more:
-            with contextlib.suppress(OSError):  # a failure shows when that job needs it
+            with contextlib.suppress(OSError):  # the next job tries again, and logs it
                 tools.prestart.start(entry.runner_id)
         return self._clean(self._wait(process))
 
@@ -201,7 +201,7 @@ class JobRun:
         self._tools.journal.remove(self._entry.job_id)
 
     def _clean(self, outcome: JobOutcome) -> JobOutcome:
-        """Cut secrets out of what people will read. The result itself stays as it is."""
+        """Remove secrets from the texts of an outcome. The result itself stays as it is."""
         message = outcome.error_message
         return replace(
             outcome,

@@ -97,15 +97,15 @@ class Journal:
             _sync_folder(self._root)
 
     def note_run(self, entry: JournalEntry) -> JournalEntry:
-        """Keep that a job is started once more, and return its new entry."""
+        """Write down that a job is started once more, and return its new entry."""
         return self.keep(entry.started())
 
     def note_outcome(self, entry: JournalEntry, outcome: JobOutcome) -> JournalEntry:
-        """Keep how a job ended, and return its new entry."""
+        """Write down how a job ended, and return its new entry."""
         return self.keep(entry.ended(outcome))
 
     def keep(self, entry: JournalEntry) -> JournalEntry:
-        """Write an entry and return it. Where it cannot be written, the job goes on from memory."""
+        """Write an entry and return it. If it cannot be written, log that; the job goes on."""
         try:
             self.write(entry)
         except OSError as error:
@@ -115,7 +115,7 @@ class Journal:
     def remove(self, job_id: str) -> None:
         """Remove the entry of a job, if there is one."""
         folder = self._folder(job_id)
-        # The entry goes first: a folder without one means nothing, whatever else is left in it.
+        # The entry goes first: a folder without one is ignored, whatever else is left in it.
         with contextlib.suppress(OSError):
             (folder / ENTRY_FILE).unlink()
         shutil.rmtree(folder, ignore_errors=True)
@@ -135,8 +135,8 @@ class Journal:
         """Read the whole journal.
 
         Returns:
-            The entries, those with an outcome first; and the new names of the files that could not
-            be understood and were set aside.
+            The entries, those with an outcome first; and the new paths of corrupt entry files,
+            which were set aside.
 
         Raises:
             BadSetting: The journal cannot be read.
@@ -145,7 +145,8 @@ class Journal:
             return self._read_all()
         except OSError as error:
             raise BadSetting(
-                f"cannot read the journal in {self._root}: {error.strerror}; mend its permissions"
+                f"cannot read the journal in {self._root}: {error.strerror}; "
+                "correct its permissions"
             ) from None
 
     def _read_all(self) -> Tuple[List[JournalEntry], List[Path]]:
@@ -185,10 +186,12 @@ def _read(path: Path) -> Optional[JournalEntry]:
 
 def _parsed(data: bytes) -> Optional[JournalEntry]:
     try:
-        fields = json.loads(data)
-        outcome = fields["outcome"]
+        content = json.loads(data)
+        outcome = content["outcome"]
         # Another version may have written more fields.
-        known = {name: fields[name] for name in JournalEntry.__dataclass_fields__ if name in fields}
+        known = {
+            each.name: content[each.name] for each in fields(JournalEntry) if each.name in content
+        }
         entry = JournalEntry(**{**known, "outcome": JobOutcome(**outcome) if outcome else None})
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
@@ -233,7 +236,7 @@ class OwedJob:
     Args:
         job_id: The worker's id of the job.
         job_type: The job type.
-        state: `claiming`, `running`, or `done`, where only the report is owed.
+        state: `claiming`, `running`, or `done` if only the report is owed.
         worker_url: The worker that has the job.
     """
 
@@ -244,12 +247,12 @@ class OwedJob:
 
     @property
     def meaning(self) -> str:
-        """What will happen to the job, in words."""
+        """The state of the job, and what the next start does about it, in words."""
         return _MEANINGS.get(self.state, self.state)
 
 
 _MEANINGS = {
-    CLAIMING: "perhaps claimed; the next start asks whose it is",
+    CLAIMING: "perhaps claimed; the next start asks the worker",
     RUNNING: "left in the middle; the next start runs it again",
     DONE: "ended; its report is owed",
 }

@@ -18,7 +18,7 @@ LOG_FILES_KEPT = 5
 _FORMAT = "[%(asctime)s] %(levelname)s: %(message)s"
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
-#: Where a record keeps its finished text.
+#: The attribute of a log record that keeps its formatted text.
 _TEXT = "devaria_text"
 
 
@@ -33,11 +33,11 @@ class _SafeFormatter(logging.Formatter):
         self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        # Two handlers ask for it, one of them twice.
+        # Two handlers format each record, and the one for the file does so twice.
         text: Optional[str] = getattr(record, _TEXT, None)
         if text is None:
             text = printable(redacted(super().format(record), self._secrets))
-            # A stranger's line break must not forge a log line.
+            # A line break from a stranger must not forge a log line.
             text = text.replace("\n", "\n    " if record.exc_info else "\\n")
             setattr(record, _TEXT, text)
         return text
@@ -73,7 +73,7 @@ def set_up_logging(
     """Send devaria's log to stdout and to `devaria_runner.log`.
 
     Args:
-        directory: Where the log file lies; five old ones are kept.
+        directory: The folder of the log file and of five old ones.
         verbose: Log details, too: requests, waits, heartbeats.
         secrets: Keys that must never be written.
         file_bytes: The log file is rotated at this size.
@@ -89,7 +89,7 @@ def set_up_logging(
     except OSError as error:
         raise BadSetting(
             f"cannot write the log file {path}: {error.strerror}; "
-            "choose another directory with --dir, or mend its permissions"
+            "choose another directory with --dir, or correct its permissions"
         ) from None
     logger = logging.getLogger("devaria")
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -44,17 +44,17 @@ def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
         try:
             return JobRunner(settings, client, find_handlers(settings.handlers), wakeup, stop).run()
         except DevariaError as error:
-            _log.error("Ended: %s", error)  # where nobody sees stderr, the log tells why
+            _log.error("Ended: %s", error)  # a service may have no stderr to show it
             raise
         except Exception:
             _log.critical("Ended by an unexpected error", exc_info=True)
             raise
         finally:
-            _leave_closed_streams()
+            _replace_closed_streams()
 
 
-def _leave_closed_streams() -> None:
-    """Keep a terminal that was closed meanwhile from turning the exit code into Python's 120."""
+def _replace_closed_streams() -> None:
+    """Replace streams of a closed terminal: Python exits with 120 if it cannot flush one."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,7 +1,7 @@
-"""The process for the next job, started before it is needed: its start-up then costs no time.
+"""Start the process for the next job before it is needed.
 
 A job process takes longer to start than the rest of a short job takes. So the runner starts one
-while a claim is on its way, and, where more jobs of the list are left, the next one while a job
+while a claim is on its way. If more jobs of the list are left, it starts the next one while a job
 runs. An idle runner keeps none.
 """
 
@@ -18,16 +18,16 @@ _log = logging.getLogger(__name__)
 
 
 class Prestart:
-    """Starts job processes, one before it is needed.
+    """Keeps at most one job process ready for the next job.
 
     Args:
         settings: The operator's choices.
-        caller: Waits for the main thread.
+        caller: Pauses the main thread between two tries.
         wakeup: Notified at every event of a job process.
     """
 
     def __init__(self, settings: RunnerSettings, caller: Caller, wakeup: Wakeup) -> None:
-        #: Whether another job will follow the one that is claimed next.
+        #: Whether another job will probably follow the current one.
         self.expects_more = False
         self._settings = settings
         self._caller = caller
@@ -39,7 +39,7 @@ class Prestart:
         """Start a process, unless one is waiting already.
 
         Args:
-            runner_id: Marks its scratch files.
+            runner_id: Marks its scratch folder.
 
         Raises:
             OSError: It cannot be started.
@@ -71,7 +71,7 @@ class Prestart:
             try:
                 self.start(runner_id)
             except OSError as error:
-                _log.error("cannot start a job process, trying on: %s", error)
+                _log.error("cannot start a job process, trying again: %s", error)
                 self._caller.pause(self._settings.timing.start_retry_sec)
             process, self._process = self._process, None
             if process is not None:

@@ -1,4 +1,4 @@
-"""What a runner does at its start about the jobs that an earlier run of it left behind."""
+"""Settle, at the start of a runner, the jobs that an earlier run of it left behind."""
 
 import logging
 import time
@@ -12,16 +12,17 @@ from devaria.runner.claiming import Claimer
 from devaria.runner.job_run import JobRun, JobTools
 from devaria.runner.journal import CLAIMING, DONE, RUNNING, JournalEntry
 
-#: How often a job is started in all, when the runner or the machine dies under it.
+#: The most starts of a job. Only if the runner or the machine dies is it started again.
 MAX_RUNS = 2
 
 _log = logging.getLogger(__name__)
 
 
 class Recovery:
-    """Brings every job of the journal, and every orphan at the worker, to its outcome.
+    """Finishes every job of the journal, and every orphan at the worker.
 
-    An orphan is a job that the worker has as claimed by this runner, and the journal does not have.
+    An orphan is a job that this runner has claimed, as the worker says, but that is not in the
+    journal.
 
     Args:
         tools: What jobs are run with.
@@ -111,7 +112,7 @@ class Recovery:
         JobRun(self._tools, entry).run(job.input_params or {})
 
     def _why_not_here(self, entry: JournalEntry) -> Optional[str]:
-        """Return what the runner must be started with for a job; None where the job can run."""
+        """Return why a job cannot run here, or what to do about it; None if it can run."""
         if entry.job_type not in self._found:
             return f"start the runner with a handler of type {entry.job_type}"
         return "; ".join(self._found[entry.job_type].reasons_against()) or None
@@ -124,7 +125,7 @@ class Recovery:
         return JobOutcome(None, message, self._tools.journal.kept_console(entry.job_id))
 
     def _orphans(self, runner_id: str, known: Set[str]) -> List[JournalEntry]:
-        """List the jobs that this runner has at the worker, and not in its journal."""
+        """List the jobs that this runner has claimed, and that are not in its journal."""
         give_up_at = time.monotonic() + self._tools.settings.timing.orphans_patience_sec
         try:
             jobs = self._tools.caller.until_answered(
@@ -135,7 +136,7 @@ class Recovery:
             return []
         worker_url = self._tools.worker_url
         return [
-            # The job may have been running: that counts as a run.
+            # It may have been started before, which counts as a run.
             JournalEntry(job.job_id, job.job_type, worker_url, runner_id, state=RUNNING, runs=1)
             for job in jobs
             if job.is_in_hand and job.job_id not in known

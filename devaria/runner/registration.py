@@ -1,4 +1,4 @@
-"""Who this runner is at its worker: the id that it has, or a new one."""
+"""Find or register the id of this runner at its worker."""
 
 import logging
 import time
@@ -41,7 +41,7 @@ def identify(
     Raises:
         AbandonedError: The operator ends the runner.
         WorkerGivenUp: The worker did not answer in this time.
-        WorkerError: It refuses the key, or answers what cannot be tried again.
+        WorkerError: It refuses the key, or fails in a way that is not transient.
         BadSetting: The file cannot be read or written.
     """
     give_up_at = time.monotonic() + patience_sec
@@ -70,8 +70,8 @@ def register(
 
     Raises:
         AbandonedError: The operator ends the runner.
-        WorkerGivenUp: The time was over.
-        WorkerError: The worker refuses the key, or answers what cannot be tried again.
+        WorkerGivenUp: The worker did not answer before `give_up_at`.
+        WorkerError: The worker refuses the key, or fails in a way that is not transient.
         BadSetting: The file cannot be written.
     """
     name = new_runner_name()

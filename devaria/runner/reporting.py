@@ -31,17 +31,17 @@ _log = logging.getLogger(__name__)
 def deliver(caller: Caller, entry: JournalEntry, timing: Timing) -> bool:
     """Report an outcome until the worker acknowledges it.
 
-    Transient failures are tried again without end. A report that the worker refuses for what is in
-    it is sent again with less: a short console, then none, and at last, where a result is refused,
-    an error that says so.
+    After a transient failure the report is sent again, without end. A report that the worker
+    refuses for its content is sent again with less: a short console, then none. If a result is
+    still refused, an error that says so is sent in its place.
 
     Args:
         caller: Makes the requests.
         entry: A job with its outcome.
-        timing: Says how often the worker may refuse a report before it is sent with less.
+        timing: Holds how often a refused report is repeated before it is sent with less.
 
     Returns:
-        Whether the worker has this outcome; False where the job is not this runner's any more.
+        Whether the worker has this outcome; False if the job is not this runner's any more.
 
     Raises:
         AbandonedError: The operator ends the runner; the outcome is still owed.
@@ -55,7 +55,7 @@ def deliver(caller: Caller, entry: JournalEntry, timing: Timing) -> bool:
             _log.warning("job %s: the worker refuses this report: %s", entry.job_id, error)
         else:
             return True
-    # Nothing in this one can be refused. What refuses it still is no worker as it should be.
+    # This one holds nothing that a worker could refuse, so it is repeated without end.
     last = JobOutcome(None, "Job execution failed: the worker refused every report of it", "")
     try:
         _send(caller, entry, last, timing, (NotOurs,))
@@ -65,7 +65,7 @@ def deliver(caller: Caller, entry: JournalEntry, timing: Timing) -> bool:
 
 
 class _RefusedBodyError(Refused):
-    """The worker fails on this body again and again, and on nothing else."""
+    """The worker answered this body with errors again and again, but accepts heartbeats."""
 
 
 def _send(
@@ -76,8 +76,8 @@ def _send(
     final: Tuple[Type[WorkerError], ...],
 ) -> None:
     """Send one form of the report until it is answered, or refused by repeated 500s."""
-    is_last_true_form = not outcome.console_output
-    repeats_left = timing.repeats_for_loss if is_last_true_form else timing.repeats_for_less_console
+    has_no_console = not outcome.console_output
+    repeats_left = timing.repeats_for_loss if has_no_console else timing.repeats_for_less_console
 
     def send(client: WorkerClient) -> None:
         nonlocal repeats_left
@@ -109,7 +109,7 @@ def _report(client: WorkerClient, entry: JournalEntry, outcome: JobOutcome) -> N
 
 
 def _is_claimed_back(client: WorkerClient, entry: JournalEntry) -> bool:
-    """Claim a job again that its worker gave up while this runner was out of reach."""
+    """Claim a job again that the worker made pending while this runner was out of reach."""
     try:
         if client.job_detail(entry.job_id).status != "pending":
             return False
@@ -147,18 +147,18 @@ def _ever_smaller(entry: JournalEntry) -> Iterator[JobOutcome]:
 
 
 def _is_known(caller: Caller, entry: JournalEntry, outcome: JobOutcome) -> bool:
-    """Look whether the report arrived though its answer did not."""
+    """Return whether the report arrived although its answer did not."""
     try:
         job = caller.until_answered(
             lambda client: client.job_detail(entry.job_id), patient=True, final=NotFound
         )
     except NotFound:
         return False
-    return _tells(job, outcome)
+    return _has_outcome(job, outcome)
 
 
-def _tells(job: JobState, outcome: JobOutcome) -> bool:
+def _has_outcome(job: JobState, outcome: JobOutcome) -> bool:
     if outcome.error_message is not None:
         return job.status == "failed" and job.error == outcome.error_message
-    mine = compact_json(outcome.output_data, sort_keys=True)
-    return job.status == "completed" and compact_json(job.output_data, sort_keys=True) == mine
+    reported = compact_json(outcome.output_data, sort_keys=True)
+    return job.status == "completed" and compact_json(job.output_data, sort_keys=True) == reported

@@ -1,4 +1,4 @@
-"""Requests of the main thread: repeated while that makes sense, cut short by the operator."""
+"""Make the main thread's requests: repeated with back-off, ended by the operator's signal."""
 
 import logging
 import queue
@@ -14,19 +14,21 @@ from devaria.runner.status import StatusFile
 
 T = TypeVar("T")
 
+#: The longest wait at a time, in seconds. The wake-up ends it sooner.
 _LONG_SEC = 3600.0
 
+#: These errors are repeated even if `final` includes them.
 _NEVER_FINAL = (TransientError, Unauthorized)
 
 _log = logging.getLogger(__name__)
 
 
 class AbandonedError(Exception):
-    """Nobody waits for the answer any more, since the operator ends the runner."""
+    """A wait has ended without its result, since the operator ends the runner."""
 
 
 class _Exchange(Generic[T]):
-    """One request on its way through the request thread, and what came of it."""
+    """One request for the request thread, and its answer or error."""
 
     def __init__(self, request: Callable[[WorkerClient], T]) -> None:
         self.request = request
@@ -79,9 +81,9 @@ class _RequestThread:
 class Caller:
     """Makes requests to the worker for the main thread.
 
-    A thread of its own makes them, since no signal interrupts a request on every system. The main
-    thread waits for the answer only while it is wanted: until the operator's first signal, or,
-    where a method is told to be `patient`, until the second one.
+    A thread of its own makes them, since a signal does not interrupt a request on every system.
+    The main thread waits for the answer until the operator's first signal, or, if `patient` is
+    true, until the second one.
 
     Args:
         client: The client for these requests.
@@ -123,8 +125,8 @@ class Caller:
             What the request returns.
 
         Raises:
-            AbandonedError: The answer became unwanted first.
-            WorkerError: The one that the request raises.
+            AbandonedError: The operator's signal came first.
+            WorkerError: The error that the request raised.
         """
         exchange = _Exchange(request)
         started = time.monotonic()
@@ -162,16 +164,17 @@ class Caller:
             patient: Go on also after the operator's first signal.
             give_up_at: When to give up, on the monotonic clock in seconds; None for never. With a
                 bound, a key that is refused is not tried again.
-            final: The errors that count as an answer, among those that are not transient. Any
-                other one comes from something in the worker's place, and the request is repeated.
+            final: The errors that count as an answer. Transient errors and a refused key never
+                do. After any other error the request is repeated: it may come from something
+                that stands in the worker's place, such as a proxy.
 
         Returns:
             What the request returns.
 
         Raises:
-            AbandonedError: The answer became unwanted first.
-            WorkerGivenUp: The time was over.
-            WorkerError: One that is final.
+            AbandonedError: The operator's signal came first.
+            WorkerGivenUp: There was no answer before `give_up_at`.
+            WorkerError: An error that is final.
         """
         backoff: Optional[Backoff] = None
         while True:
@@ -232,7 +235,7 @@ class Caller:
     def _log_failure(self, error: WorkerError) -> None:
         if not self._is_failing:
             self._is_failing = True
-            _log.warning("the worker does not answer as it should, trying on: %s", error)
+            _log.warning("the worker does not answer as it should, trying again: %s", error)
 
     def _log_recovery(self) -> None:
         if self._is_failing:
@@ -241,6 +244,7 @@ class Caller:
 
 
 def _check_patience(error: WorkerError, seconds_left: float) -> None:
+    """Raise an error if a request with a time limit is not to be repeated."""
     if isinstance(error, Unauthorized):
         raise error
     if seconds_left <= 0:

@@ -27,11 +27,11 @@ from devaria.runner.registration import Registration, identify, register
 from devaria.runner.retrying import AbandonedError, Caller
 from devaria.runner.status import RunnerStatus, StatusFile
 
-#: Each wait between two polls is longer or shorter by up to this part, so that runners that were
-#: started together do not poll together.
+#: Each wait between two polls is longer or shorter by up to this fraction, so that runners that
+#: were started together do not poll together.
 _POLL_JITTER = 0.1
 
-#: After this many lists in a row of which every job went to another runner, the runner sleeps.
+#: The runner sleeps after this many lists in a row whose jobs all went to other runners.
 _MAX_FRUITLESS_LISTS = 3
 
 _log = logging.getLogger(__name__)
@@ -77,10 +77,10 @@ class JobRunner:
         """Work until the operator ends it, or nothing is left to do.
 
         Returns:
-            The exit code: 0, or 128 + the signal's number where a signal ended a job.
+            The exit code: 0, or 128 + the signal's number if a signal ended a job.
 
         Raises:
-            OperatorError: Something is only the operator's to mend.
+            OperatorError: The operator must correct something.
             WorkerError: The worker refuses this runner.
         """
         _log.info("devaria %s, worker %s", __version__, self._settings.worker_url)
@@ -141,7 +141,7 @@ class JobRunner:
             try:
                 self._claimer.run_jobs(jobs, registration, self._is_over)
             except RunnerUnknownError:
-                registration = self._registered_anew(registration)
+                registration = self._registered_again(registration)
             if self._claimer.jobs_run > jobs_before:
                 fruitless_lists = 0
                 idle_since = time.monotonic()
@@ -150,13 +150,13 @@ class JobRunner:
             is_race = bool(jobs) and not self._claimer.cannot_claim
             if is_race and fruitless_lists < _MAX_FRUITLESS_LISTS:
                 continue
-            # Where others are faster, or this machine cannot, there is still something to do.
+            # Jobs that others claimed first, or that this machine cannot claim, may still be to do.
             if (self._settings.burst and not jobs) or self._is_idle_too_long(idle_since):
                 return
             self._sleep(idle_since)
 
-    def _registered_anew(self, registration: Registration) -> Registration:
-        _log.warning("the worker does not know this runner any more; registering anew")
+    def _registered_again(self, registration: Registration) -> Registration:
+        _log.warning("the worker does not know this runner any more; registering again")
         self._tools.prestart.drop()
         new = register(self._caller, self._settings.directory, registration.job_types)
         self._note_identity(new)
@@ -176,7 +176,7 @@ class JobRunner:
         return _is_reached(self._settings.max_idle_sec, time.monotonic() - idle_since)
 
     def _ends_at(self, idle_since: float) -> Optional[float]:
-        """Return when a bound on idle or running time is reached; None where there is none."""
+        """Return when a bound on idle or running time is reached; None if there is none."""
         settings = self._settings
         bounds = ((settings.max_idle_sec, idle_since), (settings.max_time_sec, self._started))
         return min((since + bound for bound, since in bounds if bound is not None), default=None)

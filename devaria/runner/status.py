@@ -67,7 +67,7 @@ class RunnerStatus:
         """Read the status file in a runner's directory.
 
         Returns:
-            The status; None where there is no file, or it cannot be understood.
+            The status; None if there is no file, or it cannot be understood.
         """
         try:
             content: Dict[str, Any] = json.loads((directory / STATUS_FILE).read_bytes())
@@ -79,9 +79,9 @@ class RunnerStatus:
 
 
 def unreadable_file(directory: Path) -> Optional[Path]:
-    """Return the file that keeps this user from asking after a runner; None where none does."""
+    """Return a file that `devaria status` needs and this user cannot use, or None."""
     wanted = {directory: os.X_OK, directory / STATUS_FILE: os.R_OK}
-    # To ask whether a lock is held takes the right to hold it.
+    # Checking whether the lock is held requires the permission to take it.
     wanted[directory / LOCK_FILE] = os.R_OK | os.W_OK
     for path, access in wanted.items():
         try:
@@ -98,8 +98,8 @@ def unreadable_file(directory: Path) -> Optional[Path]:
 class StatusFile:
     """Keeps the status file up to date.
 
-    Any thread may change the status; the main thread writes it, every few seconds. The first state
-    is written by the constructor, so that what an earlier runner left is not taken for this one's.
+    Any thread may change the status; the main thread writes it, every few seconds. The
+    constructor writes the first state, so that the file never shows an earlier runner's.
 
     Args:
         directory: The runner's directory.
@@ -110,7 +110,7 @@ class StatusFile:
         self._path = directory / STATUS_FILE
         self._status = status
         self._lock = threading.Lock()
-        #: When the worker last gave a good answer, in seconds since 1970. Whoever gets one sets it.
+        #: When the worker last gave a good answer, in seconds since 1970. Any thread may set it.
         self.last_contact_at: Optional[float] = status.last_contact_at
         self._written: Optional[RunnerStatus] = None
         self.write()
@@ -145,7 +145,7 @@ class StatusFile:
         """Note that the runner is done with the job in hand.
 
         Args:
-            succeeded: How it was reported; None where it was not this runner's any more.
+            succeeded: How it was reported; None if it was not this runner's any more.
         """
         self.update(
             job_id=None,
@@ -167,12 +167,12 @@ class StatusFile:
         if status == self._written:
             return
         self._written = status
-        told = replace(status, updated_at=time.time())
-        # A status that cannot be written is no reason to do anything else.
+        stamped = replace(status, updated_at=time.time())
+        # The runner goes on if the file cannot be written.
         with contextlib.suppress(OSError):
-            write_atomically(self._path, json.dumps(asdict(told)).encode("ascii"))
+            write_atomically(self._path, json.dumps(asdict(stamped)).encode("ascii"))
 
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Write the last state."""
         atexit.unregister(self.close)
         self.write()

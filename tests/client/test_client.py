@@ -44,7 +44,7 @@ def test_register_sends_name_and_capabilities(server, client):
 
 @pytest.mark.parametrize("answer", [ok(), ok(runner_id=None), ok(runner_id=""), ok(runner_id=5)])
 def test_a_registration_without_an_id_is_strange(server, client, answer):
-    """An id that is none must not be kept as one."""
+    """A value that is not an id must not be saved as one."""
     server.on("POST /api/runner/register", answer)
 
     with pytest.raises(errors.StrangeAnswer):
@@ -60,7 +60,7 @@ def test_verify_tells_the_name_of_a_known_runner(server, client):
 
 
 def test_verify_tells_none_for_an_unknown_runner(server, client):
-    """404 with `exists` is an answer."""
+    """A 404 with `exists` is an answer."""
     server.on("GET /api/runner/verify", as_json({"exists": False, "message": "no"}, 404))
 
     assert client.verify(RUNNER_ID) is None
@@ -68,7 +68,7 @@ def test_verify_tells_none_for_an_unknown_runner(server, client):
 
 @pytest.mark.parametrize("answer", [as_json({"error": "Not found"}, 404), ok(), ok(exists="yes")])
 def test_verify_does_not_take_another_service_for_a_worker(server, client, answer):
-    """A missing route is not a missing runner: that would orphan the id."""
+    """If a missing route meant an unknown runner, the runner would drop its id."""
     server.on("GET /api/runner/verify", answer)
 
     with pytest.raises(errors.StrangeAnswer):
@@ -101,7 +101,7 @@ def test_available_asks_for_each_type_and_lists_jobs_in_their_order(server, clie
     ],
 )
 def test_an_entry_that_is_no_job_does_not_hide_the_others(server, client, entry):
-    """It is left out."""
+    """The other jobs are listed without it."""
     server.on("GET /api/runner/jobs/available", ok(jobs=[entry, job("j-1")]))
 
     assert [each.job_id for each in client.available(RUNNER_ID, ["a"])] == ["j-1"]
@@ -129,7 +129,7 @@ def test_available_without_a_list_is_strange(server, client, answer):
 
 
 def test_claim_names_the_job_and_the_runner(server, client):
-    """The one in its path, the other in its header."""
+    """The job is in the path, the runner in a header."""
     server.on(f"POST {JOB_PATH}/claim", ok(success=True, message="ok", job=job("j-1", "a", x=1)))
 
     client.claim(RUNNER_ID, "j-1")
@@ -146,7 +146,7 @@ def test_a_lost_claim_says_so(server, client):
 
 
 def test_a_claim_without_a_job_may_have_acted(server, client):
-    """It is a transient error, after which the runner asks whose the job is."""
+    """It is a transient error, after which the runner checks who has the job."""
     server.on(f"POST {JOB_PATH}/claim", ok(success=True))
 
     with pytest.raises(errors.TransientError):
@@ -176,7 +176,7 @@ def test_a_heartbeat_has_a_time_out_of_its_own(server, client):
 
 
 def test_complete_sends_result_and_console(server, client):
-    """Both fields are there, also empty ones."""
+    """Both fields are sent, even if they are empty."""
     server.on(f"POST {JOB_PATH}/complete", DONE)
 
     client.complete(RUNNER_ID, "j-1", {"spikes": [1, 2.5]}, "")
@@ -185,7 +185,7 @@ def test_complete_sends_result_and_console(server, client):
 
 
 def test_error_sends_message_and_console(server, client):
-    """Both fields are there."""
+    """Both fields are sent."""
     server.on(f"POST {JOB_PATH}/error", DONE)
 
     client.error(RUNNER_ID, "j-1", "it broke", "last words")
@@ -202,7 +202,7 @@ REPORTS = {
 
 @pytest.mark.parametrize("verb", REPORTS)
 def test_a_job_that_is_not_ours_is_told_from_a_field_that_is_too_large(server, client, verb):
-    """Both are 400, and the runner does opposite things about them."""
+    """Both are 400, and the runner reacts to them in opposite ways."""
     server.on(
         f"POST {JOB_PATH}/{verb}",
         as_json({"success": False, "message": "Job not found or not claimed by this runner"}, 400),
@@ -217,7 +217,7 @@ def test_a_job_that_is_not_ours_is_told_from_a_field_that_is_too_large(server, c
 
 @pytest.mark.parametrize("verb", REPORTS)
 def test_success_false_is_no_acknowledgement(server, client, verb):
-    """A 200 that says no must be sent again, not be taken for a yes."""
+    """A request with such an answer (200) must be sent again."""
     server.on(f"POST {JOB_PATH}/{verb}", ok(success=False, message="try again"))
 
     with pytest.raises(errors.TransientError):
@@ -237,7 +237,7 @@ def test_a_job_id_cannot_reach_another_route(server, client):
 
 
 def test_submit_returns_the_new_job(server, client):
-    """201 is a job that waits."""
+    """A 201 means a new job that is pending."""
     answer = {"job_id": "j-1", "status": "pending", "message": "Job submitted"}
     server.on("POST /api/jobs/submit", as_json(answer, 201))
 
@@ -253,7 +253,7 @@ def test_submit_of_a_known_job_tells_its_error(server, client):
 
 
 def test_check_tells_a_known_job_or_none(server, client):
-    """Looking creates nothing."""
+    """The check creates no job."""
     server.on(
         "POST /api/jobs/check",
         ok(exists=False, message="unknown"),
@@ -287,7 +287,7 @@ def test_job_tells_progress_and_result(server, client):
 
 @pytest.mark.parametrize("ask", [WorkerClient.job, WorkerClient.job_detail])
 def test_a_deleted_job_is_not_found(server, client, ask):
-    """That is another thing than a missing route."""
+    """It is told apart from a missing route."""
     server.on("GET /api/*jobs/j-1", as_json({"error": "Job not found"}, 404))
 
     with pytest.raises(errors.NotFound):
@@ -295,7 +295,7 @@ def test_a_deleted_job_is_not_found(server, client, ask):
 
 
 def test_job_detail_tells_claim_and_outcome(server, client):
-    """What anybody may see: whose it is, and how it ended."""
+    """It has the job's runner and its outcome."""
     server.on(
         "GET /api/admin/jobs/j-1",
         ok(
@@ -356,7 +356,7 @@ def test_fields_of_the_wrong_type_are_as_good_as_absent(server, client, fields):
 
 @pytest.mark.parametrize("answer", [ok(status="pending"), ok(job_id="j-1"), ok(job_id=1, status=2)])
 def test_a_job_without_id_or_status_is_strange(server, client, answer):
-    """There is nothing to go by."""
+    """Without them the answer is of no use."""
     server.on("GET /api/jobs/j-1", answer)
 
     with pytest.raises(errors.StrangeAnswer):
@@ -364,7 +364,7 @@ def test_a_job_without_id_or_status_is_strange(server, client, answer):
 
 
 def test_a_job_is_claimed_by_whom_its_detail_names(server, client):
-    """And only while it has not ended; a deleted one is nobody's."""
+    """It is claimed only until it ends. A deleted job is not claimed."""
 
     def detail(status, claimed_by=RUNNER_ID):
         return ok(job_id="j-1", status=status, claimed_by=claimed_by)
@@ -386,7 +386,7 @@ def test_a_job_is_claimed_by_whom_its_detail_names(server, client):
 
 
 def test_without_a_runner_id_no_header_is_sent(server):
-    """Submitters are no runners."""
+    """Submitters have no runner id."""
     server.on("GET /api/jobs/j-1", ok(job_id="j-1", status="pending"))
     client = WorkerClient(server.url, KEY)
 

@@ -30,7 +30,7 @@ def state(status, **fields):
 
 
 def test_a_job_is_looked_at_until_it_ends(server, client):
-    """Each look is shown, the last one returned."""
+    """Each state is passed on, and the last one is returned."""
     progress = {"current": 1, "total": 2}
     server.on(
         JOB,
@@ -66,7 +66,7 @@ def test_a_worker_that_fails_for_a_while_is_waited_for(server, client):
 
 
 def test_patience_with_a_worker_ends(server):
-    """With the last reason."""
+    """The error has the last reason."""
     client = WorkerClient(server.url, "submit-key", replace(QUICK, patience_sec=0.2))
     server.on(JOB, html())
 
@@ -82,7 +82,7 @@ def test_patience_with_a_worker_ends(server):
     ],
 )
 def test_a_deleted_job_and_a_refused_key_end_the_wait(server, client, answer, error):
-    """Looking again would see the same."""
+    """Asking again would give the same answer."""
     server.on(JOB, state("pending"), answer)
 
     with pytest.raises(error):

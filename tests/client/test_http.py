@@ -32,17 +32,17 @@ def line(server):
 
 
 def get(line, **options):
-    """Ask for the one thing."""
+    """Send a GET request."""
     return line.request("GET", "/thing", **options)
 
 
 def post(line, body):
-    """Send a body there."""
+    """Send a POST request with a body."""
     return line.request("POST", "/thing", body=body)
 
 
 def failure(line):
-    """Ask for the one thing, and return the error that comes of it."""
+    """Send a GET request, and return the error that it raises."""
     with pytest.raises(errors.WorkerError) as raised:
         get(line)
     return raised.value
@@ -65,7 +65,7 @@ def test_a_request_carries_key_agent_and_compact_utf8_json(server, line):
 
 
 def test_a_get_has_no_body_and_no_content_type(server, line):
-    """Only what has a body says of which type it is."""
+    """Only a request with a body has a content type."""
     server.on(ROUTE, ok())
 
     get(line, params=[("types[]", "a b"), ("types[]", "ü&=")])
@@ -78,7 +78,7 @@ def test_a_get_has_no_body_and_no_content_type(server, line):
 
 @pytest.mark.parametrize("key", [None, "", "  "])
 def test_without_a_key_no_authorization_is_sent(server, key):
-    """An empty key is no key."""
+    """An empty key counts as none."""
     server.on(ROUTE, ok())
     line = session(server.url, key)
 
@@ -134,7 +134,7 @@ def test_requests_one_after_the_other_use_one_connection(server, line):
 
 
 def test_a_connection_that_the_server_closed_while_idle_costs_no_error(server, line):
-    """The next request comes over a new connection, as if nothing had been."""
+    """The next request uses a new connection."""
     server.on(ROUTE, ok())
 
     get(line)
@@ -195,14 +195,14 @@ def test_each_answer_is_the_error_that_it_means(server, line, answer, meaning):
 
 
 def test_an_accepted_status_is_an_answer(server, line):
-    """A caller that knows what a 404 tells gets its JSON."""
+    """A caller that accepts 404 gets its JSON."""
     server.on(ROUTE, as_json({"exists": False}, 404))
 
     assert get(line, accept=(404,)) == {"exists": False}
 
 
 def test_a_refused_connection_is_no_answer(closed_port):
-    """Nothing listens: that says so in a few words, not in three nested exceptions."""
+    """The message is a few words, not three nested exceptions."""
     line = session(f"http://127.0.0.1:{closed_port}", KEY)
 
     error = failure(line)
@@ -277,7 +277,7 @@ def test_every_request_has_time_outs_of_its_own(server, line):
     ],
 )
 def test_no_error_text_holds_the_key(server, line, answer):
-    """Not even where a proxy's error page repeats our request, nor a part of the key."""
+    """This holds for a proxy's page that repeats the request, and for parts of the key."""
     server.on(ROUTE, answer)
 
     text = str(failure(line))
@@ -286,7 +286,7 @@ def test_no_error_text_holds_the_key(server, line, answer):
 
 
 def test_an_error_text_of_the_worker_is_one_short_line(server, line):
-    """A long text with line breaks is quoted in its beginning only."""
+    """Only the beginning of a long text is quoted, without line breaks."""
     server.on(ROUTE, as_json({"error": "first\nsecond\t" + "x" * 5_000}, 500))
 
     text = str(failure(line))
@@ -299,7 +299,7 @@ def test_an_error_text_of_the_worker_is_one_short_line(server, line):
 
 
 def test_reset_time_is_seen_from_the_servers_own_clock(server, line):
-    """A server whose clock is a day off still means seconds from now."""
+    """The wait is right even if the server's clock is a day off."""
     server_now = int(time.time()) - 86_400
     reset = as_json(
         {"error": "Rate limit exceeded", "resetTime": (server_now + 42) * 1000},
@@ -312,7 +312,7 @@ def test_reset_time_is_seen_from_the_servers_own_clock(server, line):
 
 
 def test_reset_time_without_a_date_is_seen_from_our_clock(server, line):
-    """Without the server's clock there is only ours."""
+    """This machine's clock is used if the answer has no date."""
     server.on(ROUTE, rate_limited(reset_in_sec=42, Date="never"))
 
     assert failure(line).retry_after_sec == pytest.approx(42, abs=15)
@@ -332,7 +332,7 @@ def test_reset_time_without_a_date_is_seen_from_our_clock(server, line):
     ],
 )
 def test_retry_after_is_understood_in_both_of_its_forms(server, line, value, seconds):
-    """Seconds or a date; anything else is as good as nothing."""
+    """It holds seconds or a date. Anything else is ignored."""
     headers = {"Retry-After": value, "Date": "Fri, 01 Jan 2027 00:00:00 GMT"}
     server.on(ROUTE, as_json({"error": "slow down"}, 429, headers=headers))
 
@@ -341,7 +341,7 @@ def test_retry_after_is_understood_in_both_of_its_forms(server, line, value, sec
 
 @pytest.mark.parametrize("reset", ["NaN", "Infinity", "1" + "0" * 400, "true", '"soon"', "null"])
 def test_a_reset_time_that_is_no_time_is_as_good_as_none(server, line, reset):
-    """A strange number must not become a wait without end, nor an exception."""
+    """A strange number must cause neither an endless wait nor an exception."""
     server.on(ROUTE, Answer(429, f'{{"error": "x", "resetTime": {reset}}}'.encode()))
 
     assert failure(line).retry_after_sec is None
@@ -351,7 +351,7 @@ def test_a_reset_time_that_is_no_time_is_as_good_as_none(server, line, reset):
 
 
 def test_an_answer_whose_brackets_do_not_close_is_none(server, line):
-    """However many they are, it is what any other broken answer is."""
+    """It is a broken answer like any other, however many brackets there are."""
     server.on(ROUTE, Answer(body=b'{"jobs":' + b"[" * 100_000))
 
     with pytest.raises(errors.StrangeAnswer):
@@ -360,7 +360,7 @@ def test_an_answer_whose_brackets_do_not_close_is_none(server, line):
 
 @pytest.mark.parametrize("depth", [1_000, 50_000])
 def test_an_answer_that_is_nested_too_deeply_is_read_down_to_a_depth(server, line, depth):
-    """A stranger's deep parameters must not cost the rest of the answer, nor the runner."""
+    """Deep parameters from a stranger must not spoil the rest of the answer."""
     deep = "[" * depth + '"]}"' + "]" * depth
     server.on(ROUTE, Answer(body=f'{{"deep": {deep}, "next": "\\"[{{"}}'.encode()))
 

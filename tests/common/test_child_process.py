@@ -27,7 +27,7 @@ def start():
 
 
 def test_a_request_goes_in_and_events_come_out(start):
-    """Of any characters; what the child prints is no event, and its standard input is empty."""
+    """They may hold any characters. Prints are not events, and standard input is empty."""
     child = start(stderr=subprocess.PIPE)
     request = {"text": "Zo\u00eb \ud800 \U0001f9e0\n", "n": [1, 2.5, None]}
     child.hand_over(request)
@@ -66,7 +66,7 @@ def test_a_child_without_a_request_ends_when_its_pipe_closes(start):
 
 
 def test_a_request_to_a_child_that_is_gone_is_no_error(start):
-    """Its exit code tells."""
+    """The exit code shows that it is gone."""
     child = start()
     child.kill()
     child.wait()
@@ -78,7 +78,7 @@ def test_a_request_to_a_child_that_is_gone_is_no_error(start):
 @pytest.mark.skipif(sys.platform == "win32", reason="groups as POSIX has them")
 @pytest.mark.parametrize("own_group", [True, False])
 def test_a_child_ends_with_its_pipe_and_ends_a_group_of_its_own(start, own_group):
-    """In a group of its own, all that it started ends too; in its parent's group, nobody else."""
+    """A group of its own ends with it. In its parent's group, it alone ends."""
     child = start(start_new_session=own_group)
     child.hand_over({"starts": True})
     pid = next(event["pid"] for event in child.events() if event["event"] == "started")
@@ -103,5 +103,5 @@ def test_a_child_ends_with_its_pipe_and_ends_a_group_of_its_own(start, own_group
     ],
 )
 def test_an_exit_code_is_named(code, text):
-    """A signal by its name."""
+    """A signal is shown by its name."""
     assert exit_text(code) == text

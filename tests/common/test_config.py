@@ -46,7 +46,7 @@ def test_without_a_file_there_is_no_configuration(tmp_path):
 
 
 def test_the_file_is_readable_for_its_owner_only(tmp_path):
-    """Whatever the umask says."""
+    """This holds whatever the umask is."""
     old = os.umask(0)
     try:
         CONFIG.save(tmp_path)
@@ -57,7 +57,7 @@ def test_the_file_is_readable_for_its_owner_only(tmp_path):
 
 
 def test_a_host_name_beyond_ascii_does_not_make_the_file_corrupt(tmp_path):
-    """Some systems allow such names; the runner must not register anew at each start for it."""
+    """Some systems allow such names. The runner must not register again at each start."""
     config = RunnerConfig(CONFIG.runner_id, "runner-müller-pc-0a1b2c3d")
     config.save(tmp_path)
 
@@ -87,7 +87,7 @@ CORRUPT = {
 
 @pytest.mark.parametrize("content", CORRUPT.values(), ids=CORRUPT)
 def test_a_corrupt_file_is_set_aside_and_named(tmp_path, content):
-    """It is kept under a new name that says when, and the runner starts anew."""
+    """It is kept under a new name with the time in it."""
     path = tmp_path / CONFIG_FILE
     path.write_bytes(content)
 
@@ -100,7 +100,7 @@ def test_a_corrupt_file_is_set_aside_and_named(tmp_path, content):
 
 
 def test_a_directory_in_the_files_place_is_set_aside(tmp_path):
-    """With all that is in it."""
+    """Its content is kept."""
     (tmp_path / CONFIG_FILE).mkdir()
     (tmp_path / CONFIG_FILE / "keep").touch()
 
@@ -111,7 +111,7 @@ def test_a_directory_in_the_files_place_is_set_aside(tmp_path):
 
 
 def test_a_file_that_cannot_be_read_is_the_operators_to_mend(tmp_path):
-    """It may be right: it is not replaced."""
+    """It may be valid, so it is not replaced."""
     # A link to itself, since root may read everything.
     (tmp_path / CONFIG_FILE).symlink_to(CONFIG_FILE)
 
@@ -127,7 +127,7 @@ def test_a_file_that_cannot_be_written_is_the_operators_to_mend(tmp_path):
 
 
 def test_names_are_of_their_form_and_new_each_time():
-    """`runner-<hostname>-<8 hex digits>`."""
+    """The form is `runner-<hostname>-<8 hex digits>`."""
     first, second = new_runner_name(), new_runner_name()
 
     assert re.fullmatch(r"runner-.+-[0-9a-f]{8}", first)
@@ -135,7 +135,7 @@ def test_names_are_of_their_form_and_new_each_time():
 
 
 def test_settings_do_not_show_their_secrets(tmp_path):
-    """Neither in a repr nor to the log: all keys are known as secrets."""
+    """No `repr` has them, and the log knows all keys as secrets."""
     environ = {"DEVARIA_SUBMIT_API_KEY": " s-key ", "FIGPACK_API_KEY": "f-key", "HOME": "/home"}
     settings = RunnerSettings("https://w", "r-key", tmp_path, environ=environ)
 
@@ -161,7 +161,7 @@ def test_settings_do_not_show_their_secrets(tmp_path):
     ],
 )
 def test_urls_that_keep_the_key_are_taken(url, checked):
-    """That is, https to anywhere, http to this machine; what surrounds them is dropped."""
+    """These are https to any host and http to this machine. White space is dropped."""
     assert checked_worker_url(url) == checked
 
 
@@ -177,7 +177,7 @@ def test_urls_that_keep_the_key_are_taken(url, checked):
     ],
 )
 def test_plain_http_to_another_machine_needs_insecure(url):
-    """The key would be shown to the network; names that only look like this machine's, too."""
+    """The network would see the key. Some names only look like this machine's."""
     with pytest.raises(BadSetting, match="--insecure"):
         checked_worker_url(url)
     assert checked_worker_url(url, insecure=True) == url
@@ -208,7 +208,7 @@ def test_plain_http_to_another_machine_needs_insecure(url):
     ],
 )
 def test_what_no_path_can_be_put_after_is_refused(url, insecure):
-    """The text shows the form that is wanted."""
+    """The message shows the right form."""
     with pytest.raises(BadSetting, match="of the form"):
         checked_worker_url(url, insecure=insecure)
 
@@ -226,7 +226,7 @@ def test_what_no_path_can_be_put_after_is_refused(url, insecure):
 @example("https://.org")
 @example("https://[v1.x]")
 def test_a_url_is_refused_or_requests_can_use_it(url):
-    """Nothing between: what is taken at the start must not fail at every poll."""
+    """A URL that is accepted at the start must not fail at every poll."""
     try:
         checked = checked_worker_url(url)
     except BadSetting:

@@ -68,7 +68,7 @@ HOLD_THE_LOCK = (
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
 def test_a_directory_is_for_one_runner_until_its_process_ends(tmp_path):
-    """A second runner is told who holds the lock; a killed runner leaves no lock behind."""
+    """A second runner's error names who holds the lock. A killed runner leaves none behind."""
     with Process("-c", HOLD_THE_LOCK, str(tmp_path)) as holder:
         holder.wait_for_line("locked")
 
@@ -102,7 +102,7 @@ def test_the_directory_is_made_with_its_parents(tmp_path):
 
 
 def test_a_file_is_no_directory(tmp_path):
-    """The text names it."""
+    """The message names it."""
     (tmp_path / "file").touch()
 
     with pytest.raises(BadSetting, match=r"cannot use .*file"):
@@ -110,7 +110,7 @@ def test_a_file_is_no_directory(tmp_path):
 
 
 def test_looking_at_the_lock_tells_and_changes_nothing(tmp_path):
-    """`is_locked` tells held from free, and creates no lock file."""
+    """`is_locked` returns whether the lock is held, and creates no lock file."""
     assert not is_locked(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -99,13 +99,13 @@ def test_invalid_utf8_and_a_byte_order_mark_are_read_as_by_a_browser():
     ],
 )
 def test_numbers_are_written_as_javascript_writes_them(number, text):
-    """Sizes and identities are taken on this text."""
+    """The worker measures and compares jobs by this text."""
     assert compact_json(number) == text
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
 def test_numbers_that_json_cannot_hold_are_refused(number):
-    """A request with it in its body would be a 500."""
+    """The worker would answer 500 to a request with one."""
     with pytest.raises(ValueError, match="JSON"):
         compact_json([number])
 
@@ -125,12 +125,12 @@ def test_numbers_that_json_cannot_hold_are_refused(number):
     ],
 )
 def test_strings_are_quoted_as_javascript_quotes_them(value, text):
-    """Printable characters as they are, half pairs and controls as lower-case escapes."""
+    """Only lone surrogates and control characters are escaped, in lower case."""
     assert compact_json(value) == text
 
 
 def test_containers_have_no_white_space_and_keep_their_order():
-    """Tuples are lists; keys are sorted by UTF-16 code units where asked for."""
+    """Tuples are lists. Keys are sorted by UTF-16 code units if that is asked for."""
     value = {"b": [1, (2.0, None)], "a": {"\uffff": True, "🧠": False}}
 
     assert compact_json(value) == '{"b":[1,[2,null]],"a":{"\uffff":true,"🧠":false}}'

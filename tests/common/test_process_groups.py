@@ -43,7 +43,7 @@ def child():
 
 
 def test_the_groups_that_are_watched_over_end_when_their_starter_is_killed():
-    """All of them, but none that it stopped watching over."""
+    """All of them end, except those that it stopped watching."""
     with Process("-c", PARENT) as parent:
         first, forgotten, last = map(int, parent.wait_for_line("children").split()[1:])
         parent.signal(signal.SIGKILL)
@@ -69,7 +69,7 @@ def test_its_shell_is_there_while_there_are_groups(child):
 
 
 def test_a_shell_that_was_killed_is_replaced(child):
-    """Whoever killed it, the next child is watched over again."""
+    """The next child is watched over again."""
     before = shells()
     sentinel = Sentinel()
     sentinel.watch(child)

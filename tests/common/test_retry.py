@@ -15,7 +15,7 @@ DRAWS = st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=40)
 @core_fixtures.thorough
 @given(DRAWS)
 def test_each_wait_is_within_the_cap_of_its_try(draws):
-    """Between half the base and 1, 2, 4, ... up to 300 s."""
+    """Each is from half the base to the cap: 1, 2, 4, ... up to 300 s."""
     numbers = iter(draws)
     backoff = Backoff(1.0, 300.0, draw=lambda: next(numbers))
 
@@ -24,7 +24,7 @@ def test_each_wait_is_within_the_cap_of_its_try(draws):
 
 
 def test_waits_double_up_to_the_maximum():
-    """With the greatest draw they are the caps themselves."""
+    """With the greatest draw the waits are the caps."""
     backoff = Backoff(1.0, 300.0, draw=lambda: 1.0)
 
     waits = [backoff.next_wait_sec() for _ in range(11)]
@@ -46,26 +46,26 @@ def test_waits_are_spread():
 
 @core_fixtures.thorough
 @given(st.floats(), st.floats(0, 1, exclude_max=True), st.integers(0, 20))
-def test_a_servers_wish_is_waited_for_in_full_and_within_ten_minutes(wish, draw, tries_before):
-    """Whatever number it is, past times, infinity and NaN included."""
+def test_retry_after_is_kept_in_full_and_within_ten_minutes(retry_after_sec, draw, tries_before):
+    """The number may be anything: negative, infinite or NaN."""
     backoff = Backoff(1.0, 300.0, draw=lambda: draw)
     for _ in range(tries_before):
         backoff.next_wait_sec()
 
-    wait = backoff.next_wait_sec(wish)
+    wait = backoff.next_wait_sec(retry_after_sec)
 
     assert 0.0 <= wait <= MAX_SERVER_WAIT_SEC + 1.0
-    if not math.isnan(wish):
-        assert wait >= min(wish, MAX_SERVER_WAIT_SEC)
+    if not math.isnan(retry_after_sec):
+        assert wait >= min(retry_after_sec, MAX_SERVER_WAIT_SEC)
 
 
-@pytest.mark.parametrize("wish", [None, math.nan])
-def test_without_a_wish_the_wait_is_the_back_offs_own(wish):
-    """NaN is no wish."""
-    assert Backoff(8.0, 300.0, draw=lambda: 0.5).next_wait_sec(wish) == 4.0
+@pytest.mark.parametrize("retry_after_sec", [None, math.nan])
+def test_without_retry_after_the_wait_is_the_back_offs_own(retry_after_sec):
+    """NaN counts as no `Retry-After`."""
+    assert Backoff(8.0, 300.0, draw=lambda: 0.5).next_wait_sec(retry_after_sec) == 4.0
 
 
-def test_a_wish_lengthens_the_waits_after_it_too():
+def test_retry_after_lengthens_the_waits_after_it_too():
     """A server that answers 429 again and again is left alone for longer."""
     backoff = Backoff(1.0, 300.0, draw=lambda: 1.0)
     for _ in range(5):

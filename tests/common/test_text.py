@@ -15,7 +15,7 @@ from devaria.common.text import printable, redacted
 
 @pytest.mark.parametrize("code", [0x00, 0x07, 0x08, 0x0B, 0x0D, 0x1B, 0x7F, 0x80, 0x9B, 0x9F])
 def test_control_characters_become_visible(code):
-    """C0, DEL and C1, the carriage return and the escape among them."""
+    """These are C0, DEL and C1, with carriage return and escape among them."""
     assert printable(f"a{chr(code)}b") == f"a\\x{code:02x}b"
 
 
@@ -39,7 +39,7 @@ SECRET = st.text("abcdefgh0123456789-_", min_size=4, max_size=40)
 @core_fixtures.thorough
 @given(st.lists(st.one_of(st.text(), st.integers(0, 2)), max_size=20), st.lists(SECRET, min_size=3))
 def test_no_secret_is_left_wherever_it_stands(parts, secrets):
-    """Nor a rest of one that begins like another."""
+    """No part is left of a secret that begins with another one."""
     text = "".join(part if isinstance(part, str) else secrets[part] for part in parts)
 
     safe = redacted(text, secrets)
@@ -71,7 +71,7 @@ SIGNED = [
 @pytest.mark.parametrize("query", SIGNED)
 @pytest.mark.parametrize("around", ["{}", "<{}>", "('{}', 5)", "see {} and {}", "{}\n{}", "x{}"])
 def test_the_query_of_a_signed_url_is_cut_out(query, around):
-    """Whatever stands around it; the address stays, as an operator needs it."""
+    """Any text may surround it. The address stays, since an operator needs it."""
     url = f"HTTPS://files.example.org/a/b.nwb?{query}"
 
     safe = redacted(around.replace("{}", url))
@@ -98,7 +98,7 @@ def test_an_ordinary_query_stays():
     ],
 )
 def test_an_authorization_that_an_error_quotes_is_cut_out(text):
-    """In each form that a header is printed in."""
+    """This holds for each form in which a header is printed."""
     safe = redacted(text)
 
     assert "s3cr3t" not in safe

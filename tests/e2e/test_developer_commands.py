@@ -85,7 +85,7 @@ def test_run_says_what_is_wrong_and_exits_1(folder: Path) -> None:
     """An invalid parameter is an error in one line; a misspelt one is a warning."""
     done = devaria(["run", "hello_world", "-p", "name=A", "-p", "processing_tim=1"], folder)
     assert done.returncode == 1
-    assert "Warning: processing_tim is no parameter of this job type" in done.stderr
+    assert "Warning: processing_tim is not a parameter of this job type" in done.stderr
     assert "Error: Invalid parameters: processing_time is missing" in done.stderr
     assert done.stdout == ""
 

@@ -61,7 +61,7 @@ def test_bottomless_recursion_is_an_error_like_another(runner):
 
 
 def test_an_endless_error_text_is_cut(runner):
-    """Else it would not fit through the pipe, and the job's error would be lost."""
+    """A longer one would not fit through the pipe, and the error would be lost."""
     error, console = runner.error("Raises", kind="long")
 
     assert error.startswith("Job execution failed: RuntimeError: xxx")
@@ -83,7 +83,7 @@ def test_an_endless_error_text_is_cut(runner):
     ],
 )
 def test_what_is_no_result_is_named(runner, name, message):
-    """With its place and its type."""
+    """The error names the value's place and its type."""
     assert name in NO_RESULTS
     error, _ = runner.error("Returns", no_result=name)
 
@@ -91,14 +91,14 @@ def test_what_is_no_result_is_named(runner, name, message):
 
 
 def test_a_handler_that_cannot_be_made_is_an_error(runner):
-    """Its constructor is job code, too."""
+    """Its constructor is job code too."""
     error, _ = runner.error("CannotBeMade")
 
     assert error == "Job execution failed: RuntimeError: cannot be made"
 
 
 def test_a_handler_that_cannot_be_loaded_is_no_failure_of_the_job(runner):
-    """It is this machine's failure. When somebody mends it, the job can run."""
+    """The fault is this machine's. Once it is corrected, the job can run."""
     with pytest.raises(HandlerUnavailableError, match="misbehaving_handlers:NoSuchClass"):
         runner.error("NoSuchClass")
 
@@ -107,7 +107,7 @@ def test_a_handler_that_cannot_be_loaded_is_no_failure_of_the_job(runner):
 
 
 def test_all_that_is_printed_is_in_the_console(runner):
-    """By Python, by C code, by other programs, on both streams."""
+    """Python, C code and other programs may print it, on either stream."""
     console = runner.run("Prints", how="everywhere").console_output
 
     lines = console.splitlines()
@@ -163,7 +163,7 @@ def test_a_console_in_the_result_is_taken_out_of_it(runner):
 
 
 def test_a_console_of_its_own_is_kept_when_the_job_fails(runner):
-    """With the traceback after it."""
+    """The traceback follows it."""
     _, console = runner.error("Reports", how="own console then error")
 
     assert console.startswith("own console\nTraceback")
@@ -198,7 +198,7 @@ def test_a_progress_that_json_cannot_hold_is_unknown(runner):
 
 
 def test_a_job_sees_no_key_of_the_worker_and_has_a_place_of_its_own(runner):
-    """Its environment, its scratch folder, its process group, an empty standard input."""
+    """It has its own environment, scratch folder, process group and an empty standard input."""
     keys = {f"DEVARIA_{kind}_API_KEY": "s3cr3t" for kind in ("RUNNER", "SUBMIT", "ADMIN")}
     runner.start("Tells", FIGPACK_API_KEY="figpack-key", **keys)
 

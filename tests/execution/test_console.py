@@ -29,7 +29,7 @@ def utf8_bytes(text):
     st.integers(0, 900),
 )
 def test_a_shortened_text_is_within_its_bound(text, max_bytes, head_bytes):
-    """Whatever its characters. One that fits stays as it is, another keeps both its ends."""
+    """This holds for all characters. A text that fits is kept; a longer one keeps both ends."""
     short = shortened(text, max_bytes, head_bytes)
 
     assert utf8_bytes(short) <= max_bytes
@@ -58,7 +58,7 @@ def test_the_head_takes_half_at_most():
 @core_fixtures.thorough
 @given(st.lists(st.binary(max_size=50)))
 def test_the_console_is_what_was_written(pieces):
-    """However it was cut into pieces. Bytes that are not UTF-8 become U+FFFD."""
+    """It may come in any pieces. Bytes that are not UTF-8 become U+FFFD."""
     console = Console()
     for piece in pieces:
         console.write(piece)
@@ -67,7 +67,7 @@ def test_the_console_is_what_was_written(pieces):
 
 
 def test_a_character_that_is_cut_between_two_writes_is_whole():
-    """Pipes cut anywhere."""
+    """A pipe may cut the text anywhere."""
     console = Console()
     for byte in "Zoë 🧠".encode():
         console.write(bytes([byte]))

@@ -18,7 +18,7 @@ def limited(timeout_sec):
 
 @pytest.mark.parametrize(("own", "limit"), [(None, 60.0), (1.0, 1.0), (600.0, 600.0)])
 def test_a_handlers_own_time_out_comes_first(own, limit):
-    """A shorter one as well as a longer one; else the default counts."""
+    """It may be shorter or longer than the default, which counts otherwise."""
     assert JobLimits.for_handler(limited(own), 60.0, 1e9) == JobLimits(limit, 1e9)
 
 
@@ -31,7 +31,7 @@ def test_a_job_may_use_most_of_the_machines_memory_unless_told_otherwise():
 @pytest.mark.usefixtures("_impatient")
 @pytest.mark.parametrize("how", ["sleep", "hold the gil", "ignore sigterm", "catch everything"])
 def test_a_job_ends_at_its_time_limit(runner, how):
-    """Also in C code that holds the GIL, and where it does not want to."""
+    """This holds for C code that holds the GIL, and for a job that ignores SIGTERM."""
     error, console = runner.error("Holds", limits=JobLimits(1.51, float("inf")), how=how)
 
     assert error.startswith("Job execution failed: it ran longer than its time limit of 2 s")
@@ -42,7 +42,7 @@ def test_a_job_ends_at_its_time_limit(runner, how):
 @pytest.mark.usefixtures("_impatient")
 @pytest.mark.parametrize("how", ["fill memory", "fill memory in a grandchild"])
 def test_a_job_ends_at_its_memory_limit(runner, how):
-    """Of all its processes together."""
+    """The memory of all its processes counts."""
     error, _ = runner.error("Holds", limits=JobLimits(60.0, 200e6), how=how)
 
     assert "MB of memory; its limit is 200 MB" in error
@@ -50,7 +50,7 @@ def test_a_job_ends_at_its_memory_limit(runner, how):
 
 @pytest.mark.usefixtures("_impatient")
 def test_a_job_is_stopped_for_a_reason_from_outside(runner):
-    """Such as the operator's second signal; the error tells it."""
+    """One is the operator's second signal. The error has the reason."""
     error, _ = runner.error(
         "Holds",
         why_stop=lambda: "the operator stopped it" if runner.progress else None,
@@ -62,7 +62,7 @@ def test_a_job_is_stopped_for_a_reason_from_outside(runner):
 
 @pytest.mark.usefixtures("_impatient")
 def test_an_endless_printer_meets_its_time_limit(runner):
-    """Reading its prints does not keep the runner from looking at the time."""
+    """Reading what it prints does not delay the check of the time."""
     error, console = runner.error("Prints", limits=JobLimits(1.0, float("inf")), how="endless")
 
     assert error.startswith("Job execution failed: it ran longer than its time limit of 1 s")

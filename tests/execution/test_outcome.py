@@ -56,12 +56,12 @@ def test_json_values_stay_as_they_are(value):
 
 
 def test_tuples_become_lists_and_whole_numbered_keys_strings():
-    """As Python's own JSON does it."""
+    """Python's own JSON module does the same."""
     assert json_ready({1: (True, (2, 3))}) == {"1": [True, [2, 3]]}
 
 
 def test_subclasses_of_plain_types_become_plain():
-    """Such as enumerations of numbers."""
+    """An enumeration of numbers is one."""
     import enum
 
     color = enum.IntEnum("Color", "RED")
@@ -72,7 +72,7 @@ def test_subclasses_of_plain_types_become_plain():
 
 
 def test_the_same_list_twice_is_no_cycle():
-    """Only one that holds itself is."""
+    """Only a list that holds itself is a cycle."""
     shared = [1]
 
     assert json_ready({"a": shared, "b": [shared, shared]}) == {"a": [1], "b": [[1], [1]]}
@@ -86,7 +86,7 @@ def cycle():
 
 
 def nested(depth):
-    """A list in a list, so deep."""
+    """A list in a list, nested this deep."""
     value = []
     for _ in range(depth):
         value = [value]
@@ -123,7 +123,7 @@ def nested(depth):
     ],
 )
 def test_what_json_cannot_hold_is_named_with_its_place_and_type(value, text):
-    """So that the author of the handler finds it."""
+    """The author of the handler can then find it."""
     assert refusal(value) == text
 
 
@@ -134,7 +134,7 @@ def test_bottomless_values_are_refused(value):
 
 
 def test_deep_values_are_taken_and_can_be_written():
-    """Up to a depth that no useful result reaches."""
+    """The limit is a depth that no useful result reaches."""
     ready = json_ready(nested(190))
 
     assert json.loads(compact_json(ready)) == ready
@@ -148,7 +148,7 @@ def test_deep_values_are_taken_and_can_be_written():
     [("x", 1), ("é", 1), ("€", 1), ("🧠", 2), ("\n", 2), ("\x01", 6), ('"', 2), ("\ud800", 6)],
 )
 def test_a_result_is_measured_as_the_worker_measures_it(character, units):
-    """In UTF-16 units of compact JSON, the limit inclusive."""
+    """The size is in UTF-16 code units of compact JSON; the limit is inclusive."""
     rest = OUTPUT_LIMIT - len('{"a":""}')
     count, filler = divmod(rest, units)
     largest = character * count + "x" * filler
@@ -171,7 +171,7 @@ TEXTS = st.builds(
 @example("€" * 511_990, "", "€" * 400_000, True)  # the most bytes that a result may have
 @example("", "🧠" * 20_000, "\ud800" * 1_000_000, False)
 def test_a_fitted_outcome_is_within_every_limit(result, error, console, succeeded):
-    """Each field, and the row that they share, whatever their sizes."""
+    """Each field and their sum are within a limit, whatever their sizes were."""
     outcome = JobOutcome({"a": result} if succeeded else None, error, console)
     if succeeded:
         outcome = JobOutcome({"a": result}, None, console)
@@ -214,7 +214,7 @@ def test_a_result_that_is_too_big_becomes_an_error_that_says_so():
 
 
 def test_a_console_and_an_error_that_are_too_long_keep_beginning_and_end():
-    """The end is where a failure tells its reason."""
+    """A failure gives its reason at the end."""
     fit = fitted(
         JobOutcome(None, "why: " + "x" * 20_000 + " so", "head" + "x" * 3_000_000 + "tail")
     )

@@ -31,11 +31,11 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSI
         ("segfault", "its process was killed by SIGSEGV before it returned a result"),
         ("abort", "its process was killed by SIGABRT before it returned a result"),
         ("terminate", "its process was killed by SIGTERM before it returned a result"),
-        ("kill", "its process was killed by SIGKILL (perhaps for want of memory) before"),
+        ("kill", "its process was killed by SIGKILL (perhaps out of memory) before"),
     ],
 )
 def test_a_process_that_dies_is_one_clear_error(runner, how, message):
-    """With the signal's name and the last console lines."""
+    """The error has the signal's name and the last console lines."""
     error, console = runner.error("Dies", how=how)
 
     assert error.startswith(f"Job execution failed: {message}")
@@ -105,7 +105,7 @@ def test_streams_that_are_closed_or_replaced_cost_no_result(runner, how, result)
 
 
 def test_a_spare_process_is_closed_unused(runner):
-    """At once, and with its scratch folder."""
+    """It ends at once, and its scratch folder is removed."""
     runner.start("Returns")
     scratch = Path(runner.process.scratch)
     assert scratch.is_dir()
@@ -117,7 +117,7 @@ def test_a_spare_process_is_closed_unused(runner):
 
 
 def test_a_spare_process_whose_pipe_closes_ends_by_itself(runner):
-    """As it does when the runner dies, on every system."""
+    """This is what happens when the runner dies, on every system."""
     runner.start("Returns")
     runner.process._process.stdin.close()
 
@@ -141,7 +141,7 @@ process.wait(JobLimits(600, 1e12), lambda: None)
 
 @pytest.mark.parametrize("how", ["sleep", "ignore sigterm", "hold the gil"])
 def test_a_job_ends_when_its_runner_is_killed(how):
-    """Within 5 seconds, also where its Python cannot run."""
+    """It ends within 5 seconds, even if its Python code cannot run."""
     with Process("-c", PARENT, how) as parent:
         pid = int(parent.wait_for_line("child").split()[1])
         parent.signal(signal.SIGKILL)

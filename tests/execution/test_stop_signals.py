@@ -13,7 +13,7 @@ from devaria.execution.signals import StopRequest, Wakeup
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
 
 #: Prints what it is asked for after each wake-up. Its argument is within which time, in seconds,
-#: two signals are one wish.
+#: two signals are one request.
 LISTENER = """
 import sys
 from devaria.execution import signals as stop_module
@@ -26,8 +26,8 @@ stop.listen()
 print("ready", flush=True)
 while True:
     if wakeup.wait(60):
-        wish = "job" if stop.wants_job_end else "runner"
-        print(f"end {wish}: {stop.signal_name}, exit code {stop.exit_code}", flush=True)
+        target = "job" if stop.wants_job_end else "runner"
+        print(f"end {target}: {stop.signal_name}, exit code {stop.exit_code}", flush=True)
 """
 
 
@@ -38,7 +38,7 @@ def listener(same_wish_sec=0, **options):
 
 @posix
 def test_without_a_signal_nothing_is_asked_for():
-    """Neither the end of the runner nor of its job."""
+    """Neither the runner nor its job is to end."""
     stop = StopRequest(Wakeup())
 
     assert not stop.wants_end
@@ -64,7 +64,7 @@ def test_the_first_signal_ends_the_runner_the_second_the_job_the_third_the_proce
 
 
 @posix
-def test_two_signals_at_once_are_one_wish():
+def test_two_signals_at_once_are_one_request():
     """A terminal's Ctrl-C and a service manager's SIGTERM may both arrive."""
     with listener(same_wish_sec=600) as process:
         process.wait_for_line("ready")
@@ -80,7 +80,7 @@ def test_two_signals_at_once_are_one_wish():
 
 @posix
 def test_the_last_signal_names_the_exit_code():
-    """SIGINT first and SIGTERM then is 143."""
+    """SIGINT followed by SIGTERM gives 143."""
     with listener() as process:
         process.wait_for_line("ready")
         process.signal(signal.SIGINT)
@@ -92,7 +92,7 @@ def test_the_last_signal_names_the_exit_code():
 
 @posix
 def test_under_nohup_a_hangup_is_ignored_and_other_signals_are_not():
-    """Such a runner was left running on purpose."""
+    """Such a runner is meant to go on after the terminal closes."""
     options = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
     with listener(**options) as process:
         process.wait_for_line("ready")
@@ -104,8 +104,8 @@ def test_under_nohup_a_hangup_is_ignored_and_other_signals_are_not():
 
 
 @posix
-def test_a_wish_is_dated():
-    """Requests are waited for a little longer from then on."""
+def test_a_stop_request_has_its_time():
+    """Requests get a little more time, counted from the signal."""
     stop = StopRequest(Wakeup())
     before = time.monotonic()
 
@@ -119,7 +119,7 @@ def test_a_wish_is_dated():
 
 
 def test_without_news_it_sleeps_for_the_whole_time():
-    """And says that there was none."""
+    """It returns False."""
     started = time.monotonic()
 
     assert not Wakeup().wait(0.1)
@@ -127,7 +127,7 @@ def test_without_news_it_sleeps_for_the_whole_time():
 
 
 def test_news_from_before_the_wait_are_not_lost():
-    """What happened between the look around and the sleep must not be slept over."""
+    """News between the last check and the wait must end the wait at once."""
     wakeup = Wakeup()
     wakeup.notify()
 
@@ -135,7 +135,7 @@ def test_news_from_before_the_wait_are_not_lost():
 
 
 def test_another_thread_wakes_it():
-    """Long before the time is over."""
+    """The wait ends long before its time is over."""
     wakeup = Wakeup()
     waiting = threading.Timer(0.05, wakeup.notify)
     waiting.start()
@@ -146,7 +146,7 @@ def test_another_thread_wakes_it():
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer signals")
 def test_a_signal_handler_wakes_it():
-    """Also in the middle of the wait itself."""
+    """A signal in the middle of the wait ends it too."""
     wakeup = Wakeup()
     old = signal.signal(signal.SIGALRM, lambda *_: wakeup.notify())
     try:
@@ -157,7 +157,7 @@ def test_a_signal_handler_wakes_it():
 
 
 def test_many_news_wake_it_once():
-    """It looks at everything anyway; and nothing piles up."""
+    """One check covers all news, so it does not pile up."""
     wakeup = Wakeup()
     for _ in range(10_000):
         wakeup.notify()

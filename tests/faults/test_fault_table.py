@@ -36,7 +36,7 @@ def test_worker_down_at_start(lab):
     job_id = lab.submit("good")
     lab.proxy.refuse()
     runner = lab.runner()
-    runner.wait_for("trying on")
+    runner.wait_for("trying again")
     lab.proxy.accept()
     assert lab.ended(job_id).status == "completed"
     runner.end()
@@ -119,7 +119,7 @@ def test_worker_down_while_polling(lab):
     runner.wait_for("Polling")
     for outage in (1, 2):
         lab.proxy.refuse()
-        until(lambda n=outage: runner.output().count("trying on") == n, "the outage's warning")
+        until(lambda n=outage: runner.output().count("trying again") == n, "the outage's warning")
         time.sleep(0.5)  # several polls' time: more warnings would come now
         lab.proxy.accept()
         healed = time.monotonic()
@@ -127,7 +127,7 @@ def test_worker_down_while_polling(lab):
         assert time.monotonic() - healed < 5
     assert lab.ended(lab.submit("good")).status == "completed"
     runner.end()
-    assert runner.output().count("trying on") == 2
+    assert runner.output().count("trying again") == 2
 
 
 def test_worker_down_until_a_bound_is_reached(lab):
@@ -358,7 +358,7 @@ def test_refused_over_the_end_of_a_job(lab):
     job.wait_for_start()
     lab.proxy.refuse()
     job.let_go()
-    runner.wait_for("trying on")
+    runner.wait_for("trying again")
     assert [entry["state"] for entry in lab.journal()] == ["done"]
     lab.proxy.accept()
     assert lab.ended(job.job_id).output_data == {"waited": True}

@@ -230,7 +230,7 @@ def database_name(lab):
 
 
 def test_unknown_id_while_running(lab):
-    """A runner whose id the worker does not know any more registers anew, and works on."""
+    """A runner whose id the worker does not know any more registers again and goes on."""
     runner = lab.runner()
     runner.wait_for("Polling")
     old_id = lab.runner_id()
@@ -240,7 +240,7 @@ def test_unknown_id_while_running(lab):
     assert job.claimed_by != old_id
     assert job.claimed_by == lab.runner_id()
     runner.end()
-    assert runner.output().count("registering anew") == 1
+    assert runner.output().count("registering again") == 1
 
 
 def test_old_id_for_what_is_owed(lab):

@@ -38,7 +38,7 @@ def test_back_off_sleep(lab):
     """A signal to a runner that waits out a rate limit ends it at once."""
     lab.proxy.on("available", rate_limited(60))
     runner = lab.runner()
-    runner.wait_for("trying on")
+    runner.wait_for("trying again")
     runner.signal(signal.SIGTERM)
     ends_within(runner, 2)
 

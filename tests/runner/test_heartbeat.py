@@ -56,7 +56,7 @@ class Beating:
         self.heartbeat.start()
 
     def end(self):
-        """End it, after the server lets go of what hangs."""
+        """End it, after the server has ended requests that hang."""
         self.heartbeat.stop()
         self.heartbeat._thread.join(core_fixtures.PATIENCE_SEC)
         assert not self.heartbeat._thread.is_alive()
@@ -116,7 +116,7 @@ def test_of_many_news_the_last_arrives_and_few_are_sent(server, beating):
 
 
 def test_between_two_beats_with_news_is_a_gap(server, beating):
-    """However often there are news."""
+    """The gap is kept however often there is news."""
     server.on(BEAT, TAKEN)
     heartbeat = beating().heartbeat
 
@@ -129,7 +129,7 @@ def test_between_two_beats_with_news_is_a_gap(server, beating):
 
 
 def test_news_after_a_pause_are_sent_long_before_the_interval_is_over(server, beating):
-    """A person looks at the progress."""
+    """A person may be watching the progress."""
     server.on(BEAT, TAKEN)
     heartbeat = beating(interval_sec=3_600.0).heartbeat
 
@@ -139,7 +139,7 @@ def test_news_after_a_pause_are_sent_long_before_the_interval_is_over(server, be
 
 
 def test_the_console_is_read_at_each_beat_and_cleaned(server, beating):
-    """It goes on while the job prints; secrets do not go out."""
+    """Each heartbeat sends what the job has printed so far, without secrets."""
     server.on(BEAT, TAKEN)
     beats = beating(interval_sec=0.05)
 
@@ -182,7 +182,7 @@ def test_a_console_that_is_too_large_is_shortened(server, beating):
 
 
 def test_failing_beats_do_not_stop_the_next_ones(server, beating, caplog):
-    """Of a row of failures the first is logged, and the recovery."""
+    """Of several failures in a row only the first is logged, and then the recovery."""
     caplog.set_level(logging.INFO, "devaria.runner.heartbeat")
     server.on(BEAT, as_json({"error": "x"}, 500), drop(), html(), TAKEN)
 
@@ -191,12 +191,14 @@ def test_failing_beats_do_not_stop_the_next_ones(server, beating, caplog):
     server.wait_for(BEAT, 5)
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 2
-    assert messages[0].startswith("heartbeat of job j-1 failed, trying on: POST http://127.0.0.1")
+    assert messages[0].startswith(
+        "heartbeat of job j-1 failed, trying again: POST http://127.0.0.1"
+    )
     assert messages[1] == "heartbeats of job j-1 arrive again"
 
 
 def test_a_beat_that_hangs_does_not_cost_the_next(server, beating):
-    """It is given up at its own time-out, and the next brings the newest state."""
+    """It ends at its own time-out, and the next one sends the newest state."""
     server.on(BEAT, hang(), TAKEN)
     heartbeat = beating().heartbeat
 
@@ -227,7 +229,7 @@ def test_news_never_wait_for_the_network(server, beating):
 
 
 def test_a_rate_limit_is_waited_for_until_its_reset(server, beating):
-    """Though there are news all the time."""
+    """No heartbeat is sent before the reset, although there is news all the time."""
     server.on(BEAT, rate_limited(reset_in_sec=0.5), TAKEN)
     heartbeat = beating().heartbeat
 
@@ -253,7 +255,7 @@ def test_a_rate_limit_is_waited_for_until_its_reset(server, beating):
     ],
 )
 def test_a_job_is_lost_when_its_detail_confirms_it(server, beating, answer):
-    """It is said once, and the beating ends."""
+    """The loss is reported once, and the heartbeats end."""
     server.on(BEAT, TAKEN, NOT_OURS)
     server.on(DETAIL, answer)
 
@@ -278,7 +280,7 @@ def test_a_job_is_lost_when_its_detail_confirms_it(server, beating, answer):
     ],
 )
 def test_a_job_is_not_lost_while_nothing_confirms_it(server, beating, answer):
-    """A refused beat alone may be a proxy's whim: hours of work are not thrown away for it."""
+    """One refused heartbeat may come from a proxy; hours of work must not be lost for it."""
     server.on(BEAT, NOT_OURS, NOT_OURS, TAKEN)
     server.on(DETAIL, answer)
 
@@ -293,7 +295,7 @@ def test_a_job_is_not_lost_while_nothing_confirms_it(server, beating, answer):
 
 
 def test_after_its_stop_nothing_is_sent(server, beating):
-    """Not even for news that were not sent yet."""
+    """This is so even if there is news that was not sent yet."""
     server.on(BEAT, TAKEN)
     beats = beating(interval_sec=0.05)
     server.wait_for(BEAT)
@@ -307,7 +309,7 @@ def test_after_its_stop_nothing_is_sent(server, beating):
 
 
 def test_a_stop_does_not_wait_for_a_beat_that_hangs(server, beating):
-    """It says that the client is still in use."""
+    """`stop` returns False, since the client is still in use."""
     server.on(BEAT, hang())
     beats = beating(interval_sec=0.05, timeout_sec=60.0)
     server.wait_for(BEAT)
@@ -317,7 +319,7 @@ def test_a_stop_does_not_wait_for_a_beat_that_hangs(server, beating):
 
 
 def test_a_job_that_is_reported_is_not_lost_by_a_late_beat(server, beating):
-    """The refusal of a beat that was on its way meanwhile says nothing."""
+    """The worker refuses a heartbeat that was on its way meanwhile; that is no loss."""
     refusing = threading.Event()
     answer = as_json({"success": False, "message": "Job not claimed"}, 400, wait_for=refusing)
     server.on(BEAT, answer)

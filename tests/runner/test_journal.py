@@ -70,7 +70,7 @@ OUTCOME = JobOutcome({"message": "Hello"}, None, "console")
 
 
 def folder_of(directory):
-    """The folder of the one job there is."""
+    """The folder of the only job."""
     (folder,) = (directory / JOURNAL_FOLDER).iterdir()
     return folder
 
@@ -81,7 +81,7 @@ def folder_of(directory):
 @settings(core_fixtures.thorough, max_examples=50)
 @given(ENTRIES)
 def test_an_entry_comes_back_as_it_was_written(entry):
-    """Whatever its ids and its outcome hold."""
+    """The ids and the outcome may hold any text."""
     with tempfile.TemporaryDirectory() as directory:
         Journal(Path(directory)).write(entry)
 
@@ -89,7 +89,7 @@ def test_an_entry_comes_back_as_it_was_written(entry):
 
 
 def test_jobs_of_nasty_ids_are_kept_apart_and_inside(tmp_path):
-    """None reaches out of the folder, none takes another's place."""
+    """No job id leads out of the journal's folder or into another job's folder."""
     journal = Journal(tmp_path)
     entries = [replace(ENTRY, job_id=job_id) for job_id in NASTY_IDS]
 
@@ -112,7 +112,7 @@ def test_without_a_folder_the_journal_is_empty(tmp_path):
 
 
 def test_what_is_owed_comes_first(tmp_path):
-    """A report takes a second, a job may take hours."""
+    """A report takes a second; a job may take hours."""
     journal = Journal(tmp_path)
     journal.write(replace(ENTRY, job_id="a").started())
     journal.write(replace(ENTRY, job_id="b").started().ended(OUTCOME))
@@ -122,7 +122,7 @@ def test_what_is_owed_comes_first(tmp_path):
 
 
 def test_an_entry_of_another_version_is_kept(tmp_path):
-    """What it has more is left out; a result that is owed is not lost by an upgrade."""
+    """Its additional fields are ignored, so that an upgrade does not lose an owed result."""
     journal = Journal(tmp_path)
     entry = ENTRY.started().ended(OUTCOME)
     journal.write(entry)
@@ -144,7 +144,7 @@ def test_no_parameters_are_written(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
 def test_the_journal_is_for_its_owner_only(tmp_path):
-    """Folders 0700, entries 0600, whatever the umask says."""
+    """Folders have mode 0700 and entries 0600, whatever the umask is."""
     old = os.umask(0)
     try:
         Journal(tmp_path).write(ENTRY.started().ended(OUTCOME))
@@ -169,7 +169,7 @@ def test_a_journal_that_cannot_be_written_raises(tmp_path):
 
 
 def test_an_entry_that_is_torn_anywhere_is_set_aside(tmp_path):
-    """No beginning of an entry passes for a whole one."""
+    """No truncated entry is taken for a whole one."""
     journal = Journal(tmp_path)
     journal.write(ENTRY.started().ended(OUTCOME))
     path = folder_of(tmp_path) / "entry.json"
@@ -213,7 +213,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE)
 def test_garbage_is_set_aside_and_the_other_jobs_are_read(tmp_path, content):
-    """Under a name that says so, in its own folder; it is met once only."""
+    """It gets a new name in its folder, and later readings do not find it."""
     journal = Journal(tmp_path)
     journal.write(ENTRY)
     path = folder_of(tmp_path) / "entry.json"
@@ -245,7 +245,7 @@ def test_any_bytes_are_an_entry_or_set_aside(content):
 
 
 def test_a_write_that_was_cut_off_by_a_crash_leaves_the_entry_before(tmp_path):
-    """The half-written new file is not it."""
+    """The half-written new file is not taken for the entry."""
     journal = Journal(tmp_path)
     journal.write(ENTRY)
     (folder_of(tmp_path) / "entry.json.new").write_bytes(spoiled()[:50])
@@ -256,7 +256,7 @@ def test_a_write_that_was_cut_off_by_a_crash_leaves_the_entry_before(tmp_path):
 
 
 def test_a_folder_without_an_entry_is_nothing_and_goes(tmp_path):
-    """It is what a crash between the removal of entry and folder leaves, or before the first."""
+    """A crash leaves one before the entry is written, or after it is removed."""
     journal = Journal(tmp_path)
     journal.write(ENTRY)
     folder = folder_of(tmp_path)
@@ -268,7 +268,7 @@ def test_a_folder_without_an_entry_is_nothing_and_goes(tmp_path):
 
 
 def test_a_directory_in_an_entrys_place_is_set_aside(tmp_path):
-    """With what is in it."""
+    """Its content is kept."""
     journal = Journal(tmp_path)
     journal.write(ENTRY)
     path = folder_of(tmp_path) / "entry.json"
@@ -285,7 +285,7 @@ def test_a_directory_in_an_entrys_place_is_set_aside(tmp_path):
 
 
 def test_the_console_of_an_earlier_run_is_read(tmp_path):
-    """Also where it is no UTF-8; without one it is empty."""
+    """Bytes that are not UTF-8 are replaced. Without a file the console is empty."""
     journal = Journal(tmp_path)
     journal.write(ENTRY)
     assert journal.kept_console("j-1") == ""
@@ -299,7 +299,7 @@ def test_the_console_of_an_earlier_run_is_read(tmp_path):
 
 
 def test_an_entry_goes_from_claiming_over_running_to_done():
-    """Each start counts as a run, and forgets an outcome."""
+    """Each start counts as a run, and removes an outcome."""
     claiming = ENTRY
     running = claiming.started()
     done = running.ended(OUTCOME)
@@ -322,7 +322,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(job_id=st.sampled_from(NASTY_IDS))
     def claim(self, job_id):
-        """Write a job down before its claim."""
+        """Write a job's entry before its claim."""
         self._put(replace(ENTRY, job_id=job_id))
 
     @rule(job_id=st.sampled_from(NASTY_IDS))
@@ -339,24 +339,24 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(job_id=st.sampled_from(NASTY_IDS))
     def remove(self, job_id):
-        """Forget a job, there or not."""
+        """Remove a job, whether or not it is there."""
         self._journal.remove(job_id)
         self._expected.pop(job_id, None)
 
     @rule()
     def restart(self):
-        """Read the directory with new eyes."""
+        """Open the journal again, as after a restart."""
         self._journal = Journal(Path(self._directory.name))
 
     @invariant()
     def is_as_expected(self):
-        """Compare."""
+        """Compare the journal with the dict."""
         good, set_aside = self._journal.entries()
         assert set_aside == []
         assert {entry.job_id: entry for entry in good} == self._expected
 
     def teardown(self):
-        """Leave nothing."""
+        """Remove the directory."""
         self._directory.cleanup()
 
     def _put(self, entry):

@@ -20,7 +20,7 @@ LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] (DEBUG|INFO|WARNING|ERROR
 
 @pytest.fixture
 def logger():
-    """The package's logger, without what an earlier test put on it; it is left as it was."""
+    """The package's logger without the handlers of earlier tests; it is restored afterwards."""
     logger = logging.getLogger("devaria")
     hook, level, propagate = threading.excepthook, logger.level, logger.propagate
     logger.handlers.clear()
@@ -64,7 +64,7 @@ def test_a_line_has_time_level_and_message_in_file_and_on_stdout(logger, tmp_pat
 
 @pytest.mark.parametrize(("verbose", "expected"), [(False, ["shown"]), (True, ["hidden", "shown"])])
 def test_details_are_logged_when_asked_for(logger, tmp_path, verbose, expected):
-    """An idle runner is silent unless told to be verbose."""
+    """An idle runner logs nothing unless it is verbose."""
     set_up_logging(tmp_path, verbose=verbose, secrets=[])
 
     logger.debug("hidden")
@@ -74,7 +74,7 @@ def test_details_are_logged_when_asked_for(logger, tmp_path, verbose, expected):
 
 
 def test_the_file_goes_on_where_an_earlier_run_ended(logger, tmp_path):
-    """A restart does not cost the story so far."""
+    """A restart keeps the lines that are there."""
     (tmp_path / LOG_FILE).write_text("[2026-01-01 00:00:00] INFO: before\n", encoding="utf-8")
     set_up_logging(tmp_path, verbose=False, secrets=[])
 
@@ -84,7 +84,7 @@ def test_the_file_goes_on_where_an_earlier_run_ended(logger, tmp_path):
 
 
 def test_the_file_rotates_and_five_old_ones_are_kept(logger, tmp_path):
-    """Each is within the size, and no line is lost but with the oldest file."""
+    """Each file is within the size. Lines are lost only with the oldest file."""
     assert (DEFAULT_LOG_FILE_BYTES, LOG_FILES_KEPT) == (10_000_000, 5)
     set_up_logging(tmp_path, verbose=False, secrets=[], file_bytes=1_000)
 
@@ -151,7 +151,7 @@ def test_a_closed_terminal_stops_nothing(tmp_path):
 
 @pytest.mark.usefixtures("logger")
 def test_an_error_that_kills_a_thread_is_in_the_log(tmp_path):
-    """With its traceback: an unexpected error is loud."""
+    """The log has the error's traceback."""
     set_up_logging(tmp_path, verbose=False, secrets=[])
 
     thread = threading.Thread(target=lambda: 1 // 0)
@@ -200,7 +200,7 @@ def test_a_strangers_text_in_a_traceback_cannot_forge_a_line(logger, tmp_path):
 
 
 def test_the_logs_secrets_are_cut_out_of_arguments_and_tracebacks(logger, tmp_path, capsys):
-    """In the file and on stdout."""
+    """This holds for the file and for stdout."""
     set_up_logging(tmp_path, verbose=True, secrets=[KEY])
 
     try:

@@ -54,13 +54,13 @@ def state_file(directory):
 
 
 def known(directory, runner_id=RUNNER_ID):
-    """Put down a runner's file of an earlier run."""
+    """Write a runner's file, as an earlier run leaves it."""
     content = {"runner_id": runner_id, "runner_name": "runner-x"}
     state_file(directory).write_text(json.dumps(content), encoding="utf-8")
 
 
 def routes(server):
-    """What was asked, without job ids in the runner's routes."""
+    """The requests, without job ids in the runner's routes."""
     return [re.sub(r"/jobs/j[^/]*/", "/jobs/*/", each) for each in server.trace()]
 
 
@@ -68,7 +68,7 @@ def routes(server):
 
 
 def test_a_first_start_registers_and_keeps_the_id(server, tmp_path):
-    """With its name and job types; then it polls under that id."""
+    """It sends its name and job types, then polls under the new id."""
     script_a_worker(server)
 
     with RunnerProcess(server.url, tmp_path) as runner:
@@ -103,7 +103,7 @@ def test_a_known_id_is_verified_and_used(server, tmp_path):
 
 
 def test_an_id_that_the_worker_does_not_know_is_replaced(server, tmp_path):
-    """It registers anew, and says so."""
+    """The runner registers again, and logs that."""
     script_a_worker(server)
     server.on(VERIFY, as_json({"exists": False, "message": "Runner not found"}, 404))
     known(tmp_path, "forgotten-id")
@@ -117,7 +117,7 @@ def test_an_id_that_the_worker_does_not_know_is_replaced(server, tmp_path):
 
 
 def test_a_corrupt_file_is_set_aside_and_said(server, tmp_path):
-    """And the runner registers anew."""
+    """The runner then registers again."""
     script_a_worker(server)
     state_file(tmp_path).write_bytes(b"\x00garbage")
 
@@ -132,7 +132,7 @@ def test_a_corrupt_file_is_set_aside_and_said(server, tmp_path):
 
 @pytest.mark.parametrize("is_known", [False, True])
 def test_a_refused_key_ends_it_at_once(server, tmp_path, is_known):
-    """With a message and an exit code of its own; trying on would not help."""
+    """It has a message and an exit code of its own, since trying again would not help."""
     refusal = as_json({"error": "Invalid API key"}, 401)
     server.on("*", refusal)
     if is_known:
@@ -149,7 +149,7 @@ def test_a_refused_key_ends_it_at_once(server, tmp_path, is_known):
 def test_an_interrupt_ends_the_wait_for_a_worker_that_is_not_there(closed_port, tmp_path):
     """It would wait for 5 minutes."""
     with RunnerProcess(f"http://127.0.0.1:{closed_port}", tmp_path) as runner:
-        runner.wait_for_line("trying on: ")
+        runner.wait_for_line("trying again: ")
         started = time.monotonic()
 
         assert runner.interrupted() == 0
@@ -160,7 +160,7 @@ def test_an_interrupt_ends_the_wait_for_a_worker_that_is_not_there(closed_port, 
 
 
 def test_a_job_is_polled_claimed_beaten_for_and_completed(server, tmp_path):
-    """In this order; a heartbeat tells progress and console meanwhile."""
+    """The requests come in this order. A heartbeat sends progress and console meanwhile."""
     script_a_worker(server, [job("j-1", name="Alice", processing_time=2.2)])
 
     with RunnerProcess(server.url, tmp_path, "--burst") as runner:
@@ -183,7 +183,7 @@ def test_a_job_is_polled_claimed_beaten_for_and_completed(server, tmp_path):
 
 
 def test_a_job_of_wrong_parameters_is_reported_as_an_error(server, tmp_path):
-    """With the handler's reason, and the traceback in the console."""
+    """The error has the handler's reason, and the console has the traceback."""
     script_a_worker(server, [job("j-1", name=5, processing_time=0)])
 
     with RunnerProcess(server.url, tmp_path, "--burst") as runner:
@@ -196,7 +196,7 @@ def test_a_job_of_wrong_parameters_is_reported_as_an_error(server, tmp_path):
 
 
 def test_a_lost_race_moves_on_to_the_next_job_of_the_list(server, tmp_path):
-    """Without asking for a list again, or whose the lost one is, and without running it."""
+    """It does not ask for another list or about the lost job, and does not run that."""
     script_a_worker(server, [job("j-1"), job("j-2")])
     taken = as_json({"success": False, "message": "Job already claimed or not found"}, 409)
     server.on("POST /api/runner/jobs/j-1/claim", taken)
@@ -210,7 +210,7 @@ def test_a_lost_race_moves_on_to_the_next_job_of_the_list(server, tmp_path):
 
 
 def test_a_claim_that_acts_late_is_found_out(server, tmp_path):
-    """Its answers were failures, and the job looked pending; by the next claim it is ours."""
+    """The claim was answered with errors and the job looked pending, but the next claim wins it."""
     script_a_worker(server, [job("j-1")], [job("j-1")])
     failed = as_json({"error": "Failed to claim job"}, 500)
     taken = as_json({"success": False, "message": "Job already claimed or not found"}, 409)
@@ -227,7 +227,7 @@ def test_a_claim_that_acts_late_is_found_out(server, tmp_path):
 
 
 def test_a_list_of_fifty_is_gone_through_without_asking_again(server, tmp_path):
-    """In its order; that keeps a runner within the worker's rate limit."""
+    """The jobs run in the list's order. This keeps a runner within the worker's rate limit."""
     jobs = [job(f"j-{number:02}") for number in range(50)]
     script_a_worker(server, jobs)
 
@@ -242,7 +242,7 @@ def test_a_list_of_fifty_is_gone_through_without_asking_again(server, tmp_path):
 
 
 def test_after_a_job_it_polls_again_at_once(server, tmp_path):
-    """It sleeps only when nothing was to be had."""
+    """It sleeps only after a poll that found no job."""
     script_a_worker(server, [job("j-1")], [job("j-2")])
 
     with RunnerProcess(server.url, tmp_path, "--poll-interval", "3600") as runner:
@@ -321,7 +321,7 @@ def test_a_second_runner_in_one_directory_is_told_who_has_it(server, tmp_path):
 
 
 def test_every_line_of_the_log_is_of_one_form_in_both_places(server, tmp_path):
-    """And an idle runner is silent, over one connection."""
+    """An idle runner logs nothing, and uses one connection."""
     script_a_worker(server)
 
     with RunnerProcess(server.url, tmp_path) as runner:
@@ -338,7 +338,7 @@ def test_every_line_of_the_log_is_of_one_form_in_both_places(server, tmp_path):
 
 
 def test_the_key_is_in_no_file_and_no_output(server, tmp_path):
-    """Not even in the most verbose log, nor where a job prints it."""
+    """This holds for the verbose log, and for a job that prints the key."""
     script_a_worker(server, [job("j-1", name=KEY, processing_time=0)])
 
     with RunnerProcess(server.url, tmp_path, "--burst", "-v") as runner:

@@ -35,7 +35,7 @@ def asked(directory):
 
 
 def test_the_first_state_is_there_at_once(tmp_path):
-    """What an earlier runner left is not taken for this one's, not for a moment."""
+    """The file of an earlier runner is replaced before the new one does anything."""
     (tmp_path / STATUS_FILE).write_text('{"pid": 1, "started_at": 0, "worker_url": "old"}')
     file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"))
     assert RunnerStatus.load(tmp_path).pid == 7
@@ -43,7 +43,7 @@ def test_the_first_state_is_there_at_once(tmp_path):
 
 
 def test_news_are_written_while_the_main_thread_waits(tmp_path):
-    """Also those of other threads, which wake nobody."""
+    """Changes from other threads are written too, without waking the main thread."""
     file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"))
     wakeup = Wakeup()
     wakeup.do_regularly(file.write, 0.05)
@@ -56,7 +56,7 @@ def test_news_are_written_while_the_main_thread_waits(tmp_path):
 
 
 def test_the_file_is_replaced_only_where_something_changed(tmp_path):
-    """A note costs no write; the end writes what is still to be written."""
+    """A change alone writes nothing; `close` writes the last state."""
     file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"))
     first = (tmp_path / STATUS_FILE).read_bytes()
     file.write()
@@ -70,7 +70,7 @@ def test_the_file_is_replaced_only_where_something_changed(tmp_path):
 
 
 def test_a_job_that_ends_is_counted(tmp_path):
-    """As completed, as failed, or as nobody's; it is in hand no more."""
+    """It counts as completed, failed or neither, and is no longer the job in hand."""
     file = StatusFile(tmp_path, RunnerStatus(7, NOW, "http://w"))
     for succeeded in (True, False, False, None):
         file.note_job("j-1", "a")
@@ -84,7 +84,7 @@ def test_a_job_that_ends_is_counted(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_stops_nothing(tmp_path):
-    """Notes go on, and the end comes."""
+    """Changes and `close` still work."""
     (tmp_path / "gone").mkdir()
     file = StatusFile(tmp_path / "gone", RunnerStatus(7, NOW, "http://w"))
     (tmp_path / "gone" / STATUS_FILE).unlink()
@@ -106,7 +106,7 @@ def test_a_file_that_cannot_be_written_stops_nothing(tmp_path):
     ],
 )
 def test_a_file_that_cannot_be_understood_is_none(tmp_path, content):
-    """A newer version's, perhaps."""
+    """A newer version may have written it."""
     (tmp_path / STATUS_FILE).write_text(content, encoding="latin-1")
     assert RunnerStatus.load(tmp_path) is None
 
@@ -124,7 +124,7 @@ def test_silent_is_8(directory):
 
 
 def test_a_runner_that_never_reached_its_worker_has_five_minutes(directory):
-    """From its start on."""
+    """The five minutes begin with its start."""
     assert status_of(directory).returncode == 0
     status = {"pid": 7, "started_at": time.time() - 301, "worker_url": "http://w"}
     (directory / STATUS_FILE).write_text(json.dumps(status))
@@ -132,7 +132,7 @@ def test_a_runner_that_never_reached_its_worker_has_five_minutes(directory):
 
 
 def test_not_running_is_1(tmp_path):
-    """Whatever the file says."""
+    """This is so whatever the file holds."""
     done = status_of(tmp_path, last_contact_at=time.time())
     assert (done.returncode, json.loads(done.stdout)["health"]) == (1, "not running")
     assert asked(tmp_path / "nowhere").returncode == 1
@@ -147,7 +147,7 @@ def test_one_runner_is_asked_after(tmp_path):
 
 
 def test_what_is_owed_is_read_and_left_alone(tmp_path):
-    """Each state of a job; what cannot be understood stays where it is."""
+    """Jobs in each state are listed. Corrupt entries stay where they are."""
     journal = Journal(tmp_path)
     entry = JournalEntry("j-1", "a", "http://w", "r")
     journal.write(entry)

@@ -7,7 +7,7 @@ from devaria.runner.doctor.check import FAILURE, OK, WARNING, Check, CheckContex
 
 __all__ = ["FAILURE", "OK", "WARNING", "Check", "CheckContext", "examine"]
 
-#: The checks in the order in which they are shown. The name stands for a check that itself fails.
+#: The checks in the order in which they are shown. The name is shown if the check itself fails.
 _CHECKS = {
     "Python": local.check_python,
     "packages": local.check_packages,

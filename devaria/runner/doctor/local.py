@@ -51,7 +51,7 @@ def check_key(context: CheckContext) -> Iterator[Check]:
 
 
 def check_directory(context: CheckContext) -> Iterator[Check]:
-    """Check that the runner can write its files; report the first that it cannot."""
+    """Check that the runner can write its files; name the first that it cannot."""
     there = _existing(context.directory)
     wrong = None if _is_usable(there, is_folder=True) else there
     for name in (CONFIG_FILE, LOG_FILE, JOURNAL_FOLDER):
@@ -91,7 +91,7 @@ def check_lock(context: CheckContext) -> Iterator[Check]:
     from filelock import FileLock
 
     there = _existing(context.directory)
-    if not _is_usable(there, is_folder=True):
+    if not _is_usable(there, is_folder=True):  # `check_directory` reports it
         return
     try:
         # Not the runner's own lock: a runner that starts at this moment would find it held.

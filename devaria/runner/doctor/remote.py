@@ -19,7 +19,7 @@ _MAX_CLOCK_ERROR_SEC = 60.0
 _FIGPACK_URL = "https://figpack-api.figpack.org"
 _FIGPACK_JOB_TYPE = "figpack_nwb_raster_plot"
 _MAX_ANSWER_BYTES = 10_000
-#: Sent where there is no registration: any id shows whether the key is accepted.
+#: Sent if there is no registration: any id shows whether the key is accepted.
 _NO_RUNNER = "none"
 
 
