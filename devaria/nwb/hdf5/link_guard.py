@@ -1,4 +1,4 @@
-"""Opening groups and datasets of an HDF5 file without leaving the file.
+"""Open groups and datasets of an HDF5 file without leaving the file.
 
 HDF5 can refer to other files by external links, external storage and virtual datasets. A hostile
 file could name files of this machine, whose content would then be published in a figure. So no

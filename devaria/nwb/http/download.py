@@ -1,4 +1,4 @@
-"""Downloading a whole file, for servers without byte ranges."""
+"""Download a whole file from a server without byte ranges."""
 
 import tempfile
 import threading
