@@ -46,7 +46,7 @@ class Simulation:
 
     Args:
         runners: The number of runners.
-        options: The command line.
+        options: The parsed command line.
     """
 
     def __init__(self, runners: int, options: argparse.Namespace) -> None:

@@ -63,8 +63,8 @@ def upload_figure(
     """Upload a figure. After a fault that may pass, the whole upload is tried again.
 
     Args:
-        view: The figure.
-        title: Title of its page.
+        view: The figure. figpack builds it before it uploads it.
+        title: Title of the figure's page.
         description: Description in markdown.
         progress: Called with the files uploaded and all files. It starts again with each try.
         limits: Time-outs and retries.

@@ -49,8 +49,8 @@ def save_table(table: UnitsTable, folder: Path) -> None:
     """Write a table as files.
 
     Args:
-        table: The table.
-        folder: An existing folder.
+        table: A table as `read_units_table` returns it.
+        folder: An existing folder. Files of the same names are replaced.
 
     Raises:
         OSError: The files cannot be written.

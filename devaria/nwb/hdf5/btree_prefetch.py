@@ -45,9 +45,6 @@ class BTreePrefetcher:
     def note_read(self, content: memoryview) -> None:
         """Look at the bytes of one read of HDF5. A read of an inner node starts with it.
 
-        Args:
-            content: The bytes.
-
         Raises:
             Exception: Any exception of ``fetch``.
         """

@@ -117,9 +117,6 @@ def refuse_expansion(
 def find_units_tables(file: h5py.File) -> List[str]:
     """List the groups of a file that have spike times.
 
-    Args:
-        file: An open file.
-
     Returns:
         Their paths, at most 20, those nearest to the root first. The search follows hard links
         only, visits a group once, and ends after 500 groups.
