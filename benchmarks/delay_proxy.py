@@ -1,11 +1,11 @@
-"""Delay and count what goes to a worker: `python delay_proxy.py PORT [--delay-ms 50]`.
+"""Delay and record the requests to a worker: `python delay_proxy.py PORT [--delay-ms 50]`.
 
-The proxy listens on loopback and prints its port. Everything arrives later by the delay, in each
-direction; a new connection costs two delays first, as TCP's handshake would.
+The proxy listens on loopback and prints its port. It delays the data in both directions. A new
+connection costs two more delays, as TCP's handshake would.
 
-``/seen`` returns the number of TCP connections so far and all requests. A request is ``[when it was
-sent, method, path, progress_current of the body or null, status, when the client has the answer]``.
-Times are those of `time.monotonic`, which all processes share on Linux.
+``/seen`` returns the number of TCP connections so far and all requests. A request is ``[time sent,
+method, path, progress_current of the body or null, status, time answered]``. Times are those of
+`time.monotonic`, which all processes share on Linux.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python benchmarks/idle.py [--minutes 10]
 
-Both are started as an operator would start them, with a relay on loopback between them that counts.
-The figures are those of the time after start-up.
+Both are started as an operator would start them. A relay on loopback between them counts requests
+and connections. The time of the start-up is not measured.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def measure(minutes: float, folder: Path) -> None:
 def figures(
     minutes: float, relay: Relay, processes: Tuple[psutil.Process, psutil.Process], log: Path
 ) -> None:
-    """Wait for some minutes, and print what was counted."""
+    """Wait for some minutes, and print the counts."""
     runner, worker = processes
     time.sleep(2)  # start-up ends with the first poll
     polls, connections = relay.polls, relay.connections

@@ -1,19 +1,19 @@
-"""Count the files that the runner passes through for one `hello_world` job.
+"""Count the files that take part in one `hello_world` job, and the switches between them.
 
     python benchmarks/job_trace.py [--package-dir /path/to/another/checkout] [--repeats 7]
 
-Starts a local worker in a process of its own and submits jobs that take no time. For each of them
-it starts a runner process, all of whose threads are traced with `sys.setprofile`. A trace begins
-with the call of `WorkerClient.available` that finds the job, and ends with the return of
+Starts a local worker in a process of its own and submits jobs that take no time. For each job it
+starts a runner process and traces all its threads with `sys.setprofile`. A trace begins with the
+call of `WorkerClient.available` that finds the job. It ends with the return of
 `WorkerClient.complete` that reports the result. It holds the calls and returns of functions in
 files of the package. The job's own process is not traced.
 
-Printed are the number of files, the number of switches between them, and the calls into each file.
-A switch is a call or a return that is in another file than the call or return before it in the same
-thread. A job's console arrives in a varying number of pieces, each with switches of its own; so the
-table has the median, and the least and the most in brackets.
+Prints the number of files, the number of switches between them, and the calls into each file. A
+switch is a call or a return in another file than the call or return before it in the same thread.
+A job's console arrives in a varying number of pieces, and each piece adds switches. So the table
+has the median, and the least and the most in brackets.
 
-With `--package-dir` another checkout is traced too, and printed beside this one.
+With `--package-dir`, another checkout is traced too and printed beside this one.
 """
 
 import argparse
@@ -38,7 +38,7 @@ Event = Tuple[int, str, str]
 
 
 class Trace(NamedTuple):
-    """What one job's trace comes to.
+    """The counts of one job's trace.
 
     Args:
         calls: The number of calls into each file.

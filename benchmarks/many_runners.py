@@ -5,14 +5,14 @@
 Nothing is sent and nothing waits: the clock is simulated, and all rows together take some seconds.
 The runner's own `ClaimOrder` decides which job to claim, and the constants are the package's.
 
-Jobs arrive at random. `--load` is the part of its time that a runner works. A job takes about
-`--job-sec` seconds. A request takes about `--trip-sec` seconds there and back, up to half as much
-more or less. `--prepare-sec` is the time that a runner needs between the answer to a poll and a
-claim, to write its journal and to start the job's process.
+Jobs arrive at random. `--load` is the part of the time in which a runner works. A job takes about
+`--job-sec` seconds, and a request about `--trip-sec` seconds there and back; both vary by up to
+half. `--prepare-sec` is the time between the answer to a poll and a claim, in which a runner writes
+its journal and starts the job's process.
 
 The table has a row for each number of runners: the requests that the worker gets in a second, the
 time from a job's arrival to its claim (median and 95th percentile), and the part of all claims that
-came too late. The first minutes (`--warm-up`) do not count.
+were lost to another runner. The first minutes (`--warm-up`) do not count.
 """
 
 import argparse
@@ -37,7 +37,7 @@ LEAST_JOBS = 2_000
 
 _HEARTBEAT_SEC = Timing().heartbeat_sec
 
-#: What a runner does: it yields how long each step takes, in seconds.
+#: The steps of a runner: each yields how long it takes, in seconds.
 Life = Generator[float, None, None]
 
 
@@ -46,7 +46,7 @@ class Simulation:
 
     Args:
         runners: The number of runners.
-        options: The command line.
+        options: The parsed command line.
     """
 
     def __init__(self, runners: int, options: argparse.Namespace) -> None:
@@ -92,7 +92,7 @@ class Simulation:
         heapq.heappush(self._due, (self.now + seconds, next(self._numbers), life))
 
     def _about(self, seconds: float) -> float:
-        # At random: with equal times, runners that race once would race for ever.
+        # Random, since with equal times, runners that race once would race for ever.
         return seconds * self._random.uniform(0.5, 1.5)
 
     def _one_way_sec(self) -> float:
@@ -162,11 +162,11 @@ def main() -> None:
         "--load", type=float, default=0.5, help="part of the time that runners work"
     )
     parser.add_argument("--job-sec", type=float, default=60.0, help="how long a job takes")
-    parser.add_argument("--trip-sec", type=float, default=0.1, help="a request, there and back")
+    parser.add_argument("--trip-sec", type=float, default=0.1, help="a request there and back")
     parser.add_argument("--prepare-sec", type=float, default=0.02, help="from a list to a claim")
     parser.add_argument("--minutes", type=float, default=10.0, help="the simulated time")
-    parser.add_argument("--warm-up", type=float, default=5.0, help="minutes before that")
-    parser.add_argument("--seed", type=int, default=1, help="of the random numbers")
+    parser.add_argument("--warm-up", type=float, default=5.0, help="minutes that do not count")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers")
     options = parser.parse_args()
     print(
         f"Jobs of {options.job_sec:g} s, runners busy {100 * options.load:g} % of the time, "

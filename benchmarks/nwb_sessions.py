@@ -141,7 +141,7 @@ def _guessed_length(num_values: int) -> int:
 
 
 def _fill_by_turns(times: h5py.Dataset, values: Array, raw: h5py.Dataset, noise: Array) -> None:
-    """Write some raw data, a chunk of spike times, and so on in turn, as a recorder does."""
+    """Write raw data and chunks of spike times in turn, as a recorder does."""
     (step,) = times.chunks
     raw_step = -(-len(noise) * step // len(values))
     for turn in range(-(-len(values) // step)):

@@ -3,9 +3,9 @@
     python benchmarks/range_line.py FOLDER
 
 The first byte of an answer comes after 40 ms, on a new connection after 80 ms. One connection
-carries 40 MB/s, all together 400 MB/s. Byte ranges are supported. The server prints its port.
-``/to/NAME`` redirects to ``/NAME``. ``/counts`` returns the requests, bytes and connections since
-the last call of it.
+carries 40 MB/s, and all connections together 400 MB/s. Byte ranges are supported. The server prints
+its port. ``/to/NAME`` redirects to ``/NAME``. ``/counts`` returns the requests, bytes and
+connections since its last call.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _RANGE = re.compile(rb"(?i)\r\nrange: *bytes=(\d*)-(\d*)")
 
 
 class Line:
-    """The server: its files, its counters, and the time at which the line is free again."""
+    """Serves the files, limits the bandwidth, and counts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -7,7 +7,7 @@ A short form takes about a minute: ``--sizes 1e5,1e6 --repeat 3``.
 
 For Linux. pynwb writes the files (gzip level 4; h5py's small default chunks, and large ones). A
 server process serves them with the latency and bandwidth of a distant server (``range_line.py``).
-The two routes take turns, each time in a new process. "Stock" is figpack, "ours" is devaria. The
+The two routes run in turn, each time in a new process. "Stock" is figpack, "ours" is devaria. The
 table shows medians, and the ratio of stock to ours. The ratios are similar on other machines; the
 seconds are not.
 
@@ -86,15 +86,15 @@ class Bench:
         process_sec = time.perf_counter() - start
         assert process.stdout is not None
         with process.stdout as pipe:
-            told = json.loads(pipe.read().splitlines()[-1])
+            figures = json.loads(pipe.read().splitlines()[-1])
         counts = self._counts()
-        self.ways[told["way"]] = 1
+        self.ways[figures["way"]] = 1
         return Run(
             process_sec=process_sec,
-            inner_sec=told["inner_sec"],
+            inner_sec=figures["inner_sec"],
             cpu_sec=cpu_sec,
             peak_bytes=peak,
-            extra_bytes=peak - told["before_bytes"],
+            extra_bytes=peak - figures["before_bytes"],
             requests=counts["requests"],
             bytes=counts["bytes"],
         )

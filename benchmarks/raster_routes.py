@@ -3,8 +3,8 @@
     python benchmarks/raster_routes.py stock|ours read|build|whole PARAMETERS
 
 PARAMETERS is a JSON object with the key "url" or "table". Prints a JSON object with the seconds
-that the part took after the imports. "ours whole" includes its imports, which run while the other
-process reads.
+that the part took. Imports are not counted, except for "ours whole", whose imports run while the
+other process reads.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ def resident_bytes() -> int:
 
 
 class PlainHttpFile(io.RawIOBase):
-    """A remote file, read one MiB after another: for the stock route without lindi."""
+    """A remote file, read in blocks of 1 MiB. The stock route uses it without lindi."""
 
     def __init__(self, url: str) -> None:
         import requests

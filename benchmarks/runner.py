@@ -4,12 +4,12 @@
 
 Needs Linux. Starts the local worker with the contract's rate limits, and a proxy on loopback that
 counts requests. For some rows the proxy adds 50 ms in each direction, also when a connection is set
-up. Runners, each started as an operator would and in a directory of its own, run hello_world jobs
-that take no time.
+up. Runners run hello_world jobs that take no time. Each runner is started as an operator would
+start it, in a directory of its own.
 
 PATH is a Python that has the predecessor: `pip install runpack==0.1.0 h5py`. The predecessor pauses
 for 6 s after each job. Rows about running jobs are measured without that pause, so that they
-compare the work and not the sleep. Measurements of the two alternate.
+compare the work and not the sleep. The two runners are measured in turn.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from runner_lab import DEVARIA, Kind, Lab, Run, lab, predecessor, wait_for
 
-#: Enough jobs to reach the worker's limit of 120 polls a minute, if each job takes a poll.
+#: Enough jobs to reach the worker's limit of 120 polls a minute, if each job needs a poll.
 QUEUE = 200
 #: For shorter runs: as many as the worker lists at once, and fewer with the delay.
 SHORT_QUEUE, DELAYED_QUEUE = 50, 20
@@ -41,7 +41,7 @@ class Row(NamedTuple):
     Args:
         name: What is measured.
         form: The format of a value.
-        target: What devaria is to reach, as text.
+        target: The goal for devaria, as text.
         bound: The target as a number; None if there is none.
     """
 
@@ -55,7 +55,7 @@ ROWS = {
     "requests": Row("HTTP requests a job, draining 200 jobs", "{:.2f}", "≤ 2.1", 2.1),
     "connections": Row("TCP connections, draining 200 jobs", "{:.0f}", "≤ 2", 2),
     "queue": Row("200 jobs with rate limits, no delay", "{:.1f} s", "≤ 12 s", 12),
-    "limited": Row("answers 429 in that", "{:.0f}", "0", 0),
+    "limited": Row("429 answers in that run", "{:.0f}", "0", 0),
     "job": Row("per job, no delay", "{:.0f} ms", "≤ 42 ms", 42),
     "delayed": Row("per job, 50 ms each way", "{:.0f} ms", "≤ 250 ms", 250),
     "job cpu": Row("CPU of a job's processes and the runner's, a job", "{:.0f} ms"),
@@ -69,9 +69,9 @@ ROWS = {
 }
 
 _ABOUT_THE_PREDECESSOR = (
-    "The predecessor pauses for 6 s after each job, so that 200 jobs take 20 minutes; rows about "
-    "running jobs are without that pause. While idle it polls less and less often, down to once a "
-    "minute; these are its first minutes. Its handlers send their progress every 30 s."
+    "The predecessor pauses for 6 s after each job, so 200 jobs take 20 minutes. Rows about "
+    "running jobs leave that pause out. While idle, it polls less and less often, down to once a "
+    "minute; the rows show its first minutes. Its handlers send their progress every 30 s."
 )
 
 #: The values of one kind of runner: for each row, one per repeat.
@@ -181,7 +181,7 @@ def _memory(pid: int) -> Tuple[int, int]:
 
 def _print(figures: Dict[str, Figures], options: argparse.Namespace) -> None:
     has_both = len(figures) == 2
-    print("| | devaria | to reach | reached |" + " predecessor | ratio |" * has_both)
+    print("| | devaria | goal | reached |" + " predecessor | ratio |" * has_both)
     print("|---|--:|--:|---|" + "--:|--:|" * has_both)
     for key, row in ROWS.items():
         print(_line(row, *(each.get(key, []) for each in figures.values())))

@@ -1,4 +1,4 @@
-"""Set up the benches of the runner: a local worker, delaying proxies, runners of two kinds."""
+"""Set up the benchmarks of the runner: a local worker, delaying proxies, runners of two kinds."""
 
 import contextlib
 import json
@@ -149,7 +149,7 @@ class Lab:
     def submit(self, count: int) -> None:
         """Queue hello_world jobs that take no time.
 
-        They are put into the store, since the route takes only 10 a minute.
+        They go into the store directly, since the route takes only 10 a minute.
         """
         for _ in range(count):
             self._number += 1

@@ -1,4 +1,4 @@
-"""A handler for `benchmarks/runner.py`; the progress that it sends is the time of sending."""
+"""A handler for `benchmarks/runner.py` that sends the time as its progress."""
 
 import time
 from typing import Any, Dict
@@ -10,7 +10,7 @@ CALLS_AT_SEC = (0.3, 0.35, 1.0, 3.0, 3.05, 3.1, 3.4, 6.0, 6.01, 9.0)
 
 
 class Moments(JobHandler):
-    """Send progress at certain times; each value is the time, by `time.monotonic`."""
+    """Send progress at certain times; its value is the time of `time.monotonic`."""
 
     def execute(self, input_params: Dict[str, Any], heartbeat_callback: Any) -> Dict[str, Any]:
         """Run one job; its result has the times."""

@@ -52,7 +52,7 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         Args:
             group: The zarr group of the figure.
         """
-        # The method that RasterPlot inherits. Its own method would write an empty plot.
+        # Call the method that RasterPlot inherits: its own method would write an empty plot.
         figpack.ExtensionView.write_to_zarr_group(self, group)
         with _writing_all_chunks():
             self._write_spikes(group)

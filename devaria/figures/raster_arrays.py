@@ -110,9 +110,6 @@ def reference_points(
 def refuse_many_counts(table: UnitsTable) -> None:
     """Refuse units for which the result of ``counts_per_second`` would be too large.
 
-    Args:
-        table: The units.
-
     Raises:
         NwbError: There are too many units, over too many seconds.
     """

@@ -1,8 +1,8 @@
-"""Uploading a figure with figpack's client, with time-outs and without leaking signed URLs.
+"""Upload a figure with figpack's client, with time-outs and without leaking signed URLs.
 
 figpack 0.4.1 makes HTTP calls without time-outs, retries only some of them, and prints signed URLs.
-So two things of this process are replaced during an upload: ``requests.Session.request``, through
-which all calls of figpack go, and standard output.
+So this module replaces two things during an upload: ``requests.Session.request``, which figpack
+uses for all its calls, and standard output.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from devaria.common.text import without_queries
 
 KEY_VARIABLE = "FIGPACK_API_KEY"
 
-#: What figpack prints after each file.
+#: The line that figpack prints after each file.
 _UPLOADED = re.compile(r"Uploaded (\d+)/(\d+)")
 
 #: Called with the number of files uploaded, and the number of all files.
@@ -63,8 +63,8 @@ def upload_figure(
     """Upload a figure. After a fault that may pass, the whole upload is tried again.
 
     Args:
-        view: The figure.
-        title: Title of its page.
+        view: The figure. figpack builds it before it uploads it.
+        title: Title of the figure's page.
         description: Description in markdown.
         progress: Called with the files uploaded and all files. It starts again with each try.
         limits: Time-outs and retries.
@@ -110,7 +110,7 @@ def _show(view: figpack.FigpackView, title: str, description: str) -> str:
 
 
 def _draw() -> float:
-    # Other runners may have met the same fault: they should not all come back at once.
+    # Other runners may have met the same fault, and should not all try again at once.
     return random.uniform(1.0, 1.2)  # noqa: S311 - no secret depends on it
 
 

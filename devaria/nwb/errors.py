@@ -14,4 +14,4 @@ class InvalidInputError(ValueError):
 
 
 class NwbError(Exception):
-    """The file cannot be drawn. The text is one complete, printable line."""
+    """The file cannot be used. The text is one complete, printable line."""

@@ -1,4 +1,4 @@
-"""Naming files that are not HDF5: links to web pages, git-LFS pointers and other formats."""
+"""Name the format of a file that is not HDF5: a web page, a git-LFS pointer or another one."""
 
 import re
 from typing import Optional

@@ -1,4 +1,4 @@
-"""How much of a submitted file is read at most."""
+"""The limits on what is read of a submitted file."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Dict, Mapping

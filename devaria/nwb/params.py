@@ -1,4 +1,4 @@
-"""Checking job parameters: the URL of an NWB file, and the path of a units table in it."""
+"""Check job parameters: the URL of an NWB file, and the path of a units table in it."""
 
 from typing import List
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ def checked_url(url: object) -> str:
         raise InvalidInputError("nwb_url must be a URL without spaces or control characters")
     try:
         parts = urlsplit(url)
-        # A percent sign is only defined in IPv6 addresses; elsewhere libraries read it differently.
+        # Libraries read a percent sign in a host differently, except in an IPv6 address.
         host = parts.hostname or "%"
         has_host = ("%" not in host or ":" in host) and parts.port != 0
     except ValueError:

@@ -1,4 +1,4 @@
-"""Reading a column of spike times as float32, in the fastest way that its layout allows."""
+"""Read a column of spike times as float32, in the fastest way that its layout allows."""
 
 import math
 import threading
@@ -166,7 +166,7 @@ def _finite_range(
     slab: "npt.NDArray[Any]", as_float32: "npt.NDArray[np.float32]"
 ) -> Tuple[float, float, int]:
     low, high = float(slab.min()), float(slab.max())
-    # Finite extremes mean finite values: NaN propagates, and rounding keeps the order.
+    # If both extremes are finite, all values are: NaN propagates, and rounding keeps the order.
     if all(math.isfinite(np.float32(extreme)) for extreme in (low, high)):
         return low, high, 0
     is_finite = np.isfinite(as_float32)

@@ -1,4 +1,4 @@
-"""Writing a small NWB file of synthetic spikes for demos and tests, without pynwb."""
+"""Write a small NWB file of synthetic spikes for demos and tests, without pynwb."""
 
 import datetime
 import uuid

@@ -1,4 +1,4 @@
-"""Reading the units table of an NWB file.
+"""Read the units table of an NWB file.
 
 In NWB 2 the spike times of all units are one column, ``spike_times``. The column
 ``spike_times_index`` holds, for each unit, the position after its last spike (NWB schema, Units and
@@ -47,7 +47,7 @@ def read_units_table(
             stored bytes of the spike times. ``total_bytes`` is 1 or more and constant; for a
             column of many chunks it is an estimate from the first ones. ``done_bytes`` starts at
             0, never decreases, and ends at ``total_bytes``. There may be many calls a second, and
-            none for minutes while a server fails. An exception of it ends the reading.
+            none for minutes while a server fails. If it raises an exception, the reading ends.
 
     Returns:
         The units with spikes. NaN and infinite times are left out and counted.
@@ -68,7 +68,9 @@ def read_units_table(
     if len(rows) == 0:
         raise NwbError(f"the units table {one_line(units_path)} has no spikes")
     if len(rows) > limits.max_units:
-        raise NwbError(f"{len(rows):,} units have spikes: more than the {limits.max_units:,} drawn")
+        raise NwbError(
+            f"{len(rows):,} units have spikes; at most {limits.max_units:,} can be drawn"
+        )
     unit_ids = _read_ids(file, ids, rows, len(stops))
     spikes = column.read(int(stops[-1]), limits, progress or (lambda _done, _total: None))
     values, kept_stops = _without_non_finite(spikes, stops[rows])
@@ -133,7 +135,9 @@ def _read_stops(index: h5py.Dataset, num_times: int, limits: ReadLimits) -> "npt
     if np.any(np.diff(stops) < 0):
         raise NwbError("spike_times_index is corrupt: it descends")
     if len(stops) and stops[-1] > limits.max_spikes:
-        raise NwbError(f"{stops[-1]:,} spikes are more than the {limits.max_spikes:,} drawn")
+        raise NwbError(
+            f"the table has {stops[-1]:,} spikes; at most {limits.max_spikes:,} can be drawn"
+        )
     return stops
 
 
@@ -158,12 +162,12 @@ def _refuse_implausible_times(first: float, last: float, limits: ReadLimits) -> 
     if last - first > limits.max_span_sec:
         raise NwbError(
             f"the spike times span {(last - first) / 86_400:,.1f} days: they are probably sample "
-            "numbers, where NWB wants seconds"
+            "numbers; NWB files must give seconds"
         )
     if max(-first, last) >= _FLOAT32_SECONDS_END:
         raise NwbError(
-            f"the spike times lie around {last:,.0f} s: probably seconds since 1970, where NWB "
-            "wants seconds since the session's start; figures cannot resolve them"
+            f"the spike times lie around {last:,.0f} s: probably seconds since 1970. NWB "
+            "files must give seconds since the session's start; figures cannot resolve later times"
         )
 
 
@@ -199,7 +203,7 @@ def _read_ids(
     if h5py.check_string_dtype(ids.dtype) is not None and ids.dtype.kind == "O":
         if isinstance(file, RemoteFile):
             refuse_broken_strings(ids, rows, 4 * _MAX_ID_CHARACTERS, file.read_bytes)
-        # One by one: a thousand strings may all refer to the same 100 MB of the file.
+        # One by one, since a thousand strings may all refer to the same 100 MB of the file.
         return [_id_text(ids[int(row)]) for row in rows]
     if ids.dtype.kind not in "iufbS" or ids.dtype.itemsize > _MAX_ID_CHARACTERS:
         raise NwbError(f"the ids of the units are neither numbers nor short strings: {ids.dtype}")

@@ -1,7 +1,7 @@
 """The spike trains of an NWB units table, in memory and as files.
 
-The process that reads the table hands it as files to the process that draws the figure. This module
-does not import h5py, so the second process need not load it.
+One process reads the table and writes it to files. Another process loads them and draws the figure.
+This module does not import h5py, so the second process need not load it.
 """
 
 import json
@@ -49,8 +49,8 @@ def save_table(table: UnitsTable, folder: Path) -> None:
     """Write a table as files.
 
     Args:
-        table: The table.
-        folder: An existing folder.
+        table: A table as `read_units_table` returns it.
+        folder: An existing folder. Files of the same names are replaced.
 
     Raises:
         OSError: The files cannot be written.
@@ -85,7 +85,7 @@ def load_table(folder: Path) -> UnitsTable:
         table = _loaded(folder)
         _check(table)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise NwbError("what was read of the file is no units table") from error
+        raise NwbError("the reading process returned no valid units table") from error
     return table
 
 
@@ -113,7 +113,7 @@ def _check(table: UnitsTable) -> None:
         raise ValueError("ids that are not short texts")
     if stops[-1] != len(times) or np.diff(stops, prepend=0).min() < 1:
         raise ValueError("units that do not follow each other")
-    # Finite extremes mean finite values: a NaN would be the minimum.
+    # If both extremes are finite, all values are: a NaN would be the minimum.
     ends = (times.min(), times.max())
     expected = (np.float32(table.start_time_sec), np.float32(table.end_time_sec))
     if ends != expected or not all(math.isfinite(end) for end in expected):

@@ -30,8 +30,8 @@ def run_worker(
         host: The address to listen on.
         port: The port; 0 for a free one.
         rate_limit: Whether to limit requests as the contract does.
-        requeue_after_sec: A job goes to another runner when its runner was silent for so many
-            seconds; 0 for never.
+        requeue_after_sec: Seconds of a runner's silence after which its job goes to another
+            runner; 0 for never.
         job_forms: The parameters that the dashboard asks for.
         say: Prints a line for the operator.
 

@@ -23,7 +23,7 @@ _THREADS = 8
 _MAX_BODY_BYTES = 1024**3  # for the files of figures; JSON bodies have their own limit
 _STOP_SEC = 0.7  # how long `stop` waits for running requests
 
-# An address that stands for all of the machine's cannot be connected to; this one can.
+# Clients cannot connect to an address that means all addresses of the machine. They use these.
 _REACHED_BY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 
 
@@ -43,10 +43,10 @@ class LocalWorker:
         keys: The API keys; None to use those of the data directory, or make them.
         rate_limit: Whether the contract's rate limits apply.
         clock: Returns the time in epoch milliseconds.
-        requeue_after_sec: A claimed job returns to pending, for another runner, when its runner was
-            silent for so many seconds; 0 for never. Runners send a heartbeat every 30 s.
+        requeue_after_sec: Seconds of a runner's silence after which its job returns to pending,
+            for another runner; 0 for never. Runners send a heartbeat every 30 s.
         job_forms: The parameters that the dashboard asks for. It takes JSON for other job types.
-        idle_sec: Connections that are idle for so long are closed, in seconds.
+        idle_sec: Seconds after which an idle connection is closed.
 
     Attributes:
         keys: The API keys.
@@ -104,7 +104,7 @@ class LocalWorker:
         """Bind the port and serve in background threads.
 
         Raises:
-            OSError: The port is taken, or the address is not of this machine.
+            OSError: The port is taken, or the machine does not have the address.
             sqlite3.Error: The database cannot be opened.
         """
         listener = _listener(self._host, self._port)
@@ -120,7 +120,7 @@ class LocalWorker:
         except BaseException:
             listener.close()
             raise
-        # It warns whenever a request waits for one of the threads, which is nothing to act on.
+        # waitress warns whenever a request waits for a thread. Nobody needs to act on that.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._server = waitress.create_server(
             app,

@@ -196,7 +196,7 @@ def test_odd_bound_is_the_operators_fault(
 def test_bounds_reach_the_reader(files: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bound that the operator sets is kept where the file is read."""
     monkeypatch.setenv("DEVARIA_MAX_SPIKES", "3")
-    with pytest.raises(NwbError, match="5 spikes are more than the 3"):
+    with pytest.raises(NwbError, match="has 5 spikes; at most 3"):
         execute(nwb_url=files.url("/good.nwb"), units_path="/units")
 
 

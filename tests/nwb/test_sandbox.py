@@ -72,7 +72,7 @@ def test_code_in_the_parser_cannot_get_at_keys(
     reading = Reading(request, tmp_path / "table", environ, module="probing_child")
     try:
         assert f"/proc/{runner.pid}/environ" in environments_with_keys()
-        with reading, pytest.raises(NwbError, match="is no units table"):  # it wrote none
+        with reading, pytest.raises(NwbError, match="no valid units table"):  # it wrote none
             reading.table(lambda *_news: None, said.append)
     finally:
         runner.kill()
@@ -115,11 +115,11 @@ def test_loop_ends_when_the_time_is_up(tmp_path: Path, environ: Dict[str, str]) 
 @pytest.mark.parametrize(
     ("what", "error", "text"),
     [
-        ("SIGSEGV", NwbError, r"crashes what reads it \(SIGSEGV\): it is damaged"),
+        ("SIGSEGV", NwbError, r"crashes its reader \(SIGSEGV\): it is damaged"),
         ("SIGKILL", RuntimeError, "its process was killed by SIGKILL"),
         ("exit", RuntimeError, "its process ended with exit code 3"),
         ("fail", RuntimeError, r"^reading the file failed: ZeroDivisionError: \\x1b\[2Jby zero$"),
-        ("nothing", NwbError, "is no units table"),
+        ("nothing", NwbError, "no valid units table"),
     ],
 )
 def test_end_of_the_child_is_an_error(
@@ -221,7 +221,7 @@ def test_odd_tables_are_refused(tmp_path: Path, odd: Dict[str, Any]) -> None:
     rest = {name: getattr(table, name) for name in ("unit_ids", "num_rows", "num_dropped")}
     rest.update(start_time_sec=table.start_time_sec, end_time_sec=table.end_time_sec)
     (tmp_path / "table.json").write_text(json.dumps(rest))
-    with pytest.raises(NwbError, match="is no units table"):
+    with pytest.raises(NwbError, match="no valid units table"):
         load_table(tmp_path)
 
 
@@ -230,5 +230,5 @@ def test_odd_json_is_refused(tmp_path: Path, content: str) -> None:
     """So are files without the JSON of a table."""
     save_table(TABLE, tmp_path)
     (tmp_path / "table.json").write_text(content)
-    with pytest.raises(NwbError, match="is no units table"):
+    with pytest.raises(NwbError, match="no valid units table"):
         load_table(tmp_path)

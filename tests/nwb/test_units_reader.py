@@ -229,9 +229,9 @@ def test_limits(file: h5py.File) -> None:
     add_units(file, [[1.0], [2.0], [3.0], [], []])
     assert len(read(file, limits=ReadLimits(max_spikes=3, max_rows=5, max_units=3)).unit_ids) == 3
     for limits, text in [
-        (ReadLimits(max_spikes=2), "3 spikes are more than the 2"),
+        (ReadLimits(max_spikes=2), "has 3 spikes; at most 2"),
         (ReadLimits(max_rows=4), "has 5 rows: more than 4"),
-        (ReadLimits(max_units=2), "3 units have spikes: more than the 2"),
+        (ReadLimits(max_units=2), "3 units have spikes; at most 2"),
     ]:
         with pytest.raises(NwbError, match=text):
             read(file, limits=limits)

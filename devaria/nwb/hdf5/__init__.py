@@ -1,4 +1,4 @@
-"""Reading HDF5 files that may be hostile, and reading their columns fast.
+"""Read HDF5 files that may be malicious, and read their columns fast.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Fetching the index of a column's chunks in parallel, where it is scattered over the file.
+"""Fetch the index of a column's chunks in parallel if it is scattered over the file.
 
 HDF5 keeps this index as a B-tree and reads its nodes one by one, each with a round trip to the
 server. An inner node holds the addresses of its children, so all children can be fetched at once
@@ -44,9 +44,6 @@ class BTreePrefetcher:
 
     def note_read(self, content: memoryview) -> None:
         """Look at the bytes of one read of HDF5. A read of an inner node starts with it.
-
-        Args:
-            content: The bytes.
 
         Raises:
             Exception: Any exception of ``fetch``.

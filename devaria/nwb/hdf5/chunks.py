@@ -1,4 +1,4 @@
-"""Decoding the stored bytes of chunks into values: in threads, or by HDF5 itself."""
+"""Decode the stored bytes of chunks into values: in threads, or by HDF5 itself."""
 
 import os
 import threading
@@ -107,7 +107,7 @@ def _inflate(stored: Stored, target: memoryview) -> None:
 
 
 class Hdf5Decoder:
-    """Decodes chunks with any filter that HDF5 knows, in a file in memory with one chunk.
+    """Decodes chunks with any filter of HDF5, through a file in memory that has one chunk.
 
     Args:
         dataset: The dataset whose chunks will be decoded.

@@ -1,4 +1,4 @@
-"""Reading a column of a remote file as fast as the network allows.
+"""Read a column of a remote file as fast as the network allows.
 
 HDF5 reads one chunk after another, and parts of the index between them, each with a round trip to
 the server. Here the stored bytes are fetched in parallel while HDF5 walks the index, and each chunk

@@ -1,4 +1,4 @@
-"""Checking variable-length strings of an HDF5 file before HDF5 reads them.
+"""Check the variable-length strings of an HDF5 file before HDF5 reads them.
 
 They are stored in "global heap collections". HDF5 steps from object to object in a collection by
 the lengths that the file gives. A length of 0 makes it loop for ever, in C code that Python cannot
@@ -15,8 +15,8 @@ import numpy.typing as npt
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.chunks import ThreadDecoder, UndecodableError, thread_filters
 
-#: What a column stores for each string: its length, the address of its collection, and the number
-#: of its object there.
+#: A column stores such a reference for each string: its length, the address of its collection, and
+#: the number of its object there.
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
 
 _COLLECTION_HEAD = struct.Struct("<4sB3xQ")

@@ -1,4 +1,4 @@
-"""Opening groups and datasets of an HDF5 file without leaving the file.
+"""Open groups and datasets of an HDF5 file without leaving the file.
 
 HDF5 can refer to other files by external links, external storage and virtual datasets. A hostile
 file could name files of this machine, whose content would then be published in a figure. So no
@@ -116,9 +116,6 @@ def refuse_expansion(
 
 def find_units_tables(file: h5py.File) -> List[str]:
     """List the groups of a file that have spike times.
-
-    Args:
-        file: An open file.
 
     Returns:
         Their paths, at most 20, those nearest to the root first. The search follows hard links

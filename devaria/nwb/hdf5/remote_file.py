@@ -1,4 +1,4 @@
-"""Opening a remote HDF5 file, and explaining why one cannot be read."""
+"""Open a remote HDF5 file, or explain why it cannot be read."""
 
 import gc
 import re
@@ -16,7 +16,7 @@ from devaria.nwb.http.prefetch import Prefetcher
 from devaria.nwb.http.ranges import CONNECTIONS, HttpRanges
 from devaria.nwb.params import shown_url
 
-#: What h5py raises for a damaged file. Which one depends on where the damage is.
+#: The exceptions that h5py raises for a damaged file, depending on the place of the damage.
 _HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError)
 
 

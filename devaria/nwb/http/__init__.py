@@ -1,13 +1,13 @@
-"""Byte ranges of one file over HTTP, from a server that is not trusted.
+"""Read byte ranges of one file over HTTP, from a server that is not trusted.
 
 ::
 
     address_guard  connections to public addresses only
     session        one range request: redirects, time-outs, the body as it arrives
     retry          which faults are tried again, how often, and until when
-    ranges         the file: every range verified, every fault named
+    ranges         the file: verifies every range, and explains every fault
     tail           the file's last bytes, requested together with the first
-    download       the whole file, where the server has no byte ranges
+    download       the whole file, if the server has no byte ranges
     prefetch       ranges fetched ahead of the reader, in parallel
     block_file     a file object over the ranges, cached in blocks, for h5py
 """

@@ -1,9 +1,9 @@
-"""Connections to public addresses only: a submitted URL must not reach into the lab's network.
+"""Connect to public addresses only: a submitted URL must not reach into the lab's network.
 
-Checking the URL is not enough. A name may resolve to any address, and to another one a moment
-later; an address has many spellings; and a redirect leads to another host. So each connection is
-guarded: the host name is resolved once, all its addresses are checked, and one of these addresses
-is connected to. Host header, TLS server name and certificate are still those of the name.
+A check of the URL is not enough. A name may resolve to any address, and to another one a moment
+later. An address has many spellings. A redirect leads to another host. So each connection is
+guarded: it resolves the host name once, checks all its addresses, and connects to one of them. Host
+header, TLS server name and certificate are still those of the name.
 """
 
 import math
@@ -29,7 +29,7 @@ from devaria.common.text import one_line
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.retry import RetryableFault
 
-#: How long a name that does not exist is looked up again, in seconds.
+#: For how long the lookup of an unknown name is repeated, in seconds.
 _UNKNOWN_NAME_SEC = 60.0
 
 _Address = Union[IPv4Address, IPv6Address]
@@ -53,7 +53,7 @@ _SPECIAL: List[Union[IPv4Network, IPv6Network]] = [
 #: The global unicast addresses of IPv6 (RFC 4291). Mapped IPv4 and NAT64 addresses are outside.
 _GLOBAL_IPV6 = IPv6Network("2000::/3")
 
-#: Used where requests was given no time-out.
+#: The time-out if requests has none.
 _CONNECT_TIMEOUT_SEC = 10.0
 
 
@@ -205,7 +205,7 @@ class _GuardedConnection(HTTPConnection):
         finally:
             timer.cancel()
             if is_late.is_set():
-                # Whatever the block returned or raised: http.client accepts a head that is cut off.
+                # Even if the block returned an answer: http.client accepts a head that is cut off.
                 raise RetryableFault("no answer in time") from None
 
     def _shut_down(self, is_late: threading.Event) -> None:

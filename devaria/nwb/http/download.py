@@ -1,4 +1,4 @@
-"""Downloading a whole file, for servers without byte ranges."""
+"""Download a whole file from a server without byte ranges."""
 
 import tempfile
 import threading
@@ -54,8 +54,8 @@ class DownloadedFile:
         """Write the body of an answer, from the start of the file.
 
         Args:
-            pieces: The body.
-            expected_bytes: Its length, if the server announced it.
+            pieces: The body, in order.
+            expected_bytes: Length of the body, if the server announced it.
             max_bytes: Longest body that is accepted.
             say: Called with a console line at the start and every few seconds.
             note_progress: Called for every 2 MiB that have arrived.

@@ -1,4 +1,4 @@
-"""Fetching ranges of a file ahead of its reader, over several connections, in bounded memory.
+"""Fetch ranges of a file ahead of its reader, over several connections, in bounded memory.
 
 The fetching threads never call h5py: the reader holds h5py's lock while it waits for them.
 """
@@ -7,8 +7,8 @@ import threading
 from bisect import bisect_right
 from typing import Callable, List, Optional, Sequence, Tuple
 
-#: Length of a part. Long, so that the wait for its first byte matters little; short, so that all
-#: connections have parts to fetch.
+#: Length of a part: long enough that the wait for its first byte matters little, and short enough
+#: that all connections have parts to fetch.
 PART_BYTES = 2 * 1024 * 1024
 
 #: Length of the shortest part. The first parts of a plan are short, so that the reader can start
@@ -38,7 +38,7 @@ class _Part:
 class Prefetcher:
     """Fetches planned ranges in order, as far ahead of the reader as memory allows.
 
-    Only one thread may read. What it has passed is dropped.
+    Only one thread may read. Parts that it has passed are dropped.
 
     Args:
         fetch: Returns the bytes from one offset up to another. Several threads call it.

@@ -1,4 +1,4 @@
-"""Byte ranges of one file over HTTP: every answer verified, every fault named.
+"""Read byte ranges of one file over HTTP, verify every answer, and explain every fault.
 
 Reading a file takes many requests to an unknown server, over minutes. An error page taken for data
 would look like a broken file. So each answer is checked: it must be the requested range of the
@@ -55,7 +55,7 @@ class HttpRanges:
     Raises:
         InvalidInputError: The URL is not an http or https URL.
         NwbError: The server's address is not allowed, the server cannot be reached, or it has no
-            such file; or it has no ranges, and the file is too long or not HDF5.
+            such file. Or the server has no ranges, and the file is too long or not HDF5.
     """
 
     def __init__(

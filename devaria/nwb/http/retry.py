@@ -1,4 +1,4 @@
-"""Trying HTTP operations again after faults that may pass."""
+"""Repeat HTTP operations after faults that may pass."""
 
 import math
 import random
@@ -46,9 +46,9 @@ class HttpTiming:
             body.
         min_bytes_per_sec: Slowest answer that is accepted, on average. It is checked once the body
             has taken longer than ``read_timeout_sec``.
-        no_progress_sec: Longest time of retries without progress. A range that arrived whole and
-            verified is progress, over any connection. For a file that is downloaded as a whole,
-            each 2 MiB are.
+        no_progress_sec: Longest time of retries without progress. Each range that arrived whole
+            and verified is progress, over any connection. In a download of the whole file, each
+            2 MiB are progress.
         max_retry_after_sec: Longest wait that a server may ask for with Retry-After.
         tail_wait_sec: Longest wait, in all, for the end of the file that was requested early.
     """

@@ -180,7 +180,8 @@ def joined_bytes(pieces: Iterator[bytes], num_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-#: What requests raises, and what it passes on from urllib3 and from the encoding of host names.
+#: The exceptions of requests, and those that it passes on from urllib3 and from the encoding of
+#: host names.
 REQUEST_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, ValueError)
 
 _MEANINGS = {

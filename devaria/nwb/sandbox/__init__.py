@@ -1,1 +1,1 @@
-"""Reading a stranger's file in a confined process."""
+"""Read an untrusted file in a confined process."""

@@ -1,11 +1,11 @@
-"""The process that reads a stranger's file: `python -m devaria.nwb.sandbox.child FOLDER`.
+"""The process that reads an untrusted file: `python -m devaria.nwb.sandbox.child FOLDER`.
 
-It has no keys, neither in its environment nor within its reach (`devaria.nwb.sandbox.landlock`).
-It receives what to read and sends events: progress, then one outcome. The table goes into the
+Its environment has no keys, and it cannot read any elsewhere (`devaria.nwb.sandbox.landlock`). It
+receives a `ReadRequest` and sends events: progress, then one outcome. It writes the table into the
 folder. It ends when its parent does.
 
-Speed: it starts while the parent imports what draws figures. What takes long to import waits until
-the request to the file's server is under way.
+For speed, it starts while the parent imports the figure libraries. It imports h5py and numpy only
+while its first request to the file's server is on its way.
 """
 
 import contextlib
@@ -41,8 +41,8 @@ _END_BYTES = 512 * 1024
 #: requests imports one of these.
 _TEXT_GUESSERS = ("chardet", "charset_normalizer")
 
-#: What is imported after the confinement. Each may be installed in a folder of its own, with
-#: libraries and packages beside it.
+#: The packages that are imported after the confinement. Each may be installed in a folder of its
+#: own, with libraries and packages beside it.
 _PACKAGES = ("certifi", "h5py", "idna", "numpy", "requests", "urllib3", *_TEXT_GUESSERS)
 
 #: Sends an event to the parent.
@@ -51,7 +51,7 @@ Send = Callable[[Dict[str, Any]], None]
 
 def main() -> None:
     """Read the one table that the parent asks for."""
-    # Collections while modules load take long, and find nothing.
+    # Garbage collections during imports take long, and find nothing.
     gc.disable()
     folder = Path(sys.argv[1])
     parent = ParentPipes()
@@ -61,12 +61,12 @@ def main() -> None:
     request = parent.receive()
     if request is not None:
         parent.send(_outcome(request, folder, parent.send))
-    # At once, with all its memory: the parent goes on to build the figure.
+    # At once, so that its memory is free while the parent builds the figure.
     os._exit(0)
 
 
 def _die_with_parent() -> None:
-    """On Linux: die with the parent, also in C code that holds the GIL."""
+    """On Linux: end with the parent, even in C code that holds the GIL."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -103,12 +103,12 @@ def read(request: Dict[str, Any], folder: Path, send: Send) -> None:
         send: Sends the events; for several threads.
 
     Raises:
-        InvalidInputError: The URL or the units path cannot be right for any file.
+        InvalidInputError: The URL is wrong, or the file has no units table at the path.
         NwbError: The file cannot be fetched or read.
     """
     sent_sec = -1.0
 
-    def tell(done_bytes: int, total_bytes: int) -> None:
+    def send_progress(done_bytes: int, total_bytes: int) -> None:
         nonlocal sent_sec
         now = time.monotonic()
         if now - sent_sec >= _PROGRESS_GAP_SEC or done_bytes == total_bytes:
@@ -138,7 +138,7 @@ def read(request: Dict[str, Any], folder: Path, send: Send) -> None:
             request["units_path"],
             file_bytes=file_bytes,
             limits=limits,
-            progress=tell,
+            progress=send_progress,
         )
     save_table(table, folder)
 

@@ -1,9 +1,9 @@
-"""Confine the process that reads a stranger's file, with Linux's Landlock.
+"""Confine the process that reads an untrusted file, with Linux's Landlock.
 
-A bug of HDF5 may let a file run code of its author's, with this process's rights. After `confine`
-these rights are: read the files of Python and of the system, write in one folder, use the network.
-The code cannot look into other processes of the same user either: Linux allows that
-(`/proc/PID/environ`, ptrace) only within one Landlock domain.
+A bug of HDF5 may let a file run code with the rights of this process. After `confine`, the process
+can read the files of Python and of the system, write in one folder, and use the network. It cannot
+look into other processes of the same user: Linux allows that (`/proc/PID/environ`, ptrace) only
+within one Landlock domain.
 
 Landlock is in Linux 5.13 and later, for any user (Documentation/userspace-api/landlock.rst).
 Elsewhere `confine` does nothing.
@@ -43,9 +43,9 @@ class _PathBeneathAttr(ctypes.Structure):
 
 
 def confine(writable: Path, readable: Iterable[Path]) -> bool:
-    """Give up all rights to files and processes but the named ones, for good.
+    """Give up all rights to files and processes except the named ones, permanently.
 
-    Call it before other threads start: it covers this thread, and those that it starts later.
+    Call it before other threads start: it covers this thread and the threads that it starts later.
 
     Args:
         writable: The folder in which files may be made and written.

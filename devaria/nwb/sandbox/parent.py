@@ -1,9 +1,9 @@
-"""Read a stranger's file in a child process that holds nothing worth stealing.
+"""Read an untrusted file in a child process that has no keys.
 
-HDF5 may crash, loop for ever, or run foreign code on a file that was made for that. So a child
+A malicious file may make HDF5 crash, loop for ever, or run foreign code. So a child process
 (`devaria.nwb.sandbox.child`) reads it. The child gets neither the keys nor the rest of this
-environment, it is killed when its time is up, and its result is plain arrays that are checked
-(`devaria.nwb.units_table`). This module is the parent's side.
+environment. It is killed at the end of its time limit. Its result is plain arrays, which are
+checked (`devaria.nwb.units_table`). This module is the parent's side.
 """
 
 import re
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 #: The longest text that is taken from the child.
 _MAX_TEXT_CHARACTERS = 4_000
 
-#: How HDF5 crashes on files made to mislead it. SIGKILL may mean that memory ran out instead.
+#: The signals with which HDF5 crashes on malicious files. SIGKILL is not one of them, since it may
+#: mean that memory ran out.
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
 #: How long a child that has closed its pipe may take to end, in seconds.
 _EXIT_SEC = 5.0
 
-#: The variables that the child gets: those that Python and its packages need. The keys cannot be
-#: listed instead, since they have many names.
+#: The variables that the child gets: those that Python and its packages need. A list of keys to
+#: leave out would miss some, since keys have many names.
 _KEPT = re.compile("PATH|HOME|LANG|LC_.*|TZ|SYSTEMROOT|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|PYTHON.*")
 
 #: Settings that save memory. numpy's linear algebra is not used, so it needs no thread pools.
@@ -51,12 +52,11 @@ ReadProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ReadRequest:
-    """What a child is to read.
+    """A request to a child to read one units table.
 
     Attributes:
-        url: Where the file is.
-        units_path: The table's path in it.
-        limits: Bounds of what is read. The child is killed after `max_total_sec`.
+        units_path: The table's path in the file.
+        limits: Limits on what is read. The child is killed after `max_total_sec`.
         allow_hosts: Hosts that may be connected to although they are not public.
     """
 
@@ -67,16 +67,16 @@ class ReadRequest:
 
 
 class Reading:
-    """A child process that reads one units table. It runs as soon as this exists.
+    """A child process that reads one units table. The constructor starts it.
 
-    As a context manager, it kills the child at the end. The child is in this process's group, so
-    it also ends when that group is killed.
+    As a context manager, it kills the child at the end of the block. The child is in this process's
+    group, so it also ends when that group is killed.
 
     Args:
         request: What to read.
         folder: An empty folder for the table, and for the child's temporary files.
         environ: This process's environment.
-        module: What the child runs.
+        module: The module that the child runs.
 
     Attributes:
         pid: The child's process id.
@@ -126,11 +126,11 @@ class Reading:
             The table. Its spike times stay in the folder, and are read as they are needed.
 
         Raises:
-            InvalidInputError: `units_path` names no units table of this file.
-            NwbError: The file cannot be fetched or read, or not in time.
+            InvalidInputError: The file has no units table at `units_path`.
+            NwbError: The file cannot be fetched or read, or the time limit is over.
             RuntimeError: The child failed for another reason.
         """
-        # Imported here, since it brings numpy, and the child is to start before that.
+        # Imported here, since it imports numpy, and the child starts before that.
         from devaria.nwb.units_table import load_table
 
         for event in self._process.events():
@@ -150,12 +150,12 @@ class Reading:
         self._process.kill()
 
     def _death(self) -> Exception:
-        """Name the end of a child that sent no outcome."""
+        """Return the exception for a child that ended without an outcome."""
         code = self._exit_code()
         if self._timed_out:
             return NwbError(f"the file was not read within {self._max_sec:,.0f} s")
         if -code in _CRASHES:
-            return NwbError(f"the file crashes what reads it ({signal_name(-code)}): it is damaged")
+            return NwbError(f"the file crashes its reader ({signal_name(-code)}): it is damaged")
         return RuntimeError(f"reading the file failed: its process {exit_text(code)}")
 
     def _exit_code(self) -> int:
@@ -168,7 +168,7 @@ class Reading:
 
 
 def reading_environ(environ: Mapping[str, str], folder: Path) -> Dict[str, str]:
-    """Return the child's environment: what it needs of this one, without any key.
+    """Return the child's environment: the variables that it needs, without any key.
 
     Args:
         environ: This process's environment.

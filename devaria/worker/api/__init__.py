@@ -7,5 +7,5 @@
     web                             what all routes share: services, JSON bodies and answers
     rate_limit                      the counter of requests; knows nothing of HTTP
 
-Each line imports only lines below it; ``admin`` also shows jobs as ``jobs`` does.
+The modules of each line import only those below them; ``admin`` also imports from ``jobs``.
 """

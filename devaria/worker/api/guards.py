@@ -1,6 +1,6 @@
 """Checks before a route: runner id, API key, rate limit; and answers to malformed requests.
 
-A route's decorators stand in the order in which the worker makes the checks.
+The worker makes the checks in the order of a route's decorators.
 """
 
 import functools
@@ -98,7 +98,7 @@ def same_key(shown: str, key: str) -> bool:
 
 
 def caller_address() -> str:
-    """Return the IP address of the connection; anybody could write a proxy's headers."""
+    """Return the IP address of the connection; headers of a proxy could be forged."""
     return request.remote_addr or ""
 
 

@@ -98,7 +98,7 @@ def checked_submission(body: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
 
 
 def state_of(job: Job) -> Dict[str, Any]:
-    """Return the fields that tell a submitter the state of a known job.
+    """Return the state of a known job, as its submitter sees it.
 
     A cached result whose figures no longer exist is deleted here and answered as ``expired``.
     """

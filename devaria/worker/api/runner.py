@@ -47,7 +47,7 @@ def register() -> Response:
 @needs_key("runner")
 @needs_runner_id
 def verify() -> Response:
-    """Tell a runner whether its id is known.
+    """Check whether the caller's runner id is known.
 
     Returns:
         200 with its name, or 404.

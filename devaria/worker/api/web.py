@@ -1,4 +1,4 @@
-"""What all routes share: services, JSON bodies and answers, sizes of fields."""
+"""Shared parts of all routes: services, JSON bodies and answers, sizes of fields."""
 
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, cast
@@ -15,7 +15,7 @@ from devaria.worker.store.runners import RunnerStore
 
 #: The application holds its `Services` under this name.
 SERVICES = "devaria"
-#: More than the largest valid body with every character escaped, and quick to parse.
+#: The longest body that is read: more than the largest valid one with every character escaped.
 MAX_JSON_BYTES = 16 * 1024 * 1024
 
 

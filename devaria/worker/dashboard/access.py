@@ -5,9 +5,9 @@ leaves the address bar at once.
 
 Other sites must not be able to make the browser submit or delete jobs. The cookie is
 SameSite=Strict, but to a browser another port of this host is the same site. So each POST must also
-have this worker's origin in its ``Origin`` header, which browsers set on every POST and no page can
-change. Forms then need no token of their own, and a page that is open while the worker restarts
-still works.
+have this worker's origin in its ``Origin`` header. Browsers set it on every POST, and no page can
+change it. So forms need no token of their own, and an open page still works after a restart of the
+worker.
 """
 
 import hashlib

@@ -84,7 +84,7 @@ def figures_of(output: Any, store: FigureStore) -> List[Dict[str, Optional[str]]
     """Find the figures in a result.
 
     Args:
-        output: The result.
+        output: The result of a completed job; None has no figures.
         store: The worker's own figure store.
 
     Returns:

@@ -1,8 +1,8 @@
-"""What the local worker keeps. Nothing here knows HTTP routes, Flask or the dashboard.
+"""The stores of the local worker. Nothing here knows HTTP routes, Flask or the dashboard.
 
 ::
 
-    jobs        the queue and the result cache; when two submissions are the same job
+    jobs        the queue and the result cache; the identity of a job
     runners     the registered runners
     figures     figures as files, and the signatures of their upload URLs
     expiry      whether the figures of a cached result still exist

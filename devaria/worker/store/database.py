@@ -1,4 +1,4 @@
-"""The SQLite file: its schema, a connection for each thread, and the requeuing of silent jobs."""
+"""The SQLite file: its schema, a connection for each thread, and jobs of silent runners."""
 
 import logging
 import sqlite3

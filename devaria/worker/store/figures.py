@@ -80,9 +80,9 @@ class FigureStore:
         return None if path is None else cast(Dict[str, Any], json.loads(path.read_text("utf-8")))
 
     def figure_id(self, url: str) -> Optional[str]:
-        """Return the id of the figure of this store that a URL leads to; None for other URLs.
+        """Return the id of the figure at a URL; None if this store does not have the figure.
 
-        The URL's host does not matter: the worker may have several names, and ids are random, so no
+        The URL's host does not matter: the worker may have several names. Ids are random, so no
         other store has a figure of the same id.
         """
         match = _FIGURE_URL.fullmatch(url)
@@ -136,8 +136,8 @@ class UrlSigner:
     """Signs upload URLs. A signature covers method, figure, path, size and expiry.
 
     Args:
-        secret: The key. A new random one at each start of the worker will do: an upload does not
-            outlive it.
+        secret: The key. A new random key at each start of the worker is enough, since an upload
+            does not outlive the worker.
         clock: Returns the time in epoch milliseconds.
     """
 
@@ -158,7 +158,7 @@ class UrlSigner:
         return f"{figure_id}/{quote(relative_path)}?{query}"
 
     def is_valid(self, figure_id: str, relative_path: str, query: Dict[str, str]) -> bool:
-        """Check the parts of a signed URL: ``sign`` made them, less than an hour ago."""
+        """Return whether ``sign`` made these parts of a URL, less than an hour ago."""
         expires = query.get("expires", "")
         text = _signed_text(figure_id, relative_path, query.get("size", ""), expires)
         is_ours = self._signer.verify_signature(text, query.get("signature", ""))

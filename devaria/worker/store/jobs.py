@@ -97,7 +97,7 @@ class JobStore:
         """Store a job's progress and console.
 
         Args:
-            job_id: The job.
+            job_id: Any id; it need not be known.
             runner_id: The runner that reports.
             current: How much is done, a number; None if unknown.
             total: How much there is to do, a number; None if unknown.
@@ -128,9 +128,9 @@ class JobStore:
         """End a job with its result or its error, which is cached until the job is deleted.
 
         Args:
-            job_id: The job.
+            job_id: Any id; it need not be known.
             runner_id: The runner that reports.
-            console: The whole console.
+            console: The whole console; it replaces the stored one.
             output: The result, as JSON text; None for a failed job.
             error: The reason of the failure; None for a completed job.
 
@@ -207,7 +207,7 @@ def job_hash(job_type: str, input_params: Dict[str, Any]) -> str:
     texts are not normalised.
 
     Args:
-        job_type: The job type.
+        job_type: The job type, compared as it is.
         input_params: The parameters from ``js_json.loads``, where 1 and 1.0 are already the same.
     """
     text = js_json.dumps({"type": job_type, "params": input_params}, sort_keys=True)

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional
 from devaria.common import js_json
 from devaria.worker.store.database import Clock, Database
 
-#: A runner counts as active for so long after its last request.
+#: A runner counts as active for this time after its last request.
 ACTIVE_MS = 5 * 60_000
 
 
