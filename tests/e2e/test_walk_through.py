@@ -21,6 +21,8 @@ INSTALL = (
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME = re.compile(r"\[\d\d:\d\d:\d\d\]")
+#: Python 3.12 and later add it to an AttributeError.
+_SUGGESTION = re.compile(r"\. Did you mean: .*")
 
 
 class Block(NamedTuple):
@@ -135,7 +137,8 @@ class Walk:
 
 
 def _comparable(line: str) -> str:
-    return " ".join(_TIME.sub("[time]", line).split())
+    line = _SUGGESTION.sub("", _TIME.sub("[time]", line))
+    return " ".join(line.split())
 
 
 @pytest.fixture
