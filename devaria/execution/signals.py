@@ -71,12 +71,24 @@ class Wakeup:
         if sys.platform == "win32":
             timeout_sec = min(timeout_sec, _WINDOWS_SLICE_SEC)
         try:
-            self._news.get(timeout=timeout_sec)
+            # Without a time-out first. Otherwise Python, up to 3.12 at least, may wait without end
+            # if an earlier `put` left the queue's lock free and the time is over at once.
+            self._news.get_nowait()
         except queue.Empty:
-            return False
+            if not self._came_within(timeout_sec):
+                return False
         # One check of everything covers all older news.
         while not self._news.empty():
             self._news.get()
+        return True
+
+    def _came_within(self, timeout_sec: float) -> bool:
+        if timeout_sec <= 0:
+            return False
+        try:
+            self._news.get(timeout=timeout_sec)
+        except queue.Empty:
+            return False
         return True
 
 

@@ -166,6 +166,24 @@ def test_many_news_wake_it_once():
     assert not wakeup.wait(0)
 
 
+SHORT_WAITS = """
+from devaria.execution.signals import Wakeup
+
+for number in range(100_000):
+    wakeup = Wakeup()
+    wakeup.notify()
+    assert wakeup.wait(0)
+    assert not wakeup.wait(0 if number % 2 else 1e-7)
+print("done", flush=True)
+"""
+
+
+def test_a_wait_of_no_time_ends():
+    """Python's queue may wait without end for a time that is over at once."""
+    with Process("-c", SHORT_WAITS) as process:
+        process.wait_for_line("done")
+
+
 def test_no_news_of_several_threads_are_lost():
     """Each notification ends a wait that began before it, or is seen by the next."""
     wakeup = Wakeup()
