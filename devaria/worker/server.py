@@ -82,6 +82,7 @@ class LocalWorker:
         self._server: Any = None
         self._database: Optional[Database] = None
         self._loop: Optional[threading.Thread] = None
+        self._told_to_close = threading.Event()
 
     @property
     def url(self) -> str:
@@ -132,6 +133,7 @@ class LocalWorker:
             max_request_body_size=_MAX_BODY_BYTES,
         )
         self._bound_port = listener.getsockname()[1]
+        self._told_to_close.clear()
         self._loop = threading.Thread(target=self._server.run, name="devaria-worker", daemon=True)
         self._loop.start()
 
@@ -146,6 +148,7 @@ class LocalWorker:
         # The thread that polls the sockets must close them. Closed from here, their numbers could
         # go to new files or sockets of this process, and the thread would poll those.
         self._server.trigger.pull_trigger(self._close_sockets)
+        self._told_to_close.set()
         self._loop.join()
         self._database.close()
         self._loop = self._database = self._server = None
@@ -163,6 +166,9 @@ class LocalWorker:
         self.stop()
 
     def _close_sockets(self) -> None:
+        # A request that ends may wake the loop first. The pipe that wakes it is still being written
+        # to then, and closing it too early would end the writer in an error.
+        self._told_to_close.wait()
         for connection in list(self._server.active_channels.values()):
             connection.handle_close()
         self._server.close()

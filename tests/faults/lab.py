@@ -242,8 +242,13 @@ class WaitingJob:
 
 def is_running(pid):
     """Tell whether a process is there, and no zombie."""
+    return state_of(pid) not in ("", "Z")
+
+
+def state_of(pid):
+    """Return a process's state, as `ps` shows it, such as T for stopped; empty if it is gone."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
+        return ""
+    return status.rpartition(")")[2].split()[0]

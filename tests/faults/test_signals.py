@@ -6,7 +6,7 @@ import time
 
 import pytest
 from fault_proxy import cut_before, hang, rate_limited
-from lab import QUICK_HEARTBEATS, is_running, until
+from lab import QUICK_HEARTBEATS, is_running, state_of, until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 
@@ -123,6 +123,8 @@ def test_third_in_a_job(lab):
     runner.signal(signal.SIGINT)
     time.sleep(APART_SEC)
     os.kill(job.pids[0], signal.SIGSTOP)  # so that the job's end takes its ten seconds
+    # A SIGTERM that comes before it stops would end it: of two signals, the kernel takes the lower.
+    until(lambda: state_of(job.pids[0]) == "T", "the stop of the job process")
     runner.signal(signal.SIGINT)
     time.sleep(APART_SEC)
     assert runner.is_alive

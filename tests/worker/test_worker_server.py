@@ -1,5 +1,6 @@
 """Starting and stopping the local worker."""
 
+import contextlib
 import inspect
 import re
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import waitress.trigger
 
 import devaria.worker
 from devaria.worker.keys import WorkerKeys
@@ -151,6 +153,22 @@ def test_stopping_does_not_wait_for_a_figure_host_that_hangs(tmp_path, http, key
         asking.close()
         submitter.join()
     _wait_until(lambda: _threads() == before)
+
+
+def test_stopping_while_a_request_ends(tmp_path, keys, monkeypatch):
+    """A request that ends at the moment of the stop wakes the loop early; the stop still works."""
+    pull = waitress.trigger.trigger._physical_pull
+
+    def pull_after_another(trigger):
+        pull(trigger)  # as the thread of a request that ends
+        with contextlib.suppress(AssertionError):  # right is that the loop waits for this thread
+            _wait_until(lambda: trigger._closed, seconds=0.2)
+        pull(trigger)
+
+    worker = LocalWorker(tmp_path, port=0, keys=keys)
+    worker.start()
+    monkeypatch.setattr(waitress.trigger.trigger, "_physical_pull", pull_after_another)
+    worker.stop()
 
 
 def test_stopping_twice_or_before_the_start_does_nothing(tmp_path, keys):
