@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from processes import BOUND_SEC, environment, text_of, wait_until
+from processes import environment, text_of
+from waiting import BOUND_SEC, wait_until
 
 DEMO = [sys.executable, "-m", "devaria", "demo"]
 FIGURE_URL = re.compile(r"The figure: (http://\S+/index\.html)")
