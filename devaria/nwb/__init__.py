@@ -15,5 +15,5 @@ handler imports this package only when a job runs: it needs h5py and numpy, whic
     spike_times    reads its spike times, the one large column
     units_table    the result, as arrays and as files that one process hands to another
     sandbox/       the process that does the reading, without keys and with few rights
-    synthetic      writes a small NWB file for demos and tests
+    synthetic/     writes a small NWB file for demos and tests
 """
