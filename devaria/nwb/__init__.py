@@ -23,7 +23,7 @@ h5py nor numpy, which are optional.
     units_reader   reads the units table of an open file
     spike_times    reads its spike times, the one large column
     units_table    the result, as arrays and as files that one process hands to another
-    synthetic      writes a small NWB file for demos and tests
+    synthetic/     writes a small NWB file for demos and tests
 """
 
 from typing import TYPE_CHECKING, Any

@@ -10,18 +10,16 @@ import re
 import signal
 import subprocess
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, Sequence
+from typing import Any, Callable, Dict, Iterator, Mapping, Sequence
 
 from devaria.common.child_process import ChildProcess, exit_text, signal_name
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.limits import ReadLimits
-
-if TYPE_CHECKING:
-    from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.sandbox.exchange import Exchange
 
 #: The longest text that is taken from the child.
 _MAX_TEXT_CHARACTERS = 4_000
@@ -122,7 +120,7 @@ class ReadingProcess:
         self._process.end()
 
     @contextmanager
-    def exchange(self, operation: str, **arguments: Any) -> Iterator["Exchange"]:
+    def exchange(self, operation: str, **arguments: Any) -> Iterator[Exchange]:
         """Send a request, and take the answer in the ``with`` block.
 
         Args:
@@ -194,95 +192,6 @@ class ReadingProcess:
             return self._process.wait()
 
 
-class Exchange:
-    """The answer to one request.
-
-    Args:
-        events: The events of the answer: ``about``, ``array``, and at last ``done``.
-        process: The child.
-    """
-
-    def __init__(self, events: Iterator[Dict[str, Any]], process: ChildProcess) -> None:
-        self._events = events
-        self._process = process
-        self._is_over = False
-
-    def about(self) -> Dict[str, Any]:
-        """Wait for the description of a dataset whose arrays follow.
-
-        Returns:
-            The event that tells it.
-
-        Raises:
-            InvalidInputError: As for `array`, like the others.
-            NwbError: See there.
-            RuntimeError: See there.
-        """
-        return self._next("about")
-
-    def array(self) -> Dict[str, Any]:
-        """Wait for the next array.
-
-        Returns:
-            The event that tells it.
-
-        Raises:
-            InvalidInputError: The child says so.
-            NwbError: The child says so; or it crashed, lied, or the time limit is over.
-            RuntimeError: The child failed for another reason.
-        """
-        return self._next("array")
-
-    def value(self) -> Any:
-        """Wait for the end of the answer.
-
-        Returns:
-            Its value.
-
-        Raises:
-            InvalidInputError: As for `array`, like the others.
-            NwbError: See there.
-            RuntimeError: See there.
-        """
-        return self._next("done").get("value")
-
-    def release(self) -> None:
-        """Tell the child that an array has been taken, so that it may send another one."""
-        self._process.hand_over({"op": "next"})
-
-    def abandoned(self, folder: Path) -> Iterator[None]:
-        """Stop an answer that is not wanted any more.
-
-        Args:
-            folder: Where the files of its arrays lie.
-
-        Returns:
-            An iterator; the answer is over at its end.
-        """
-        if self._is_over:
-            return iter(())
-        self._process.hand_over({"op": "stop"})
-        return self._rest(folder)
-
-    def _next(self, kind: str) -> Dict[str, Any]:
-        from devaria.nwb.sandbox.checks import wrong
-
-        self._is_over = True  # unless it goes on
-        event = next(self._events)
-        if event["event"] != kind:
-            raise wrong("answer")
-        self._is_over = kind == "done"
-        return event
-
-    def _rest(self, folder: Path) -> Iterator[None]:
-        from devaria.nwb.sandbox.checks import discard
-
-        with suppress(Exception):  # whatever it is, nobody asked for it
-            for event in self._events:
-                discard(event, folder)
-                yield
-
-
 def reading_environ(environ: Mapping[str, str], folder: Path) -> Dict[str, str]:
     """Return the child's environment: the variables that it needs, without any key.
 
@@ -303,46 +212,3 @@ def _error(kind: object, text: str) -> Exception:
 
 def _text(event: Mapping[str, Any]) -> str:
     return one_line(str(event.get("text")), _MAX_TEXT_CHARACTERS)
-
-
-@dataclass(frozen=True)
-class ReadRequest:
-    """A request to read one units table."""
-
-    url: str
-    units_path: str
-    limits: ReadLimits
-    allow_hosts: Sequence[str] = ()
-
-
-class Reading:
-    """The reading of one units table."""
-
-    def __init__(
-        self, request: ReadRequest, folder: Path, environ: Mapping[str, str], **options: Any
-    ) -> None:
-        self._opening = Opening(request.url, request.limits, request.allow_hosts)
-        self._path, self._rest = request.units_path, (folder, environ)
-        self._said: Dict[str, Callable[..., object]] = {}
-
-        from devaria.nwb.sandbox.remote import RemoteNwb
-
-        self._file = RemoteNwb(
-            self._opening,
-            folder,
-            environ,
-            say=lambda line: self._said["say"](line),
-            progress=lambda done, total: self._said["progress"](done, total),
-            **options,
-        )
-
-    def __enter__(self) -> "Reading":
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._file.close()
-
-    def table(self, progress: ReadProgress, say: Say) -> "UnitsTable":
-        """Wait until the table is read."""
-        self._said = {"say": say, "progress": progress}
-        return self._file.units_table(self._path)

@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-from operator import index
 from pathlib import Path
 from types import TracebackType
 from typing import (
@@ -22,10 +21,10 @@ from typing import (
 from devaria.nwb.errors import InvalidInputError
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.params import checked_url
+from devaria.nwb.sandbox.arguments import bounds, result_type, type_name
 from devaria.nwb.sandbox.parent import Opening, ReadingProcess, ReadProgress, Say
 
 if TYPE_CHECKING:  # imported late, since they import numpy, and the child starts before that
-    import numpy as np
     import numpy.typing as npt
 
     from devaria.nwb.node import Node
@@ -215,8 +214,11 @@ class RemoteNwb:
         from devaria.nwb.sandbox.checks import checked_array
 
         pairs = list(wanted)
-        dtype = _result_type(dtype)
-        request = {"wanted": [[path, _bounds(rows)] for path, rows in pairs], "dtype": _name(dtype)}
+        dtype = result_type(dtype)
+        request = {
+            "wanted": [[path, bounds(rows)] for path, rows in pairs],
+            "dtype": type_name(dtype),
+        }
         with self._process.exchange("read", **request) as exchange:
             for _, rows in pairs:
                 event = exchange.array()
@@ -251,9 +253,9 @@ class RemoteNwb:
         """
         from devaria.nwb.sandbox.checks import checked_piece, checked_shape, num_rows
 
-        dtype = _result_type(dtype)
-        request = {"path": path, "rows": _bounds(rows), "batch_bytes": int(batch_bytes)}
-        with self._process.exchange("batches", dtype=_name(dtype), **request) as exchange:
+        dtype = result_type(dtype)
+        request = {"path": path, "rows": bounds(rows), "batch_bytes": int(batch_bytes)}
+        with self._process.exchange("batches", dtype=type_name(dtype), **request) as exchange:
             whole = checked_shape(exchange.about().get("shape"))
             left = num_rows(whole, rows)
             while left > 0:
@@ -307,41 +309,3 @@ class RemoteNwb:
     def _remove_folder(self) -> None:
         if self._own_folder is not None:
             shutil.rmtree(self._own_folder, ignore_errors=True)
-
-
-def _bounds(rows: Optional[slice]) -> List[Optional[int]]:
-    """Return start, stop and step of a slice as JSON has them."""
-    if rows is None:
-        return [None, None, None]
-    if not isinstance(rows, slice):
-        raise InvalidInputError("rows must be a slice, such as slice(0, 100)")
-    try:
-        bounds = [None if each is None else index(each) for each in (rows.start, rows.stop)]
-        step = 1 if rows.step is None else index(rows.step)
-    except TypeError:
-        raise InvalidInputError("rows must be a slice of whole numbers") from None
-    if step < 1:
-        raise InvalidInputError(f"rows must be a slice with a step of 1 or more, not {step}")
-    return [*bounds, step]
-
-
-def _result_type(dtype: Any) -> "Optional[np.dtype[Any]]":
-    if dtype is None:
-        return None
-    import numpy as np
-
-    try:
-        found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
-    except TypeError:
-        raise _no_number_type() from None
-    if found.kind not in "biufc":
-        raise _no_number_type()
-    return found
-
-
-def _no_number_type() -> InvalidInputError:
-    return InvalidInputError("dtype must be a type of numbers, such as float32")
-
-
-def _name(dtype: "Optional[np.dtype[Any]]") -> Optional[str]:
-    return None if dtype is None else dtype.str
