@@ -13,6 +13,7 @@ from devaria.figures.raster_arrays import (
     refuse_many_counts,
     spikes_in_time_order,
 )
+from devaria.figures.raster_labels import labelled_extension
 from devaria.nwb.units_table import UnitsTable
 
 #: Length of the chunks into which figpack divides the spikes of a large figure.
@@ -40,6 +41,7 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         super().__init__(
             start_time_sec=table.start_time_sec, end_time_sec=table.end_time_sec, plots=[]
         )
+        self.extension = labelled_extension()
         refuse_many_counts(table)
         self._table = table
         self._progress = progress
