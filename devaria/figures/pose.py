@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from devaria.figures.chunks import writing_all_chunks
-from devaria.figures.pose_arrays import Clock, Level, PoseArrays
+from devaria.figures.pose_arrays import STEPS, Clock, Level, PoseArrays
 from devaria.nwb.pose_parts import PoseSetting
 
-Values = "npt.NDArray[np.float64]"
+_Values = npt.NDArray[np.float64]
 
 #: Colours that the colour-blind can tell apart on white, darker than usual so that thin lines are
 #: seen. Further parts have them again, with markers of another shape.
@@ -109,10 +109,10 @@ class PoseView(figpack.ExtensionView):  # type: ignore[misc]  # figpack is untyp
             return [(0.0, size[0]), (0.0, size[1])]
         return [_shown_range(each) for each in values]
 
-    def _samples(self, part: Dict[str, Any], row: int) -> Values:
+    def _samples(self, part: Dict[str, Any], row: int) -> _Values:
         track = self._clocks[part["clock"]].track[0, 3 * part["place"] + row]
         low, high = part["x" if row == 0 else "y"]
-        return low + (track[track > 0] - 1.0) * ((high - low) / 65_534)
+        return np.asarray(low + (track[track > 0] - 1.0) * ((high - low) / STEPS))
 
 
 def _write_blocks(group: figpack.Group, name: str, blocks: "npt.NDArray[Any]") -> None:
@@ -136,7 +136,7 @@ def _level_attributes(level: Level) -> Dict[str, Any]:
     }
 
 
-def _shown_range(values: Values) -> Tuple[float, float]:
+def _shown_range(values: _Values) -> Tuple[float, float]:
     """Return the range of values, without outliers that would leave no room for the others."""
     if not len(values):
         return -0.5, 0.5
@@ -151,8 +151,8 @@ def _shown_range(values: Values) -> Tuple[float, float]:
     return low, high
 
 
-def _is_picture_of(values: Sequence[Values], size: Tuple[float, float]) -> bool:
+def _is_picture_of(values: Sequence[_Values], size: Tuple[float, float]) -> bool:
     """Whether positions look like pixels of a picture of that size, and not like metres."""
-    ranges = [np.percentile(each, _PERCENTILES) for each in values]
+    ranges = [np.percentile(each, _PERCENTILES).tolist() for each in values]
     are_inside = all(low >= 0 and high <= side for (low, high), side in zip(ranges, size))
     return are_inside and any(high - low > side / 10 for (low, high), side in zip(ranges, size))

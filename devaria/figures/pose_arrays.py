@@ -17,7 +17,7 @@ import numpy.typing as npt
 from devaria.nwb.pose_parts import PosePart
 
 #: 0 is no value; 1 to 65,535 divide the range of a row evenly.
-_STEPS = 65_534
+STEPS = 65_534
 
 #: Most bytes of the positions in a figure, 2 for x and 2 for y. More frames are thinned evenly.
 MAX_POSITION_BYTES = 150_000_000
@@ -73,7 +73,7 @@ def quantised(
         return np.zeros(len(values), np.uint16), (0.0, 0.0)
     exact = values - low
     if high > low:
-        exact *= _STEPS / (high - low)
+        exact *= STEPS / (high - low)
     exact += 1.5  # 1, and one half for rounding to the nearest
     np.fmax(exact, 0.0, out=exact)  # NaN becomes 0
     return exact.astype(np.uint16), (float(low), float(high))

@@ -9,11 +9,11 @@ from typing import List, Optional, Tuple
 import numpy as np
 import numpy.typing as npt
 
-#: x and y that writers store where a part was not seen, with confidence 0.
+#: x and y that writers store, with confidence 0, where a part was not seen.
 NOT_SEEN = (-1.0, 0.0)
 
-#: A larger coordinate is no position: it would leave no bits for the others.
-_MAX_COORDINATE = 1e15
+#: A larger number is no position and no confidence: it would leave no bits for the others.
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class PoseSetting:
 
     Attributes:
         edges: Pairs of positions in the list of parts: the lines of the skeleton.
-        unit: The unit of the positions, such as "pixels".
+        unit: The unit of the positions, such as "pixels"; empty if unknown.
         time_unit: "s", or "frame" where the file has no times.
         picture_size: Width and height of the camera's picture, in pixels; None if unknown.
         frame_step: Of the file's frames, every how many-th was read.
@@ -55,23 +55,29 @@ class PoseSetting:
     y_up: bool
 
 
-def without_unseen(
-    positions: "npt.NDArray[np.float64]", confidence: "Optional[npt.NDArray[np.float64]]"
+def leave_out_unseen(
+    positions: "npt.NDArray[np.float64]", confidence: "npt.NDArray[np.float64]"
 ) -> int:
-    """Set what is no position to NaN, in place.
+    """Set the positions that writers store for "not seen" to NaN, in place.
 
     Args:
         positions: float64, shape (frames, 2).
-        confidence: float64, shape (frames,), or None.
+        confidence: float64, shape (frames,).
 
     Returns:
-        How many frames had a position that means "not seen": x and y are both −1 or both 0, and
-        the confidence is 0. Infinite and huge values become NaN too, but are not counted.
+        How many frames these are: x and y are both -1 or both 0, and the confidence is 0.
     """
-    positions[~(np.abs(positions) <= _MAX_COORDINATE)] = np.nan
-    if confidence is None:
-        return 0
-    x, y = positions.T
-    unseen = (confidence == 0) & (x == y) & np.isin(x, NOT_SEEN)
+    frames = np.flatnonzero(confidence == 0)
+    x, y = positions[frames].T
+    unseen = frames[(x == y) & np.isin(x, NOT_SEEN)]
     positions[unseen] = np.nan
-    return int(unseen.sum())
+    return len(unseen)
+
+
+def leave_out_infinite(values: "npt.NDArray[np.float64]") -> None:
+    """Set infinite and huge values to NaN, in place.
+
+    Args:
+        values: float64, any shape.
+    """
+    values[~(np.abs(values) <= _LARGEST)] = np.nan
