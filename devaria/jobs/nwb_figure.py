@@ -24,6 +24,7 @@ from devaria.jobs.params import Param
 
 if TYPE_CHECKING:
     from devaria.nwb.limits import ReadLimits
+    from devaria.nwb.sandbox.remote import RemoteNwb
 
 #: Which package each import of all such handlers comes from, and which extra installs it.
 _PACKAGES = {"figpack": ("figpack", "figpack"), "h5py": ("h5py", "figpack")}
@@ -82,11 +83,13 @@ class NwbFigureHandler(JobHandler):
     #: `{module: (package, extra)}`.
     packages: ClassVar[Mapping[str, Tuple[str, str]]] = {}
 
-    #: The modules that `read` and `draw` need. They are imported while the file is connected to.
+    #: The modules that `draw` needs. They are imported while the file is read.
     modules: ClassVar[Sequence[str]] = ()
 
     @abstractmethod
-    def read(self, file: Any, path: str, params: Mapping[str, Any], progress: Progress) -> Any:
+    def read(
+        self, file: "RemoteNwb", path: str, params: Mapping[str, Any], progress: Progress
+    ) -> Any:
         """Read what the figure needs. The reading process ends afterwards.
 
         Args:
@@ -226,25 +229,30 @@ class NwbFigureHandler(JobHandler):
         )
 
     def _read(self, params: Mapping[str, Any], folder: Path, progress: Progress) -> Any:
+        from concurrent.futures import ThreadPoolExecutor
+
         from devaria.nwb import open_remote
         from devaria.nwb.params import checked_path, checked_url, shown_url
 
         self.log("Importing libraries")
         url = checked_url(params.get("nwb_url"))
         path = checked_path(params.get(self.path_param), self.path_param, self.path_example)
-        with open_remote(
-            url, limits=_limits(), folder=folder, say=self.log, progress=progress.read
-        ) as file:
-            _import_all(self.modules)  # while the child starts and waits for its first bytes
-            self.log(f"Loading NWB file from {shown_url(url)}")
-            self.log(f"{self.path_param.replace('_', ' ').capitalize()}: {path}")
-            return self.read(file, path, params, progress)
+        # Keeps numpy from starting threads for linear algebra, which is not used here.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        with ThreadPoolExecutor(1) as pool:
+            with open_remote(
+                url, limits=_limits(), folder=folder, say=self.log, progress=progress.read
+            ) as file:
+                imported = pool.submit(_import_all, self.modules)  # while the file is read
+                self.log(f"Loading NWB file from {shown_url(url)}")
+                self.log(f"{self.path_param.replace('_', ' ').capitalize()}: {path}")
+                data = self.read(file, path, params, progress)
+            imported.result()
+        return data
 
 
 def _import_all(modules: Sequence[str]) -> None:
     """Import what builds and uploads figures."""
-    # Keeps numpy from starting threads for linear algebra, which is not used here.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # The garbage collector would find nothing, and take 6 % of the time.
     gc.disable()
     try:
