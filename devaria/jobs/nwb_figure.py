@@ -9,12 +9,11 @@ import gc
 import os
 import time
 from abc import abstractmethod
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Sequence, Tuple
 
 from devaria.common.text import one_line
 from devaria.figures.progress import Progress
@@ -227,30 +226,19 @@ class NwbFigureHandler(JobHandler):
         )
 
     def _read(self, params: Mapping[str, Any], folder: Path, progress: Progress) -> Any:
+        from devaria.nwb import open_remote
         from devaria.nwb.params import checked_path, checked_url, shown_url
 
         self.log("Importing libraries")
         url = checked_url(params.get("nwb_url"))
         path = checked_path(params.get(self.path_param), self.path_param, self.path_example)
-        with _opened(url, path, folder, progress, self.log) as file:
+        with open_remote(
+            url, limits=_limits(), folder=folder, say=self.log, progress=progress.read
+        ) as file:
             _import_all(self.modules)  # while the child starts and waits for its first bytes
             self.log(f"Loading NWB file from {shown_url(url)}")
             self.log(f"{self.path_param.replace('_', ' ').capitalize()}: {path}")
             return self.read(file, path, params, progress)
-
-
-@contextmanager
-def _opened(url: str, path: str, folder: Path, progress: Progress, say: Any) -> Iterator[Any]:
-    from devaria.nwb.sandbox.parent import Reading, ReadRequest
-
-    class UnitsOnly:
-        def units_table(self, path: str) -> Any:
-            del path
-            return reading.table(progress.read, say)
-
-    allow_hosts = os.environ.get("DEVARIA_ALLOW_HOSTS", "").split(",")
-    with Reading(ReadRequest(url, path, _limits(), allow_hosts), folder, os.environ) as reading:
-        yield UnitsOnly()
 
 
 def _import_all(modules: Sequence[str]) -> None:
