@@ -172,7 +172,8 @@ class VideoView {
   /** Say how the video's time passes, compared to the recording's. */
   speedText() {
     const { attrs } = this;
-    if (attrs.speed_up === null) return attrs.has_times ? "one frame" : "no times in the file";
+    if (attrs.num_frames === 1) return "one frame";
+    if (attrs.speed_up === null) return attrs.has_times ? "speed unknown" : "times unknown";
     const factor = Number((attrs.speed_up * this.speed).toPrecision(3));
     const about = attrs.speed_is_exact ? "" : "about ";
     return factor === 1 ? `${about}real time` : `${about}${factor.toLocaleString("en-US")}× real time`;
@@ -190,9 +191,10 @@ class VideoView {
     const { attrs } = this;
     const count = (value) => withDecimals(value, 0);
     const { index } = this.player;
-    const own = `frame ${count(index + 1)} of ${count(attrs.num_frames)}`;
-    const inFile = `no. ${count(this.numbers[index])} of the file's ${count(attrs.frames_in_file)}`;
-    return `${own} (${inFile}, from 0)`;
+    return (
+      `frame ${count(index + 1)} of ${count(attrs.num_frames)} · ` +
+      `data[${this.numbers[index]}] of ${count(attrs.frames_in_file)}`
+    );
   }
 
   showFrame(index) {
