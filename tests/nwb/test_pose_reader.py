@@ -85,7 +85,9 @@ POSES: Dict[str, Write] = {
         a={"times": TIMES}, b={"same_times_as": "a"}, c={"times": TIMES}, d={"times": TIMES + 1}
     ),
     "lengths": parts_of(
-        a={"times": TIMES}, b={"data": walk(7), "times": np.arange(7.0)}, c={"data": walk(1), "times": [2.5]}
+        a={"times": TIMES},
+        b={"data": walk(7), "times": np.arange(7.0)},
+        c={"data": walk(1), "times": [2.5]},
     ),
     "rate": parts_of(a={"start_and_rate": (2.0, 25.0)}, b={"start_and_rate": (2.0, 25.0)}),
     "rate beside times": part_of(start_and_rate=(2.0, 25.0)),
@@ -94,11 +96,15 @@ POSES: Dict[str, Write] = {
     "no rate": part_of(times=None, start_and_rate=(1.0, None)),
     "nan start": part_of(times=None, start_and_rate=(NAN, 30.0)),
     "some times": parts_of(a={"times": TIMES}, b={"data": walk(5), "times": np.full(5, NAN)}),
-    "unsorted": part_of(data=np.arange(10.0).reshape(5, 2), times=UNSORTED, confidence=np.arange(5.0)),
+    "unsorted": part_of(
+        data=np.arange(10.0).reshape(5, 2), times=UNSORTED, confidence=np.arange(5.0)
+    ),
     "gaps in times": part_of(
         data=np.arange(10.0).reshape(5, 2), times=[0.0, NAN, 4.0, np.inf, 2.0]
     ),
-    "gaps": part_of(data=[[1.0, 2], [NAN, NAN], [3, NAN], [np.inf, 1], [1e300, 1]], times=np.arange(5.0)),
+    "gaps": part_of(
+        data=[[1.0, 2], [NAN, NAN], [3, NAN], [np.inf, 1], [1e300, 1]], times=np.arange(5.0)
+    ),
     "no confidence": part_of(),
     "nan confidence": part_of(confidence=np.full(FRAMES, NAN)),
     "confidence": part_of(confidence=np.linspace(0, 1, FRAMES, dtype=np.float32)),
@@ -106,12 +112,15 @@ POSES: Dict[str, Write] = {
     "converted": part_of(attributes={"conversion": 0.5, "offset": 3.0, "unit": "millimeters"}),
     "deep": part_of(data=np.arange(FRAMES * 3.0).reshape(FRAMES, 3)),
     "one deep": parts_of(
-        a={"data": np.ones((2, 3)), "times": [0.0, 1.0]}, b={"data": np.ones((2, 2)), "times": [0.0, 1.0]}
+        a={"data": np.ones((2, 3)), "times": [0.0, 1.0]},
+        b={"data": np.ones((2, 2)), "times": [0.0, 1.0]},
     ),
     "one frame": part_of(data=[[1, 2]], times=[0.5]),
     "empty part": parts_of(a={"times": TIMES}, b={"data": np.empty((0, 2)), "times": np.empty(0)}),
     "rows of MATLAB": part_of(times=TIMES[np.newaxis], confidence=TIMES[:, np.newaxis]),
-    "nodes": with_skeleton(["nose", "ear", "tail"], [[0, 1], [2, 1], [0, 1]], "ear", "nose", "tail"),
+    "nodes": with_skeleton(
+        ["nose", "ear", "tail"], [[0, 1], [2, 1], [0, 1]], "ear", "nose", "tail"
+    ),
     "no such nodes": with_skeleton(["nose", "ear"], [[0, 1], [0, 9], [1, 1]], "nose", "paw"),
     "no edges": with_skeleton(["tail", "nose"], np.empty((0, 2)), "nose", "tail"),
     "odd edges": with_skeleton(["tail", "nose"], [0, 1, 2], "nose", "tail"),
@@ -128,7 +137,7 @@ POSES: Dict[str, Write] = {
         f"type {dtype}": part_of(data=np.array([[1, 2], [3, 4]], dtype), times=[0.0, 1.0])
         for dtype in ("i2", "u1", "i8", ">i4", "f4", ">f4", "f8", ">f8", "f2")
     },
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +329,12 @@ def test_every_third_frame(name: str, file: Any) -> None:
     ("name", "order", "edges", "notes"),
     [
         ("nodes", ["nose", "ear", "tail"], [(0, 1), (2, 1)], []),
-        ("no such nodes", ["nose", "paw"], [], ["Left out 3 edges of the skeleton without two parts"]),
+        (
+            "no such nodes",
+            ["nose", "paw"],
+            [],
+            ["Left out 3 edges of the skeleton without two parts"],
+        ),
         ("no edges", ["tail", "nose"], [], []),
         (
             "linked skeleton",
@@ -335,7 +349,7 @@ def test_every_third_frame(name: str, file: Any) -> None:
             ["The skeleton cannot be read: /odd edges/edges has the shape (3,) and the type <i8"],
         ),
     ],
-)  # fmt: skip
+)
 def test_skeleton(name: str, order: List[str], edges: Any, notes: List[str], file: Any) -> None:
     """It orders the parts and joins them. Nothing that is wrong with it fails the job."""
     parts, setting, said = read_pose(file, f"/{name}")

@@ -89,9 +89,10 @@ def file_bytes(write: Callable[[h5py.File], object]) -> bytes:
 @contextlib.contextmanager
 def opened(content: bytes) -> Iterator[Any]:
     """Serve a file, and open it as a handler does."""
-    with RangeServer({"/pose.nwb": content}) as server:
-        with open_remote(server.url("/pose.nwb"), allow_hosts=LOOPBACK) as file:
-            yield file
+    with RangeServer({"/pose.nwb": content}) as server, open_remote(
+        server.url("/pose.nwb"), allow_hosts=LOOPBACK
+    ) as file:
+        yield file
 
 
 def read_pose(
