@@ -15,7 +15,7 @@ from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.hdf5.browse import find_units_tables
 from devaria.nwb.hdf5.column import ReadProgress
-from devaria.nwb.hdf5.heap_guard import refuse_broken_strings
+from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.link_guard import follow, safe_column
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits
@@ -203,7 +203,7 @@ def _read_ids(
         raise NwbError(f"the units table has {num_rows:,} units, but only {ids.shape[0]:,} ids")
     if h5py.check_string_dtype(ids.dtype) is not None and ids.dtype.kind == "O":
         if isinstance(file, RemoteFile):
-            refuse_broken_strings(ids, rows, 4 * _MAX_ID_CHARACTERS, file.read_bytes)
+            refuse_long_strings(ids, rows, 4 * _MAX_ID_CHARACTERS, file.blocks.read_at)
         # One by one, since a thousand strings may all refer to the same 100 MB of the file.
         return [_id_text(ids[int(row)]) for row in rows]
     if ids.dtype.kind not in "iufbS" or ids.dtype.itemsize > _MAX_ID_CHARACTERS:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.hdf5.browse import kind_of, type_name
-from devaria.nwb.hdf5.heap_guard import refuse_broken_strings
+from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.link_guard import follow, refuse_unsafe
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits
@@ -122,7 +122,7 @@ def read_texts(file: h5py.File, path: str, file_bytes: int, limits: ReadLimits) 
         raise NwbError(f"{shown} has more than {_MAX_TEXTS:,} texts, or too long ones")
     if count and dataset.dtype.kind == "O" and isinstance(file, RemoteFile):
         rows = np.arange(count)
-        refuse_broken_strings(dataset, rows, 4 * _MAX_TEXT_CHARACTERS, file.read_bytes)
+        refuse_long_strings(dataset, rows, 4 * _MAX_TEXT_CHARACTERS, file.blocks.read_at)
     return [_text(value) for value in _one_by_one(dataset)]
 
 
