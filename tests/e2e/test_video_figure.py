@@ -26,6 +26,8 @@ HANDLER = "devaria.jobs.figpack_nwb_video_preview:FigpackNwbVideoPreviewHandler"
 FRAMES, SHOWN = 180, 90
 RATE_HZ = 20.0
 
+TIMES = "\N{MULTIPLICATION SIGN}"
+
 #: A name that would run a script if it were set as HTML or SVG.
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 
@@ -120,7 +122,7 @@ def movie(worker: LocalWorker) -> str:
 
 
 @pytest.fixture
-def open_figure(browser: Any, worker: LocalWorker) -> Iterator[Open]:
+def open_figure(browser: Any) -> Iterator[Open]:
     """Open a figure; it must cause no error and no request to another server."""
     pages: List[VideoPage] = []
 
@@ -204,9 +206,9 @@ def test_speed_is_said(movie: str, open_figure: Open) -> None:
     """The picture says how many times faster it plays, at the chosen speed."""
     figure = open_figure(movie)
     badge = figure.page.locator(".devaria-video .badge")
-    assert badge.inner_text() == "3× real time"  # each 0.1 s of the recording in 1/30 s
+    assert badge.inner_text() == f"3{TIMES} real time"  # each 0.1 s of the recording in 1/30 s
     figure.page.get_by_role("combobox", name="Speed").select_option("0.25")
-    assert badge.inner_text() == "0.75× real time"
+    assert badge.inner_text() == f"0.75{TIMES} real time"
     assert figure.page.evaluate("document.querySelector('video').playbackRate") == 0.25
 
 
@@ -226,7 +228,7 @@ def test_export(movie: str, open_figure: Open) -> None:
     texts = figure.exported_texts()
     assert texts[:2] == [
         "/acquisition/movie",
-        "54.40 s · frame 45 of 90 · data[88] of 180 · 3× real time",
+        f"54.40 s · frame 45 of 90 · data[88] of 180 · 3{TIMES} real time",
     ]
     href = figure.page.locator("svg image").first.get_attribute("href")
     assert href.startswith("data:image/png;base64,")
@@ -295,7 +297,7 @@ def test_a_single_frame(worker: LocalWorker, open_figure: Open) -> None:
     assert figure.page.locator(".devaria-video .badge").inner_text() == "one frame"
 
 
-def test_views_of_a_figure_share_the_time(browser: Any, tmp_path: Path, open_figure: Open) -> None:
+def test_views_of_a_figure_share_the_time(tmp_path: Path, open_figure: Open) -> None:
     """A frame that is chosen in one view is shown by the other ones, by its time."""
     from figpack.core._bundle_utils import prepare_figure_bundle
     from figpack.views import Box, LayoutItem
