@@ -13,17 +13,17 @@ from devaria.nwb.pose_parts import PoseSetting
 
 _Values = npt.NDArray[np.float64]
 
-#: Colours that the colour-blind can tell apart on white, darker than usual so that thin lines are
-#: seen. Further parts have them again, with markers of another shape.
+#: Colours that the colour-blind can tell apart, and dark enough for thin lines on white. Further
+#: parts have them again, with markers of another shape.
 COLORS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#aa3377",
-    "#b8860b",
-    "#332288",
-    "#3399dd",
-    "#555555",
+    "#1199ee",
+    "#991100",
+    "#aa8800",
+    "#6611bb",
+    "#668855",
+    "#cc5599",
+    "#223377",
+    "#661122",
 )
 
 #: The scripts, in the order in which they need each other.

@@ -49,11 +49,11 @@ def add_series(
     return group
 
 
-def series_bytes(data: Any, **options: Any) -> bytes:
-    """Return the bytes of a file with an image series at ``/acquisition/movie``."""
+def series_bytes(data: Any, name: str = "acquisition/movie", **options: Any) -> bytes:
+    """Return the bytes of a file with one image series."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        add_series(file, "acquisition/movie", data, **options)
+        add_series(file, name, data, **options)
     return buffer.getvalue()
 
 

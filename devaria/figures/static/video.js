@@ -6,6 +6,9 @@ const REPORT_GAP_MS = 100;
 /** A picture is shown with sharp pixels from this magnification on. */
 const SHARP_SCALE = 3;
 
+/** The texts below an exported picture. */
+const EXPORT = { font: "13px sans-serif", lineHeight: 18, characterWidth: 7, margin: 8 };
+
 class VideoView {
   constructor({ container, zarrGroup, width, height, onResize, contexts, setDrawForExport }) {
     this.attrs = zarrGroup.attrs;
@@ -16,57 +19,66 @@ class VideoView {
     container.replaceChildren(this.root);
     this.resize(width, height);
     onResize((newWidth, newHeight) => this.resize(newWidth, newHeight));
+    // Also when the texts below need another line.
+    new ResizeObserver(() => this.fitPicture()).observe(this.stage);
     setDrawForExport((target) => this.drawForExport(target));
     this.load(zarrGroup).catch((error) => this.say(`The video cannot be shown: ${error.message}`));
   }
 
   build() {
     const { attrs } = this;
-    this.root = make("div", "devaria-video", {
-      role: "group",
-      "aria-label": `Video of ${attrs.name}`,
-    });
-    const style = make("style", "");
-    style.textContent = STYLE;
-    this.stage = make("div", "stage");
-    this.picture = make("div", "picture");
-    this.video = make("video", "", { playsinline: "", preload: "auto" });
-    this.video.muted = true;
-    this.badge = make("div", "badge");
-    this.message = make("div", "message", { role: "status" });
-    this.picture.append(this.video, this.badge);
-    this.stage.append(this.picture, this.message);
-    this.root.append(style, this.stage, this.buildPanel());
-    this.showSpeed();
+    this.video = element("video", { playsInline: true, muted: true, preload: "auto" });
+    this.badge = element("div", { className: "badge", textContent: this.speedText() });
+    this.picture = element("div", { className: "picture" }, this.video, this.badge);
+    this.message = element("div", { className: "message", role: "status" });
+    this.stage = element("div", { className: "stage" }, this.picture, this.message);
+    this.root = element(
+      "div",
+      { className: "devaria-video", role: "group", "aria-label": `Video of ${attrs.name}` },
+      element("style", { textContent: STYLE }),
+      this.stage,
+      element("div", { className: "panel" }, this.makeSlider(), this.makeRow(), this.makeCaption()),
+    );
     this.say("Loading the video…");
   }
 
-  buildPanel() {
-    const { attrs } = this;
-    const panel = make("div", "panel");
-    this.slider = make("input", "", { type: "range", min: 0, step: 1, "aria-label": "Frame" });
-    this.slider.max = attrs.num_frames - 1;
-    this.slider.value = 0;
+  makeSlider() {
+    this.slider = element("input", {
+      type: "range",
+      min: 0,
+      max: this.attrs.num_frames - 1,
+      step: 1,
+      value: 0,
+      "aria-label": "Frame",
+    });
     this.slider.addEventListener("input", () => this.player?.show(Number(this.slider.value)));
-    const row = make("div", "row");
+    return this.slider;
+  }
+
+  makeRow() {
     this.playButton = makeButton("play", "Play (space)", () => this.player?.toggle());
-    const speed = makeSpeedChoice((value) => this.setSpeed(value));
-    this.time = make("span", "time");
-    this.frame = make("span", "frame");
-    row.append(
+    this.time = element("span", { className: "time" });
+    this.frame = element("span", { className: "frame" });
+    return element(
+      "div",
+      { className: "row" },
       makeButton("back", "One frame back (left arrow)", () => this.player?.step(-1)),
       this.playButton,
       makeButton("forward", "One frame on (right arrow)", () => this.player?.step(1)),
-      speed,
+      makeSpeedChoice((value) => this.setSpeed(value)),
       this.time,
       this.frame,
     );
-    const caption = make("div", "caption", { tabindex: 0, "aria-label": "About the video" });
-    const name = make("b", "");
-    name.textContent = attrs.name;
-    caption.append(name, ` · ${attrs.caption.join(" · ")}`);
-    panel.append(this.slider, row, caption);
-    return panel;
+  }
+
+  makeCaption() {
+    const { name, caption } = this.attrs;
+    return element(
+      "div",
+      { className: "caption", tabIndex: 0, role: "note", "aria-label": "About the video" },
+      element("b", { textContent: name }),
+      ` · ${caption.join(" · ")}`,
+    );
   }
 
   async load(zarrGroup) {
@@ -162,10 +174,6 @@ class VideoView {
     this.speed = speed;
     this.video.defaultPlaybackRate = speed;
     this.video.playbackRate = speed;
-    this.showSpeed();
-  }
-
-  showSpeed() {
     this.badge.textContent = this.speedText();
   }
 
@@ -183,8 +191,7 @@ class VideoView {
   timeText() {
     const { attrs, times } = this;
     const { index } = this.player;
-    const seconds = (value) => `${withDecimals(value, this.decimals)} s`;
-    return attrs.has_times ? seconds(times[index]) : "time unknown";
+    return attrs.has_times ? `${withDecimals(times[index], this.decimals)} s` : "time unknown";
   }
 
   frameText() {
@@ -234,6 +241,10 @@ class VideoView {
   resize(width, height) {
     this.root.style.width = `${width}px`;
     this.root.style.height = `${height}px`;
+  }
+
+  /** Make the picture as large as its stage allows. */
+  fitPicture() {
     const { clientWidth, clientHeight } = this.stage;
     const scale = Math.min(clientWidth / this.attrs.width, clientHeight / this.attrs.height);
     const size = [this.attrs.width * scale, this.attrs.height * scale];
@@ -251,26 +262,47 @@ class VideoView {
     context.fillStyle = "white";
     context.fillRect(0, 0, width, height);
     if (!this.player) return;
-    const line = 18;
-    const scale = Math.min(width / this.attrs.width, (height - 3 * line) / this.attrs.height);
-    const canvas = document.createElement("canvas");
-    canvas.width = Math.max(1, Math.round(this.attrs.width * scale));
-    canvas.height = Math.max(1, Math.round(this.attrs.height * scale));
-    const picture = canvas.getContext("2d");
-    picture.imageSmoothingEnabled = scale < SHARP_SCALE;
-    picture.drawImage(this.video, 0, 0, canvas.width, canvas.height);
-    const image = picture.getImageData(0, 0, canvas.width, canvas.height);
-    context.putImageData(image, Math.round((width - canvas.width) / 2), 0);
-    context.fillStyle = "black";
-    context.font = "13px sans-serif";
-    const texts = [
-      `${this.attrs.name} · ${this.timeText()} · ${this.frameText()} · ${this.speedText()}`,
+    const perLine = Math.floor((width - 2 * EXPORT.margin) / EXPORT.characterWidth);
+    const lines = [
+      this.attrs.name,
+      `${this.timeText()} · ${this.frameText()} · ${this.speedText()}`,
       this.attrs.caption.join(" · "),
-    ];
-    texts.forEach((text, number) => {
-      context.fillText(escaped(text), 8, canvas.height + line * (number + 1));
+    ].flatMap((text) => inLines(text, perLine));
+    const room = height - EXPORT.margin - EXPORT.lineHeight * lines.length;
+    const image = this.scaledFrame(Math.min(width / this.attrs.width, room / this.attrs.height));
+    context.putImageData(image, Math.round((width - image.width) / 2), 0);
+    context.fillStyle = "black";
+    context.font = EXPORT.font;
+    lines.forEach((line, number) => {
+      const bottom = image.height + EXPORT.lineHeight * (number + 1);
+      context.fillText(escaped(line), EXPORT.margin, bottom);
     });
   }
+
+  /** Return the frame on the screen, so many times as large, as pixels. */
+  scaledFrame(scale) {
+    const canvas = element("canvas", {
+      width: Math.max(1, Math.round(this.attrs.width * scale)),
+      height: Math.max(1, Math.round(this.attrs.height * scale)),
+    });
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = scale < SHARP_SCALE;
+    context.drawImage(this.video, 0, 0, canvas.width, canvas.height);
+    return context.getImageData(0, 0, canvas.width, canvas.height);
+  }
+}
+
+/** Break a text into lines of at most so many characters, between words where that is possible. */
+function inLines(text, most) {
+  const lines = [];
+  let rest = text;
+  while (rest.length > most) {
+    const space = rest.lastIndexOf(" ", most);
+    const end = space > most / 2 ? space : most;
+    lines.push(rest.slice(0, end));
+    rest = rest.slice(end).trimStart();
+  }
+  return [...lines, rest];
 }
 
 /** Return how many decimals tell the times of neighbouring frames apart. */
@@ -279,12 +311,6 @@ function decimalsFor(times) {
   const stepSec = (times[times.length - 1] - times[0]) / (times.length - 1);
   if (!(stepSec > 0)) return 3;
   return Math.min(9, Math.max(0, 1 - Math.floor(Math.log10(stepSec))));
-}
-
-/** Escape a text for SVG: figpack writes it into the file as it is. */
-function escaped(text) {
-  const names = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-  return text.replace(/[&<>"']/g, (character) => names[character]);
 }
 
 window.figpack_p1.registerFPViewComponent({

@@ -41,14 +41,6 @@ const ICONS = {
 /** Speeds to choose from, as multiples of the speed at which the video was made to play. */
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4];
 
-/** Make an element. Its texts are set as texts: names come from a stranger's file. */
-function make(tag, className, attributes = {}) {
-  const element = document.createElement(tag);
-  element.className = className;
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
-}
-
 /** Show one of `ICONS` in a button. */
 function setIcon(button, name, label) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -64,7 +56,7 @@ function setIcon(button, name, label) {
 
 /** Make a button with an icon. */
 function makeButton(icon, label, onClick) {
-  const button = make("button", "", { type: "button" });
+  const button = element("button", { type: "button" });
   setIcon(button, icon, label);
   button.addEventListener("click", onClick);
   return button;
@@ -72,13 +64,10 @@ function makeButton(icon, label, onClick) {
 
 /** Make the choice of speeds. */
 function makeSpeedChoice(onChange) {
-  const select = make("select", "", { "aria-label": "Speed", title: "Speed" });
-  for (const speed of SPEEDS) {
-    const option = make("option", "");
-    option.value = speed;
-    option.textContent = `Speed ${speed}×`;
-    select.append(option);
-  }
+  const options = SPEEDS.map((speed) =>
+    element("option", { value: speed, textContent: `Speed ${speed}×` }),
+  );
+  const select = element("select", { "aria-label": "Speed", title: "Speed" }, ...options);
   select.value = 1;
   select.addEventListener("change", () => onChange(Number(select.value)));
   return select;
