@@ -1,5 +1,7 @@
 """What the handlers of figures share: who reads, in which order, and what comes out."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Tuple
 
@@ -134,3 +136,13 @@ def test_a_module_that_cannot_be_imported_fails_the_job(
     monkeypatch.setattr(CountValues, "modules", ("devaria.figures.no_such",))
     with pytest.raises(ModuleNotFoundError, match="no_such"):
         run(CountValues(), tmp_path, nwb_url=url, data_path="/units/spike_times")
+
+
+def test_every_job_process_starts_quickly() -> None:
+    """Each imports all handlers, so these import nothing that is large."""
+    code = (
+        "import sys, devaria.jobs;"
+        "print({'dataclasses', 'email', 'fractions', 'numpy', 'requests'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    assert done.stdout.split() == [b"set()"]
