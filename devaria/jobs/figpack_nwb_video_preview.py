@@ -69,6 +69,7 @@ class FigpackNwbVideoPreviewHandler(NwbFigureHandler):
         ),
     )
     packages: ClassVar[Mapping[str, Tuple[str, str]]] = {"av": ("av", "video")}
+    in_pieces: ClassVar[bool] = True
     modules: ClassVar[Sequence[str]] = ("devaria.figures.video", "devaria.nwb.image_series")
 
     def read(self, file: Any, path: str, params: Mapping[str, Any], progress: Progress) -> _Encoded:

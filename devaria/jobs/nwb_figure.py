@@ -94,6 +94,10 @@ class NwbFigureHandler(JobHandler):
     #: The modules that `draw` needs. They are imported while the file is read.
     modules: ClassVar[Sequence[str]] = ()
 
+    #: Whether `read` reads piece by piece. It then reports the progress, with
+    #: `Progress.read_and_built`; else the bytes that are read are the progress.
+    in_pieces: ClassVar[bool] = False
+
     @abstractmethod
     def read(
         self, file: "RemoteNwb", path: str, params: Mapping[str, Any], progress: Progress
@@ -104,7 +108,7 @@ class NwbFigureHandler(JobHandler):
             file: The open file.
             path: The checked path in it.
             params: The job's parameters.
-            progress: Takes the progress. The bytes that are read are reported already.
+            progress: Takes the progress, if `in_pieces` is set.
 
         Returns:
             What `draw` gets. Arrays may lie in the folder of the file.
@@ -249,7 +253,11 @@ class NwbFigureHandler(JobHandler):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         with ThreadPoolExecutor(1) as pool:
             with open_remote(
-                url, limits=_limits(), folder=folder, say=self.log, progress=progress.read
+                url,
+                limits=_limits(),
+                folder=folder,
+                say=self.log,
+                progress=_nothing if self.in_pieces else progress.read,
             ) as file:
                 imported = pool.submit(_import_all, self.modules)  # while the file is read
                 self.log(f"Loading NWB file from {shown_url(url)}")
@@ -257,6 +265,10 @@ class NwbFigureHandler(JobHandler):
                 data = self.read(file, path, params, progress)
             imported.result()
         return data
+
+
+def _nothing(_done: int, _total: int) -> None:
+    """Report no progress."""
 
 
 def _import_all(modules: Sequence[str]) -> None:

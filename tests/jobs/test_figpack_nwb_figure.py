@@ -146,3 +146,17 @@ def test_every_job_process_starts_quickly() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
     assert done.stdout.split() == [b"set()"]
+
+
+@pytest.mark.parametrize(("in_pieces", "percent"), [(False, [60, 75, 100]), (True, [75, 100])])
+def test_who_reports_the_progress_of_reading(
+    in_pieces: bool,
+    percent: List[float],
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bytes of one of many pieces say nothing about the whole."""
+    monkeypatch.setattr(CountValues, "in_pieces", in_pieces)
+    _, told = run(CountValues(), tmp_path, nwb_url=url, data_path="/units/spike_times")
+    assert sorted({current for current, _, _ in told if current > 5}) == percent
