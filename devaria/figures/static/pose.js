@@ -15,8 +15,39 @@ const CLICK_PIXELS = 4;
 /** The smallest span of time in the graphs, in frames. */
 const LEAST_FRAMES = 4;
 
-/** Most samples of a part's track in an exported figure, where each is text. */
-const EXPORTED_SAMPLES = 2000;
+/** An exported figure is text: samples of all tracks in it, and entries of a line, at most. */
+const EXPORTED = { samples: 20000, entries: 1000 };
+
+/** Height of the line above the picture in an exported figure. */
+const TITLE_HEIGHT = 18;
+
+/**
+ * Draw into figpack's context that makes an SVG. It lacks methods of a canvas, and it writes texts
+ * into the SVG as they are, so they are escaped here: names come from a stranger's file.
+ */
+function drawingSvg(context, draw) {
+  const short = (value) => Math.round(value * 100) / 100;
+  const escaped = (text) => String(text).replace(/[&<>"']/g, (each) => `&#${each.charCodeAt(0)};`);
+  const { moveTo, lineTo, rect, fillText } = context;
+  const own = {
+    moveTo: (x, y) => moveTo.call(context, short(x), short(y)),
+    lineTo: (x, y) => lineTo.call(context, short(x), short(y)),
+    rect: (...box) => rect.apply(context, box.map(short)),
+    fillText: (text, x, y) => fillText.call(context, escaped(text), short(x), short(y)),
+    strokeText: () => {},
+    measureText: (text) => {
+      const canvas = document.createElement("canvas").getContext("2d");
+      canvas.font = context.font;
+      return canvas.measureText(text);
+    },
+  };
+  Object.assign(context, own);
+  try {
+    draw();
+  } finally {
+    for (const name of Object.keys(own)) delete context[name]; // those of its class are back
+  }
+}
 
 /** A pair of canvases: what seldom changes, and what changes with the time. */
 class Layers {
@@ -281,27 +312,31 @@ class PoseFigure {
   async drawForExport({ context, width, height }) {
     const graphHeight = Math.round(height * GRAPH_HEIGHT.share);
     const picture = new Picture(this.data, this.settings);
-    const graph = new Graph(this.data, picture, this.settings);
-    const title = this.controls.timeText(this.time) + this.frameText();
-    picture.resize(width, height - graphHeight - 18);
+    const graph = new Graph(this.data, picture, this.settings, EXPORTED.entries);
+    const { time } = this;
+    const title = this.controls.timeText(time) + this.frameText();
+    picture.resize(width, height - graphHeight - TITLE_HEIGHT);
     graph.resize(width, graphHeight, this.span());
-    context.fillStyle = "white";
-    context.fillRect(0, 0, width, height);
-    context.fillStyle = TEXT_COLOR;
-    context.font = FONT;
-    context.textAlign = "left";
-    context.textBaseline = "top";
-    context.fillText(title, MARGIN.left, 4);
-    context.save();
-    context.translate(0, 18);
-    picture.drawBackground(context, EXPORTED_SAMPLES);
-    picture.drawForeground(context, this.time);
-    context.restore();
-    context.save();
-    context.translate(0, height - graphHeight);
-    graph.drawBackground(context);
-    graph.drawForeground(context, this.time);
-    context.restore();
+    await Promise.all([graph.load(), picture.load(time)]);
+    drawingSvg(context, () => {
+      context.fillStyle = "white";
+      context.fillRect(0, 0, width, height);
+      context.fillStyle = TEXT_COLOR;
+      context.font = FONT;
+      context.textAlign = "left";
+      context.textBaseline = "top";
+      context.fillText(title, MARGIN.left, 4);
+      context.save();
+      context.translate(0, TITLE_HEIGHT);
+      picture.drawBackground(context, Math.ceil(EXPORTED.samples / this.data.parts.length));
+      picture.drawForeground(context, time);
+      context.restore();
+      context.save();
+      context.translate(0, height - graphHeight);
+      graph.drawBackground(context);
+      graph.drawForeground(context, time);
+      context.restore();
+    });
   }
 
   resize(width, height) {
@@ -334,6 +369,14 @@ class PoseFigure {
       if (this.isAlive()) this.pressed(event);
     };
     document.addEventListener("keydown", this.onKey);
+    // After a click, space and arrow keys are the player's again, not the clicked control's.
+    for (const type of ["click", "change"]) {
+      this.root.addEventListener(type, ({ target }) => {
+        if (target.matches("button, input, select") && !target.matches(":focus-visible")) {
+          if (type === "change" || target.tagName === "BUTTON") target.blur();
+        }
+      });
+    }
     const { graph } = this.controls;
     graph.addEventListener("pointerdown", (event) => this.graphPressed(event));
     graph.addEventListener("wheel", (event) => this.graphWheeled(event), { passive: false });

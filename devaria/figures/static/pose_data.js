@@ -118,6 +118,18 @@ class Level {
     return { number, times, values, count: this.count(number), level: this };
   }
 
+  /** Fetch the blocks that reach into a span of time. */
+  load(start, end) {
+    const first = Math.max(0, this.blockAt(start));
+    const count = Math.max(0, this.blockAt(end) - first + 1);
+    const names = [this.timesName, this.valuesName];
+    return Promise.all(
+      Array.from({ length: count }, (_, i) => i + first).flatMap((number) =>
+        names.map((name) => this.cache.load(name, number)),
+      ),
+    );
+  }
+
   /** Return a promise of the times of a block. */
   loadTimes(number) {
     return this.cache.load(this.timesName, number);

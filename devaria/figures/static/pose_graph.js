@@ -42,17 +42,24 @@ function timeTicks(start, end, wanted, inFrames) {
   });
 }
 
+/** Return a range with a little room at its ends, so that a line there is seen. */
+function withRoom([low, high]) {
+  const room = (high - low) / 25;
+  return [low - room, high + room];
+}
+
 /** Draws the graphs. */
 class Graph {
-  constructor(data, picture, settings) {
+  constructor(data, picture, settings, maxEntries = MAX_ENTRIES) {
     this.data = data;
+    this.maxEntries = maxEntries;
     this.picture = picture;
     this.settings = settings;
     const { picture: ranges } = data.attrs;
     const tops = data.parts.filter((part) => part.confidence).map((part) => part.confidence[1]);
     this.quantities = [
-      { name: "x", range: ranges[0] },
-      { name: "y", range: ranges[1] },
+      { name: "x", range: withRoom(ranges[0]) },
+      { name: "y", range: withRoom(ranges[1]) },
       { name: "confidence", range: [0, Math.max(1, ...tops)] },
     ].slice(0, data.hasConfidence ? 3 : 2);
   }
@@ -72,6 +79,15 @@ class Graph {
     this.size = { width, height };
     this.span = [start, end];
     this.innerWidth = Math.max(1, width - GRAPH_MARGIN.left - GRAPH_MARGIN.right);
+  }
+
+  levelOf(clock) {
+    return clock.levelFor(...this.span, this.maxEntries);
+  }
+
+  /** Fetch what `drawBackground` needs. */
+  load() {
+    return Promise.all(this.data.clocks.map((clock) => this.levelOf(clock).load(...this.span)));
   }
 
   x(time) {
@@ -194,8 +210,7 @@ class Graph {
 
   drawLine(context, row, part) {
     const [start, end] = this.span;
-    const level = part.clock.levelFor(start, end, MAX_ENTRIES);
-    const { blocks, complete } = level.blocksBetween(start, end);
+    const { blocks, complete } = this.levelOf(part.clock).blocksBetween(start, end);
     context.strokeStyle = part.color;
     context.lineWidth = 1;
     context.lineJoin = "bevel"; // mitres of narrow spikes would reach far

@@ -51,13 +51,12 @@ function traceMarker(context, shape, x, y, radius) {
     return;
   }
   const turn = shape % 4 === 1 ? Math.PI / 4 : -Math.PI / 2;
-  for (let i = 0; i < corners; i++) {
+  for (let i = 0; i <= corners; i++) {
     const angle = turn + (2 * Math.PI * i) / corners;
     const corner = [x + 1.25 * radius * Math.cos(angle), y + 1.25 * radius * Math.sin(angle)];
     if (i) context.lineTo(...corner);
     else context.moveTo(...corner);
   }
-  context.closePath();
 }
 
 /** Draws the picture. `settings` is the figure's state: threshold, labels, trail, parts shown. */
@@ -152,6 +151,17 @@ class Picture {
     context.restore();
     if (this.settings.labels) this.drawLabels(context, there);
     return complete;
+  }
+
+  /** Fetch what is needed to draw at a time. */
+  load(time) {
+    const start = time - this.settings.trailSec * this.data.perSec;
+    return Promise.all(
+      this.data.clocks.flatMap((clock) => [
+        this.data.cache.load(clock.trackName, 0),
+        clock.frames.load(start, time),
+      ]),
+    );
   }
 
   clip(context) {
