@@ -6,6 +6,7 @@
     raster_arrays  the arrays of that view, computed with numpy
     raster_labels  the front end of that view, with labels in lower rows
     chunks         how all views store their arrays
+    api_key        the key of the service
     upload         `publish`: uploads a figure without leaking keys or signed URLs
     progress       turns the progress of a job's parts into percentages and console lines
 

@@ -1,6 +1,5 @@
 """The figpack view of a pose estimation. Its front end is in ``static/pose*.js``."""
 
-from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 import figpack
@@ -8,22 +7,23 @@ import numpy as np
 import numpy.typing as npt
 
 from devaria.figures.chunks import writing_all_chunks
+from devaria.figures.extension import own_extension
 from devaria.figures.pose_arrays import STEPS, Clock, Level, PoseArrays
 from devaria.nwb.pose_parts import PoseSetting
 
 _Values = npt.NDArray[np.float64]
 
-#: Colours that the colour-blind can tell apart on white, darker than usual so that thin lines are
-#: seen. Further parts have them again, with markers of another shape.
+#: Colours that the colour-blind can tell apart, and dark enough for thin lines on white. Further
+#: parts have them again, with markers of another shape.
 COLORS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#aa3377",
-    "#b8860b",
-    "#332288",
-    "#3399dd",
-    "#555555",
+    "#1199ee",
+    "#991100",
+    "#aa8800",
+    "#6611bb",
+    "#668855",
+    "#cc5599",
+    "#223377",
+    "#661122",
 )
 
 #: The scripts, in the order in which they need each other.
@@ -36,13 +36,6 @@ _PERCENTILES = (0.5, 99.5)
 _MAX_REACH = 2.0
 
 
-def _javascript() -> str:
-    folder = Path(__file__).parent / "static"
-    parts = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
-    # One function, so that its names are not the page's.
-    return "(() => {\n" + "\n".join(parts) + "\n})();\n"
-
-
 class PoseView(figpack.ExtensionView):  # type: ignore[misc]  # figpack is untyped
     """A player of body parts, over graphs of their positions.
 
@@ -53,10 +46,9 @@ class PoseView(figpack.ExtensionView):  # type: ignore[misc]  # figpack is untyp
     """
 
     def __init__(self, setting: PoseSetting, arrays: PoseArrays, notes: Sequence[str] = ()) -> None:
-        extension = figpack.FigpackExtension(
-            name="devaria-pose", javascript_code=_javascript(), version="1"
+        super().__init__(
+            extension=own_extension("devaria-pose", *_SCRIPTS), view_type="devaria.Pose"
         )
-        super().__init__(extension=extension, view_type="devaria.Pose")
         self._setting = setting
         self._parts = arrays.parts
         self._clocks = arrays.clocks()

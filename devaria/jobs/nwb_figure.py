@@ -9,15 +9,24 @@ import gc
 import os
 import time
 from abc import abstractmethod
-from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Dict,
+    List,
+    Mapping,
+    NamedTuple,
+    Sequence,
+    Tuple,
+)
 
 from devaria.common.text import one_line
+from devaria.figures.api_key import KEY_MISSING, KEY_VARIABLE
 from devaria.figures.progress import Progress
-from devaria.figures.upload import KEY_MISSING, KEY_VARIABLE
 from devaria.jobs.base import HeartbeatCallback, JobHandler
 from devaria.jobs.figure_text import LINK_PARAMS, MAX_NOTE_CHARACTERS, described, link_texts
 from devaria.jobs.params import Param
@@ -44,11 +53,10 @@ def figure_params(**own: Param) -> Dict[str, Param]:
     }
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """A figure that is ready to be published.
 
-    Attributes:
+    Args:
         view: A view of figpack.
         notes: What the description and the console say besides, such as what was left out. Each
             is one line of plain text, and may hold names from the file.
@@ -56,8 +64,8 @@ class Figure:
     """
 
     view: Any
-    notes: List[str] = field(default_factory=list)
-    result: Dict[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    result: Mapping[str, Any] = {}
 
 
 class NwbFigureHandler(JobHandler):

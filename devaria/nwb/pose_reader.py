@@ -100,9 +100,9 @@ class PoseReader:
     @property
     def notes(self) -> List[str]:
         """Sentences about what is shown in another way than it is stored, or left out."""
-        flat = sum(series.data.shape[1] == 3 for series in self._series)
-        of_all = "the parts" if flat == len(self._series) else f"{flat:,} parts"
-        depth = [f"Of {of_all} with three dimensions, x and y are shown"] if flat else []
+        deep = [one_line(each.name, 100) for each in self._series if each.data.shape[1] == 3]
+        names = "all" if len(deep) == len(self._series) else ", ".join(deep)
+        depth = [f"Of parts with three dimensions, x and y are shown: {names}"] if deep else []
         return [*depth, *self._notes]
 
     # --- values ---------------------------------------------------------------------------------

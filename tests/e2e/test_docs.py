@@ -32,7 +32,7 @@ RUN_IN: Dict[str, str] = {
     'pip install -e ".[dev]" && pytest': ".ci/run: && pytest",
     'pip install -e ".[dev]" && pytest\nruff check && ruff format --check && mypy\n'
     "python -m build": ".ci/run: python -m build",
-    'pip install ".[figpack]"\nexport DEVARIA_RUNNER_API_KEY=<your key>\n'
+    'pip install ".[figpack,video]"\nexport DEVARIA_RUNNER_API_KEY=<your key>\n'
     "export FIGPACK_API_KEY=<your key>\ndevaria runner": "test_commands.py: def runner_log",
     "nohup devaria runner > /dev/null 2>&1 &": "test_commands.py: def test_runner_left_running",
     "screen -dmS devaria devaria runner": "test_commands.py: def test_runner_left_running",

@@ -20,6 +20,24 @@ def environment(**settings: str) -> Dict[str, str]:
     return {**os.environ, "PATH": BIN + os.pathsep + os.environ["PATH"], **settings}
 
 
+#: What Python runs first: in no process can that package be found.
+_HIDES = """
+import importlib.util
+_find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: (
+    None if name == {package!r} else _find_spec(name, package)
+)
+"""
+
+
+def without(package: str, folder: Path) -> Dict[str, str]:
+    """Return settings with which processes look for a package in vain; uses a new folder."""
+    hiding = folder / f"without-{package}"
+    hiding.mkdir()
+    (hiding / "sitecustomize.py").write_text(_HIDES.format(package=package), encoding="utf-8")
+    return {"PYTHONPATH": str(hiding)}
+
+
 def shell(script: str, folder: Path, env: Dict[str, str]) -> "subprocess.CompletedProcess[str]":
     """Run lines of shell; the first that fails ends the run."""
     return finished(["bash", "-e", "-c", script], folder, env)
