@@ -34,6 +34,10 @@ _MAX_BIT_RATE = 2_000_000_000
 #: Threads that encode. Each holds frames of its own.
 _MAX_THREADS = 4
 
+#: How H.264 encodes brightness, for each grey level: as 16 to 235. And what stands for no colour.
+_BRIGHTNESS = np.floor(16.5 + np.arange(256) * (219 / 255)).astype(np.uint8)
+_NO_COLOUR = 128
+
 #: The number by which H.264 names the standard ITU-R BT.709: how colours are encoded.
 _BT_709 = 1
 
@@ -111,6 +115,7 @@ class _Encoder:
         self._levels = np.empty((_even(height), _even(width), *shape[2:]), np.uint8)
         self._shape = shape
         self._size = _size_shown(width, height)
+        self._planes = np.full((3 * self._size[1] // 2, self._size[0]), _NO_COLOUR, np.uint8)
         self._reformatter = VideoReformatter()
         self._container = av.open(str(path), "w", "mp4", options={"movflags": "+faststart"})
         frame_bytes = min(_MAX_FRAME_BYTES, _MAX_BYTES // expected_frames)
@@ -145,19 +150,35 @@ class _Encoder:
             scaled(frame, shown, levels[:height, :width])
         levels[height:] = levels[height - 1 : height]
         levels[:, width:] = levels[:, width - 1 : width]
-        picture = self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(levels, "gray" if levels.ndim == 2 else "rgb24"),
-            *self._size,
-            "yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.MPEG,
-            interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND,
-        )
+        picture = self._grey(levels) if levels.ndim == 2 else self._coloured(levels)
         picture.pts = self._num_frames
         picture.time_base = 1 / self._frame_rate
         self._num_frames += 1
         self._container.mux(self._stream.encode(picture))
+
+    def _grey(self, levels: "npt.NDArray[np.uint8]") -> av.VideoFrame:
+        """Make a picture of grey levels. FFmpeg's own conversion would make it a little darker."""
+        width, height = self._size
+        if levels.shape != (height, width):
+            large = av.VideoFrame.from_ndarray(levels, "gray")
+            levels = np.asarray(self._resized(large, "gray").to_ndarray(), np.uint8)
+        # The brightness of all pixels, and below it the colours of two by two: here none.
+        np.take(_BRIGHTNESS, levels, out=self._planes[:height], mode="clip")
+        return av.VideoFrame.from_ndarray(self._planes, "yuv420p")
+
+    def _coloured(self, levels: "npt.NDArray[np.uint8]") -> av.VideoFrame:
+        """Make a picture of red, green and blue."""
+        return self._resized(
+            av.VideoFrame.from_ndarray(levels, "rgb24"),
+            "yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+        )
+
+    def _resized(self, picture: av.VideoFrame, pixels: str, **colours: Any) -> av.VideoFrame:
+        resize = self._reformatter.reformat
+        return resize(picture, *self._size, pixels, interpolation=Interpolation.AREA, **colours)
 
     def finished(self) -> EncodedVideo:
         self._container.mux(self._stream.encode(None))
