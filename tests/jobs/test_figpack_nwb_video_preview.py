@@ -20,7 +20,7 @@ from processes import environment, finished, running, text_of, wait_until
 from range_server import SECRET, RangeServer
 from run_handler import Outcome, run_handler
 
-from devaria.figures.video_scaling import ValueRange, scaled
+from devaria.figures.video_scaling import GreyScale, ValueRange
 from devaria.jobs.figpack_nwb_video_preview import FigpackNwbVideoPreviewHandler
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.testing import local_worker
@@ -222,8 +222,10 @@ def test_video_equals_the_file(published: Outcome) -> None:
     levels, times_sec = decoded(published)
     assert times_sec == pytest.approx([number / 30 for number in range(17)])
     low, high = np.percentile(frames, [0.5, 99.5])
+    scale = GreyScale(ValueRange(low, high), frames.dtype).scale
+    wanted = np.empty(frames[0].shape, np.uint8)
     for frame, level in zip(frames, levels):
-        wanted = scaled(frame, ValueRange(low, high), np.empty(frame.shape, np.uint8))
+        scale(frame, wanted)
         assert abs(level.mean() - wanted.mean()) < 2
         assert np.abs(level - wanted).mean() < 4
 
