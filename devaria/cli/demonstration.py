@@ -80,7 +80,7 @@ def run_demo(*, serve_on: bool, say: Say, show: Show) -> int:
 
 def _jobs(nwb_url: str, say: Say) -> Dict[str, JsonObject]:
     """Return the parameters of the jobs that can run here; say why others are left out."""
-    from devaria.figures.upload import KEY_MISSING
+    from devaria.figures.api_key import KEY_MISSING
     from devaria.nwb.synthetic import MOVIE_PATH, POSE_PATH, UNITS_PATH
 
     figures: Dict[str, JsonObject] = {

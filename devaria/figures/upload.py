@@ -18,15 +18,11 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, TextIO
 
 from devaria.common.retry import Backoff, retry_after_sec
 from devaria.common.text import without_queries
+from devaria.figures.api_key import KEY_MISSING, KEY_VARIABLE
 
 if TYPE_CHECKING:
     import figpack
     import requests
-
-KEY_VARIABLE = "FIGPACK_API_KEY"
-KEY_MISSING = (
-    f"{KEY_VARIABLE} is not set: get a key from the figpack service and `export {KEY_VARIABLE}=…`"
-)
 
 #: The lines that figpack prints before the first file, and after each.
 _STARTED = re.compile(r"Uploading (\d+) files")

@@ -28,6 +28,7 @@ class FigpackNwbPoseEstimationHandler(NwbFigureHandler):
     params: ClassVar[Mapping[str, Param]] = figure_params(
         path=Param(str, "path of a PoseEstimation, such as /processing/behavior/PoseEstimation")
     )
+    in_pieces: ClassVar[bool] = True
     modules: ClassVar[Sequence[str]] = ("devaria.figures.pose", "devaria.nwb.pose_reader")
 
     def read(self, file: Any, path: str, params: Mapping[str, Any], progress: Progress) -> _Pose:

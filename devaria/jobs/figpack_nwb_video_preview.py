@@ -1,6 +1,5 @@
 """figpack_nwb_video_preview: show frames of a remote NWB file's image series as a video."""
 
-from fractions import Fraction
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -18,16 +17,18 @@ from devaria.jobs.nwb_figure import Figure, NwbFigureHandler, figure_params
 from devaria.jobs.params import Param
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from devaria.figures.video_encoder import EncodedVideo
     from devaria.figures.video_scaling import ValueRange
     from devaria.nwb.image_series import ImageSeries
     from devaria.nwb.image_times import ShownFrames
 
 #: Frames a second of a video that spans the recording, or whose times are not known.
-_WHOLE_RATE = Fraction(30)
+_WHOLE_RATE = 30
 
 #: The slowest and the fastest video, in frames a second.
-_MIN_RATE, _MAX_RATE = Fraction(1, 10), Fraction(1000)
+_MIN_RATE, _MAX_RATE = 0.1, 1000.0
 
 
 class _Encoded(NamedTuple):
@@ -68,6 +69,7 @@ class FigpackNwbVideoPreviewHandler(NwbFigureHandler):
         ),
     )
     packages: ClassVar[Mapping[str, Tuple[str, str]]] = {"av": ("av", "video")}
+    in_pieces: ClassVar[bool] = True
     modules: ClassVar[Sequence[str]] = ("devaria.figures.video", "devaria.nwb.image_series")
 
     def read(self, file: Any, path: str, params: Mapping[str, Any], progress: Progress) -> _Encoded:
@@ -126,11 +128,13 @@ def _grey_levels(
     return values, f"Values {values.in_words}: percentiles 0.5 and 99.5 of {len(sample)} frames"
 
 
-def _frame_rate(shown: "ShownFrames", mode: str) -> Fraction:
+def _frame_rate(shown: "ShownFrames", mode: str) -> "Fraction":
+    from fractions import Fraction  # every job process imports this module
+
     if mode == "whole" or shown.rate_hz is None:
-        return _WHOLE_RATE
-    rate = Fraction(shown.rate_hz).limit_denominator(1000)
-    return min(_MAX_RATE, max(_MIN_RATE, rate))
+        return Fraction(_WHOLE_RATE)
+    rate_hz = min(_MAX_RATE, max(_MIN_RATE, shown.rate_hz))
+    return Fraction(rate_hz).limit_denominator(1000)
 
 
 def _selection(

@@ -43,7 +43,13 @@ RUN_IN: Dict[str, str] = {
         "test_commands.py: def test_hello_world"
     ),
     "devaria submit figpack_nwb_raster_plot -p nwb_url=https://example.org/session.nwb"
-    " -p units_path=/units --wait": "test_commands.py: def test_raster_plot",
+    " -p units_path=/units --wait": "test_commands.py: def test_figures",
+    "devaria submit figpack_nwb_pose_estimation -p nwb_url=https://example.org/session.nwb"
+    " -p path=/processing/behavior/PoseEstimation --wait": "test_commands.py: def test_figures",
+    "devaria submit figpack_nwb_video_preview -p nwb_url=https://example.org/session.nwb"
+    " -p image_series_path=/acquisition/TwoPhotonSeries --wait": (
+        "test_commands.py: def test_figures"
+    ),
     'pip install ".[worker]"\ndevaria worker': "test_commands.py: def env",
     "devaria submit hello_world -p name=Alice -p processing_time=1\ndevaria runner --burst\n"
     "devaria submit hello_world -p name=Alice -p processing_time=1 --wait": (

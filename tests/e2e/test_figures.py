@@ -49,11 +49,11 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorker]:
         yield running
 
 
-def publish(worker: LocalWorker, content: bytes, units_path: str) -> Outcome:
+def publish(worker: LocalWorker, content: bytes, units_path: str, **texts: str) -> Outcome:
     """Serve a file, and run the job that makes a figure of it."""
     with RangeServer({"/file.nwb": content}) as files:
         return run_handler(
-            {"nwb_url": files.url("/file.nwb"), "units_path": units_path},
+            {"nwb_url": files.url("/file.nwb"), "units_path": units_path, **texts},
             api_url=worker.figpack_api_url,
             api_key=worker.keys.runner,
         )
@@ -150,3 +150,22 @@ def test_short_session_draws(
     figure = open_figure(outcome.result["figpack_url"])
     figure.wait_for_spikes(300, colored=True)
     assert "Unit 0" in figure.exported_texts()
+
+
+def test_description_has_a_link_and_no_foreign_markup(
+    worker: LocalWorker, open_figure: Callable[[str], OpenRaster]
+) -> None:
+    """The page that asked for the figure is a link; what else a submitter wrote is text."""
+    page = "https://neurosift.app/nwb?url=https://h/a_b_c.nwb&dandisetId=000123"
+    evil = "<img src=x onerror=alert(1)>[x](javascript:alert(1)) $x^2$"
+    outcome = publish(
+        worker, units_bytes([[1.0, 2.0]]), "/units", neurosift_url=page, dandiset_id=evil
+    )
+    assert outcome.result["neurosift_url"] == page
+    figure = open_figure(outcome.result["figpack_url"])
+    figure.page.get_by_text("Figure Info").click()
+    shown = figure.page.locator(".about-dialog-description")
+    assert f"Neurosift: {page}" in shown.inner_text()
+    assert f"Dandiset: {evil}" in shown.inner_text()
+    links = shown.locator("a").evaluate_all("links => links.map(link => link.href)")
+    assert links == [page]

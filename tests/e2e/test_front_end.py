@@ -62,12 +62,9 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorker]:
         yield running_worker
 
 
-@pytest.fixture(scope="module")
-def front_end(worker: LocalWorker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontEnd]:
-    """Serve a file, and run a runner that draws what it holds."""
-    files, folder = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("runner")
-    write_synthetic_nwb(files / "file.nwb", num_units=5, duration_sec=20, pose_sec=5, movie_sec=5)
-    env = environment(
+def runner_env(worker: LocalWorker) -> Dict[str, str]:
+    """Return what a runner needs in its environment to draw figures."""
+    return environment(
         DEVARIA_WORKER_URL=worker.url,
         DEVARIA_RUNNER_API_KEY=worker.keys.runner,
         DEVARIA_POLL_INTERVAL="0.2",
@@ -75,7 +72,15 @@ def front_end(worker: LocalWorker, tmp_path_factory: pytest.TempPathFactory) -> 
         FIGPACK_API_KEY=worker.keys.runner,
         FIGPACK_API_BASE_URL=worker.figpack_api_url,
     )
-    with file_server(files) as url, running(["devaria", "runner"], folder, env, folder / "out"):
+
+
+@pytest.fixture(scope="module")
+def front_end(worker: LocalWorker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontEnd]:
+    """Serve a file, and run a runner that draws what it holds."""
+    files, folder = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("runner")
+    write_synthetic_nwb(files / "file.nwb", num_units=5, duration_sec=20, pose_sec=5, movie_sec=5)
+    command = ["devaria", "runner"]
+    with file_server(files) as url, running(command, folder, runner_env(worker), folder / "out"):
         yield FrontEnd(worker, f"{url}/file.nwb")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from devaria.figures.video_scaling import ValueRange, scaled, value_range
+from devaria.figures.video_scaling import GreyScale, ValueRange, value_range
 from devaria.nwb.errors import NwbError
 
 RNG = np.random.default_rng(5)
@@ -14,7 +14,9 @@ RNG = np.random.default_rng(5)
 def levels(frame: Any, shown: ValueRange) -> Any:
     """Scale one frame."""
     frame = np.asarray(frame)
-    return scaled(frame, shown, np.full(frame.shape, 77, np.uint8))
+    out = np.full(frame.shape, 77, np.uint8)
+    GreyScale(shown, frame.dtype).scale(frame, out)
+    return out
 
 
 def formula(frame: Any, shown: ValueRange) -> Any:
@@ -29,6 +31,8 @@ def formula(frame: Any, shown: ValueRange) -> Any:
         RNG.integers(0, 256, (30, 40)).astype(np.uint8),
         RNG.integers(0, 65536, (30, 40)).astype(np.uint16),
         RNG.integers(-2000, 2000, (30, 40)).astype(np.int16),
+        RNG.integers(-128, 128, (30, 40)).astype(np.int8),
+        RNG.integers(-32768, 32768, (30, 40)).astype(">i2"),
         RNG.integers(0, 4096, (30, 40)).astype(">u2"),
         RNG.integers(2**40, 2**40 + 500, (30, 40)),
         RNG.normal(size=(30, 40)).astype(np.float16),

@@ -302,8 +302,10 @@ def test_rate_of_the_frames(file: Any) -> None:
         ("unfit/without_data", "/unfit/without_data has no frames: it has no data"),
         (
             "unfit/external",
-            "the frames of /unfit/external are not in this file, but in external files: "
-            "movie_0.avi, movie_1.avi, movie_2.avi, movie_3.avi, movie_4.avi and 2 more",
+            (
+                "are not in this file, but in external files: movie_0.avi, movie_1.avi, "
+                "movie_2.avi, movie_3.avi, movie_4.avi and 2 more"
+            ),
         ),
         ("unfit/wide", "have 10 x 4,097 pixels; at most 4,096 x 4,096 can be shown"),
         ("unfit/huge", "have 100,000 x 100,000 pixels; at most 4,096 x 4,096 can be shown"),
