@@ -35,8 +35,8 @@ IS_DRAWN = """() => {
     if (!now || /^$|loading/.test(now.textContent)) return false;
     const canvas = document.querySelector(".dvp-graph canvas");
     const { data } = canvas.getContext("2d").getImageData(60, 10, canvas.width - 80, 20);
-    const isColored = (value, i) => i % 4 === 0 && data[i + 3] && Math.abs(value - data[i + 2]) > 40;
-    return data.some(isColored);
+    const isColored = (i) => data[i + 3] && Math.abs(data[i] - data[i + 2]) > 40;
+    return data.some((_, i) => i % 4 === 0 && isColored(i));
 }"""
 
 #: Counts how often the time that the figure shows has changed, a second.
