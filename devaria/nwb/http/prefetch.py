@@ -152,11 +152,13 @@ class Prefetcher:
     Args:
         fetch: Returns the bytes from one offset up to another. Several threads call it.
         threads: How many ranges to fetch at once.
+        size: Length of the file in bytes. Nothing beyond it is fetched.
     """
 
-    def __init__(self, fetch: Callable[[int, int], bytes], threads: int) -> None:
+    def __init__(self, fetch: Callable[[int, int], bytes], threads: int, size: int) -> None:
         self._fetch = fetch
         self._num_threads = threads
+        self._size = size
         self._threads: List[threading.Thread] = []
         self._room = threading.Condition()
         self._plans: Deque[Plan] = deque()
@@ -223,7 +225,8 @@ class Prefetcher:
         share = sum(stop - start for start, stop in ranges) // self._num_threads
         longest = min(PART_BYTES, max(_FIRST_PART_BYTES, share))
         is_first = not self._plans
-        for start, stop in ranges:
+        for start, end in ranges:
+            stop = min(end, self._size)
             while start < stop:
                 ramp = _FIRST_PART_BYTES * (len(parts) + 1)
                 length = min(longest, ramp) if is_first else PART_BYTES

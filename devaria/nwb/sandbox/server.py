@@ -6,19 +6,20 @@ Each request is one JSON object with an entry ``op``. The answer is a number of 
 """
 
 import time
-from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
-from typing import Any, Callable, Deque, Dict, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
 
 from devaria.common.parent_pipes import ParentPipes
-from devaria.nwb.errors import InvalidInputError
 from devaria.nwb.hdf5 import browse
-from devaria.nwb.hdf5.datasets import NumericDataset, read_texts
+from devaria.nwb.hdf5.datasets import Wanted, read_each
 from devaria.nwb.hdf5.remote_file import RemoteFile
+from devaria.nwb.hdf5.texts import read_texts
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import save_table
@@ -46,6 +47,8 @@ class Answers:
         self._progress_sec = -1.0
         self._num_files = 0
         self._unreleased = 0
+        self._sending = ThreadPoolExecutor(1, "send")
+        self._sent: Optional[Future[None]] = None
 
     def progress(self, done_bytes: int, total_bytes: int) -> None:
         """Send progress, unless the last one is very new."""
@@ -59,12 +62,26 @@ class Answers:
         self._parent.send({"event": "about", "shape": shape})
 
     def array(self, values: "npt.NDArray[Any]", whole: Tuple[int, ...]) -> None:
-        """Send values.
+        """Write and send values, in another thread. ``flush`` waits for it.
 
         Args:
             values: What was read of a dataset.
             whole: The shape of the dataset.
         """
+        self.flush()
+        self._sent = self._sending.submit(self._send, values, whole)
+
+    def flush(self) -> None:
+        """Wait until the last values are sent.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        if self._sent is not None:
+            self._sent.result()
+            self._sent = None
+
+    def _send(self, values: "npt.NDArray[Any]", whole: Tuple[int, ...]) -> None:
         self._num_files += 1
         name = f"values-{self._num_files}"
         with (self._folder / name).open("wb") as file:
@@ -140,31 +157,28 @@ class FileServer:
 
     def _read(self, request: Request) -> None:
         """Read datasets, each as one array."""
-        wanted: Deque[Any] = deque(request["wanted"])
-        while wanted and self._answers.is_wanted():
-            path, rows = wanted.popleft()
-            dataset = self._dataset(path)
-            dtype = _result_type(dataset, request["dtype"])
-            values = dataset.read(dataset.numbers(tuple(rows)), dtype, self._answers.progress)
-            self._answers.array(values, dataset.shape)
+        wanted = [self._wanted(path, rows, request) for path, rows in request["wanted"]]
+        self._send_each(read_each(wanted, self._answers.progress), iter(wanted))
 
     def _batches(self, request: Request) -> None:
         """Read one dataset in pieces."""
-        dataset = self._dataset(request["path"])
-        dtype = _result_type(dataset, request["dtype"])
-        rows = dataset.numbers(tuple(request["rows"]))
-        self._answers.about(dataset.shape)
-        step = max(1, request["batch_bytes"] // max(1, dataset.row_bytes(dtype)))
-        for first in range(0, len(rows), step):
-            if not self._answers.is_wanted():
-                break
-            self._answers.array(
-                dataset.read(rows[first : first + step], dtype, self._answers.progress),
-                dataset.shape,
-            )
+        wanted = self._wanted(request["path"], request["rows"], request)
+        self._answers.about(wanted.shape)
+        pieces = wanted.batches(request["batch_bytes"], self._answers.progress)
+        self._send_each(pieces, repeat(wanted))
 
-    def _dataset(self, path: str) -> NumericDataset:
-        return NumericDataset(self._file, path, self._file_bytes, self._limits)
+    def _send_each(self, arrays: Iterator[Any], wanted: Iterator[Wanted]) -> None:
+        # Whether another array is wanted comes first, since the next one is read after that.
+        while self._answers.is_wanted():
+            values = next(arrays, None)
+            if values is None:
+                break
+            self._answers.array(values, next(wanted).shape)
+        self._answers.flush()
+
+    def _wanted(self, path: str, rows: Any, request: Request) -> Wanted:
+        told = (self._file_bytes, self._limits)
+        return Wanted(self._file, path, tuple(rows), request["dtype"], *told)
 
     def _units_table(self, request: Request) -> None:
         table = read_units_table(
@@ -175,12 +189,3 @@ class FileServer:
             progress=self._answers.progress,
         )
         save_table(table, self._folder)
-
-
-def _result_type(dataset: NumericDataset, name: Any) -> "np.dtype[Any]":
-    if name is None:
-        return dataset.dtype
-    dtype: np.dtype[Any] = np.dtype(name)
-    if not np.can_cast(dataset.dtype, dtype, "same_kind"):
-        raise InvalidInputError(f"{dataset.dtype} cannot be converted to {dtype}")
-    return dtype
