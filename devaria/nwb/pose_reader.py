@@ -114,7 +114,7 @@ class PoseReader:
         arrays: Iterator["npt.NDArray[Any]"],
         frame_step: int,
     ) -> PosePart:
-        positions = times.ordered(next(arrays)[:, :2].astype(np.float64))
+        positions = times.ordered(next(arrays)[:, :2].astype(np.float64, copy=False))
         confidence = None
         if series.confidence is not None:
             confidence = times.ordered(_flat(next(arrays), series.confidence, frame_step))
@@ -219,7 +219,7 @@ def _rows(node: Node, frame_step: int) -> Optional[slice]:
 
 
 def _flat(values: "npt.NDArray[Any]", node: Node, frame_step: int) -> "npt.NDArray[np.float64]":
-    flat: npt.NDArray[np.float64] = np.array(values, np.float64).reshape(-1)
+    flat: npt.NDArray[np.float64] = np.asarray(values, np.float64).reshape(-1)
     return flat[::frame_step] if _is_one_row(node) else flat
 
 

@@ -50,7 +50,8 @@ FIND_COLOR = """([selector, color, alpha]) => {
     const wanted = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
     let [count, x, y] = [0, 0, 0];
     for (let i = 0; i < data.length; i += 4) {
-        if (data[i + 3] < alpha || wanted.some((each, n) => Math.abs(data[i + n] - each) > 4)) continue;
+        const isOther = wanted.some((each, n) => Math.abs(data[i + n] - each) > 4);
+        if (data[i + 3] < alpha || isOther) continue;
         count += 1;
         x += (i / 4) % canvas.width;
         y += Math.floor(i / 4 / canvas.width);
@@ -92,7 +93,7 @@ class PosePage(OpenFigure):
             """() => {
                 const canvas = document.querySelector(".dvp-graph canvas");
                 const now = document.querySelector(".dvp-now");
-                if (!canvas?.width || !now.textContent || now.textContent.includes("loading")) return;
+                if (!canvas?.width || /^$|loading/.test(now.textContent)) return;
                 const { data } = canvas.getContext("2d").getImageData(60, 0, 600, canvas.height);
                 let colored = 0;
                 for (let i = 0; i < data.length; i += 4) {
@@ -135,7 +136,7 @@ class PosePage(OpenFigure):
         )
 
     def nose(self) -> Optional[Tuple[float, float]]:
-        """Return the nose's position in the file's unit, measured from the parts that stand still."""
+        """Return the nose's position in pixels, measured from the parts that stand still."""
         left, right, nose = (self.find(number) for number in range(3))
         assert left is not None
         assert right is not None
@@ -364,7 +365,7 @@ def test_graphs_go_to_a_time_and_zoom(url: str, open_figure: Open) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800), (844, 390)])
 def test_fits_the_window(width: int, height: int, url: str, open_figure: Open) -> None:
-    """On a phone and a desk: nothing sticks out, each control can be reached, the picture is large."""
+    """On a phone and a desk: nothing sticks out, each control is there, the picture is large."""
     figure = open_figure(url)
     figure.page.set_viewport_size({"width": width, "height": height})
     figure.wait_for_next_picture()

@@ -16,7 +16,7 @@ from image_files import (
     needs_real_videos,
     series_bytes,
 )
-from processes import environment, finished, running, text_of, wait_until
+from processes import environment, finished, running, text_of, wait_until, without
 from range_server import SECRET, RangeServer
 from run_handler import Outcome, run_handler
 
@@ -30,23 +30,6 @@ av = pytest.importorskip("av", reason="PyAV is not installed")
 
 HANDLER = "devaria.jobs.figpack_nwb_video_preview:FigpackNwbVideoPreviewHandler"
 MOVIE = "/acquisition/movie"
-
-#: Hides a package from Python, as if it were not installed.
-HIDING = """
-import sys
-from importlib.machinery import PathFinder
-
-
-class Hiding(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        if name.partition(".")[0] == "av":
-            return None
-        return PathFinder.find_spec(name, path, target)
-
-
-sys.meta_path[sys.meta_path.index(PathFinder)] = Hiding
-"""
 
 
 def smooth(count: int, rows: int = 48, columns: int = 64) -> Any:
@@ -362,7 +345,6 @@ def test_nothing_but_nan(files: RangeServer, tmp_path: Path) -> None:
 
 def test_the_type_needs_pyav(tmp_path: Path, files: RangeServer) -> None:
     """Of two runners, only the one with PyAV offers the type; the other one says why."""
-    (tmp_path / "sitecustomize.py").write_text(HIDING, encoding="utf-8")
     with local_worker() as worker:
         env = environment(
             DEVARIA_WORKER_URL=worker.url,
@@ -373,14 +355,14 @@ def test_the_type_needs_pyav(tmp_path: Path, files: RangeServer) -> None:
             FIGPACK_API_BASE_URL=worker.figpack_api_url,
             FIGPACK_API_KEY=worker.keys.runner,
         )
-        without = {**env, "PYTHONPATH": str(tmp_path)}
+        hidden = {**env, **without("av", tmp_path)}
         command = [sys.executable, "-m", "devaria"]
-        tried = finished([sys.executable, "-c", "import av"], tmp_path, without)
+        tried = finished([sys.executable, "-c", "import av"], tmp_path, hidden)
         assert "ModuleNotFoundError: No module named 'av'" in tried.stderr
         folders = [tmp_path / "with", tmp_path / "without"]
         for folder in folders:
             folder.mkdir()
-        with running([*command, "runner"], folders[1], without, tmp_path / "without.out"):
+        with running([*command, "runner"], folders[1], hidden, tmp_path / "without.out"):
             log = folders[1] / "devaria_runner.log"
             wait_until(lambda: "Polling every" in text_of(log), "the runner polls")
             path = f"image_series_path={MOVIE}"

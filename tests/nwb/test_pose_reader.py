@@ -76,6 +76,13 @@ def with_text(name: str, text: Any) -> Write:
     return write
 
 
+def with_odd_name(pose: h5py.Group) -> None:
+    """Write a part, and another one whose name is no UTF-8; so is that of an attribute."""
+    part_of()(pose)
+    add_part(pose, b"\xff", walk(3), times=[0.0, 1.0, 2.0])
+    pose.attrs.create(b"\xfe", 5)
+
+
 UNSORTED = np.array([0.0, 3.0, 1.0, 1.0, 2.0])
 UNSEEN = np.array([[-1.0, -1], [0, 0], [0, 0], [5, 6], [-1, 0]])
 
@@ -117,6 +124,7 @@ POSES: Dict[str, Write] = {
     ),
     "one frame": part_of(data=[[1, 2]], times=[0.5]),
     "empty part": parts_of(a={"times": TIMES}, b={"data": np.empty((0, 2)), "times": np.empty(0)}),
+    "odd name": with_odd_name,
     "rows of MATLAB": part_of(times=TIMES[np.newaxis], confidence=TIMES[:, np.newaxis]),
     "nodes": with_skeleton(
         ["nose", "ear", "tail"], [[0, 1], [2, 1], [0, 1]], "ear", "nose", "tail"
@@ -372,6 +380,13 @@ def test_picture(name: str, y_up: bool, size: Any, file: Any) -> None:
     """Where y begins, and how large the picture is; without them, the figure still shows."""
     setting = read_pose(file, f"/{name}")[1]
     assert (setting.y_up, setting.picture_size) == (y_up, size)
+
+
+def test_names_that_are_no_text_are_left_out(file: Any) -> None:
+    """And it is said."""
+    parts, _, notes = read_pose(file, "/odd name")
+    assert [part.name for part in parts] == ["nose"]
+    assert notes == [r"Left out b'\xff' (its name is too long or not printable)"]
 
 
 def test_names_are_one_line(file: Any) -> None:

@@ -20,18 +20,26 @@ def environment(**settings: str) -> Dict[str, str]:
     return {**os.environ, "PATH": BIN + os.pathsep + os.environ["PATH"], **settings}
 
 
-#: What Python runs first: in no process can that package be found.
+#: What Python runs first: a finder of modules that does not find a package.
 _HIDES = """
-import importlib.util
-_find_spec = importlib.util.find_spec
-importlib.util.find_spec = lambda name, package=None: (
-    None if name == {package!r} else _find_spec(name, package)
-)
+import sys
+from importlib.machinery import PathFinder
+
+
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name.partition(".")[0] == {package!r}:
+            return None
+        return PathFinder.find_spec(name, path, target)
+
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Hiding
 """
 
 
 def without(package: str, folder: Path) -> Dict[str, str]:
-    """Return settings with which processes look for a package in vain; uses a new folder."""
+    """Return settings with which Python does not find a package; makes a folder for them."""
     hiding = folder / f"without-{package}"
     hiding.mkdir()
     (hiding / "sitecustomize.py").write_text(_HIDES.format(package=package), encoding="utf-8")
