@@ -63,7 +63,7 @@ class ImageSeries:
         dtype: The type of their values.
         is_volume: Whether the fourth axis is planes.
         times: When each frame was taken.
-        chunk_bytes: Length of a chunk of the frames; None if there are no chunks.
+        chunk_frames: How many frames lie in one chunk.
     """
 
     path: str
@@ -73,7 +73,7 @@ class ImageSeries:
     dtype: "np.dtype[Any]"
     is_volume: bool
     times: FrameTimes
-    chunk_bytes: Optional[int]
+    chunk_frames: int
 
     @property
     def is_colour(self) -> bool:
@@ -140,13 +140,11 @@ class ImageSeries:
     def _sample_frames(self, rows: "npt.NDArray[np.int64]") -> int:
         """Return how many frames to look at, so that few bytes are fetched for it.
 
-        A chunk may hold many frames, and each frame of the sample needs a whole one.
+        A chunk may hold many frames, or parts of them, and each frame needs its chunks as a whole.
         """
         frame_bytes = _frame_bytes(self.shape, self.dtype)
-        chunk_bytes = max(frame_bytes, self.chunk_bytes or 0)
-        span = int(rows.max() - rows.min()) + 1
-        num_chunks = min(len(rows), math.ceil(span * frame_bytes / chunk_bytes))
-        cheap = max(num_chunks // 10, _BATCH_BYTES // chunk_bytes, 3)
+        num_chunks = len(np.unique(rows // self.chunk_frames))
+        cheap = max(num_chunks // 10, _BATCH_BYTES // (frame_bytes * self.chunk_frames), 3)
         return max(1, min(_SAMPLE_FRAMES, _SAMPLE_BYTES // frame_bytes, cheap))
 
     def _pictures(self, frames: "npt.NDArray[Any]") -> "npt.NDArray[Any]":
@@ -197,7 +195,7 @@ def open_image_series(file: "RemoteNwb", path: str, param: str) -> ImageSeries:
         dtype=dtype,
         is_volume=_is_volume(file, node, data.shape),
         times=read_frame_times(file, node, data.shape[0]),
-        chunk_bytes=data.chunk_bytes,
+        chunk_frames=data.chunk_shape[0] if data.chunk_shape else 1,
     )
 
 

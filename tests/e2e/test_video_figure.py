@@ -216,8 +216,8 @@ def test_caption_tells_what_it_is(movie: str, open_figure: Open) -> None:
     """Path, size, choice of frames and grey levels stand below the picture."""
     caption = open_figure(movie).page.locator(".devaria-video .caption").inner_text()
     assert caption.startswith("/acquisition/movie · ImageSeries, 64 x 64 pixels of uint8 · ")
-    assert "90 frames, spread over all 180: 30 a second, 3 times real time" in caption
-    assert "Values 40 (black) to 220 (white): percentiles 0.5 and 99.5 of " in caption
+    assert "90 frames, spread over all 180, 50 to 58.9 s: 30 a second, 3 times real time" in caption
+    assert "Black is 40 and white 220: the percentiles 0.5 and 99.5 of " in caption
 
 
 def test_export(movie: str, open_figure: Open) -> None:

@@ -26,7 +26,7 @@ const STYLE = `
 .devaria-video svg { width: 18px; height: 18px; fill: currentColor; }
 .devaria-video .time { font-size: 16px; font-weight: 600; font-variant-numeric: tabular-nums; }
 .devaria-video .frame { color: #57626d; font-variant-numeric: tabular-nums; }
-.devaria-video .caption { margin-top: 4px; max-height: 5.2em; overflow: auto; color: #57626d;
+.devaria-video .caption { margin-top: 4px; max-height: 5.7em; overflow: auto; color: #57626d;
   font-size: 12.5px; overflow-wrap: anywhere; }
 .devaria-video .caption b { color: #213547; }
 `;

@@ -154,6 +154,7 @@ def _values_of(dataset: h5py.Dataset) -> Dict[str, Any]:
     return {
         "shape": (0,) if dataset.shape is None else dataset.shape,  # None: a null dataspace
         "dtype": name,
+        "chunk_shape": chunks or (),
         "chunk_bytes": math.prod(chunks) * item_bytes if chunks else None,
     }
 

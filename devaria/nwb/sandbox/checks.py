@@ -230,6 +230,7 @@ def _node(value: object, depth: int, room: List[int]) -> Node:
         refused={name: _text(reason) for name, reason in refused.items()},
         shape=checked_shape(value.get("shape")),
         dtype=_text(value.get("dtype")),
+        chunk_shape=checked_shape(value.get("chunk_shape")),
         chunk_bytes=None if chunk_bytes is None else _count(chunk_bytes),
     )
 
