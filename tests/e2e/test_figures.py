@@ -167,5 +167,6 @@ def test_description_has_a_link_and_no_foreign_markup(
     shown = figure.page.locator(".about-dialog-description")
     assert f"Neurosift: {page}" in shown.inner_text()
     assert f"Dandiset: {evil}" in shown.inner_text()
+    shown.locator("a").wait_for()  # the page may draw its text once more
     links = shown.locator("a").evaluate_all("links => links.map(link => link.href)")
     assert links == [page]

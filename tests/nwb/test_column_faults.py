@@ -90,7 +90,7 @@ def test_values_that_were_not_fetched_are_an_error() -> None:
     """A contiguous dataset never passes on memory that nothing was read into."""
     content = units_bytes([[1.0, 2.0]])
     with h5py.File(io.BytesIO(content), "r") as file, closing(
-        Prefetcher(lambda start, stop: content[start:stop], 1, len(content))
+        Prefetcher(lambda start, stop: content[start:stop], 1, 1, len(content))
     ) as prefetcher:
         reader = ContiguousReader(file["units/spike_times"], range(2), prefetcher, len(content))
         reader.plan()

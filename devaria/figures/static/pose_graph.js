@@ -184,7 +184,7 @@ class Graph {
     context.textAlign = "center";
     context.textBaseline = "top";
     context.beginPath();
-    const wanted = Math.max(2, this.innerWidth / 90);
+    const wanted = Math.max(2, this.innerWidth / (this.span[1] < 1e6 ? 90 : 160));
     for (const { time, text } of timeTicks(...this.span, wanted, this.data.inFrames)) {
       const x = this.x(time);
       context.moveTo(x, bottom);

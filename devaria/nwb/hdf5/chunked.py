@@ -150,6 +150,7 @@ class ChunkedReader:
             yield
             pipeline.finish()
         self.left += pipeline.undecodable
+        del self._pipeline  # it holds the values, which the caller owns
 
     def _note(self, chunk: Chunk) -> None:
         piece = chunk.number // self._piece_chunks

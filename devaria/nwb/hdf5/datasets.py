@@ -1,7 +1,7 @@
 """Open datasets of a file that may be malicious, and read those of numbers."""
 
 import math
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Tuple
 
 import h5py
 import numpy as np
@@ -19,6 +19,9 @@ from devaria.nwb.limits import ReadLimits
 #: So many bytes of values are planned ahead of the reading.
 _AHEAD_BYTES = 128 * 1024 * 1024
 
+#: Returns an array without values, of a shape and a type.
+Empty = Callable[[Tuple[int, ...], "np.dtype[Any]"], "npt.NDArray[Any]"]
+
 #: Start, stop and step of a slice of the first axis.
 Rows = Tuple[Any, Any, Any]
 
@@ -33,6 +36,7 @@ class Wanted:
         dtype: Type of the result, as numpy names it; None for the type of the dataset.
         file_bytes: Length of the file.
         limits: How much is read at most.
+        empty: Makes the arrays for the values.
 
     Attributes:
         shape: Lengths of the dataset's axes.
@@ -53,7 +57,9 @@ class Wanted:
         dtype: Any,
         file_bytes: int,
         limits: ReadLimits,
+        empty: Empty = np.empty,
     ) -> None:
+        self._empty = empty
         self._shown = one_line(path)
         self._limits = limits
         self._dataset = opened_dataset(file, path, file_bytes, limits)
@@ -107,7 +113,7 @@ class Wanted:
             return self._without_reader()
         if not self._reader.is_long():
             return self._piece(0, len(self._rows), 0, progress)
-        values = np.empty((len(self._rows), *self._row_shape), self._dtype)
+        values = self._empty((len(self._rows), *self._row_shape), self._dtype)
         self._reader.survey()
         self._reader.read_all(lambda where, part: _put(values, where, part), progress)
         return values
@@ -140,13 +146,13 @@ class Wanted:
     def _piece(
         self, first: int, stop: int, number: int, progress: ReadProgress
     ) -> "npt.NDArray[Any]":
-        values = np.empty((stop - first, *self._row_shape), self._dtype)
+        values = self._empty((stop - first, *self._row_shape), self._dtype)
         self._reader.read_piece(number, lambda where, part: _put(values, where, part), progress)
         return values
 
     def _without_reader(self) -> "npt.NDArray[Any]":
         if self.shape:
-            return np.empty((len(self._rows), *self._row_shape), self._dtype)
+            return self._empty((len(self._rows), *self._row_shape), self._dtype)
         return np.asarray(self._dataset[()]).astype(self._dtype)
 
     def _numbers(self, rows: Rows) -> range:

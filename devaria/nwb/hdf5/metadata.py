@@ -96,6 +96,9 @@ class MetadataPrefetcher:
     def search(self, starts: Iterable[Pointer], wanted: Wanted = NOTHING_BELOW) -> None:
         """Fetch metadata, and what it leads to, generation by generation.
 
+        The last generation leads to nothing. It may still be on its way in the end; ``peek`` waits
+        for it.
+
         Args:
             starts: Where to begin.
             wanted: What is wanted of datasets.
@@ -106,8 +109,11 @@ class MetadataPrefetcher:
         while generation and left > 0 and not self._is_closed:
             generation = self._follow(generation, wanted, seen)
             blocks = sorted({number for each in generation for number in self._numbers(each)})
-            self._fetch_all(blocks[:left])
+            runs = self._request(blocks[:left])
             left -= len(blocks)
+            if all(each.kind == "raw" for each in generation):
+                break
+            wait([run.content for run in runs])
 
     def search_later(self, start: Pointer, wanted: Wanted) -> None:
         """Do the same in another thread. ``wait_for`` waits for it.
@@ -180,8 +186,8 @@ class MetadataPrefetcher:
         stop = min(pointer.address + pointer.num_bytes, self._size)
         return range(pointer.address // BLOCK_BYTES, (stop - 1) // BLOCK_BYTES + 1)
 
-    def _fetch_all(self, numbers: List[int]) -> None:
-        """Fetch blocks, and wait for them."""
+    def _request(self, numbers: List[int]) -> Set[_Run]:
+        """Start to fetch blocks; return those that were fetched or are being fetched."""
         with self._lock:
             for first, stop in _neighbours(n for n in numbers if n not in self._runs):
                 start = first * BLOCK_BYTES
@@ -192,7 +198,7 @@ class MetadataPrefetcher:
             runs = {self._runs[number] for number in numbers}
             while len(self._runs) > _MAX_BLOCKS:
                 self._runs.popitem(last=False)
-        wait([run.content for run in runs])
+        return runs
 
 
 def _neighbours(numbers: Iterable[int]) -> Iterator[Tuple[int, int]]:

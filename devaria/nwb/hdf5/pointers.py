@@ -232,9 +232,10 @@ def _chunks(pointer: Pointer, content: bytes, wanted: Wanted) -> Iterator[Pointe
     level, count = struct.unpack_from("<BH", content, 5)
     step = 16 + 8 * pointer.axes
     for at in range(24, 24 + step * count, step) if level else ():
-        # The key before a child is the place of the first chunk in it.
+        # The key before a child is the place of the first chunk in it. Leaves point to chunks only.
         if _U64.unpack_from(content, at + 8)[0] < wanted.stop_row:
-            yield pointer._replace(address=_U64.unpack_from(content, at + step - 8)[0])
+            address = _U64.unpack_from(content, at + step - 8)[0]
+            yield pointer._replace(address=address, kind="raw" if level == 1 else pointer.kind)
 
 
 def _fixed_array(_pointer: Pointer, content: bytes, _wanted: Wanted) -> Iterator[Pointer]:

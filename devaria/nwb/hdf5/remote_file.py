@@ -14,7 +14,7 @@ from devaria.nwb.hdf5.heap_guard import refuse_broken_heap
 from devaria.nwb.hdf5.metadata import MetadataPrefetcher
 from devaria.nwb.http.block_file import BlockFile
 from devaria.nwb.http.prefetch import Prefetcher
-from devaria.nwb.http.ranges import CONNECTIONS, HttpRanges
+from devaria.nwb.http.ranges import CONNECTIONS, MOST_CONNECTIONS, HttpRanges
 from devaria.nwb.params import shown_url
 
 #: The exceptions that h5py raises for a damaged file, depending on the place of the damage.
@@ -74,7 +74,8 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
         fault = foreign_fault(ranges.head, ranges.url)
         if fault is not None:
             raise NwbError(f"{shown_url(ranges.url)} {fault}")
-        prefetcher = stack.enter_context(closing(Prefetcher(ranges.read, CONNECTIONS, ranges.size)))
+        prefetcher = Prefetcher(ranges.read, CONNECTIONS, MOST_CONNECTIONS, ranges.size)
+        stack.enter_context(closing(prefetcher))
 
         def known(position: int) -> Optional[Tuple[int, bytes]]:
             return blocks.cached(position) or ranges.peek_tail(position)
