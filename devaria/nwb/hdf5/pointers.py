@@ -17,6 +17,9 @@ _HEADER_BYTES = 512
 #: Entries of a node in an index of chunks.
 _CHUNK_ENTRIES = 64
 
+#: Longer blocks of an extensible array are divided into pages.
+_MAX_ELEMENTS_UNPAGED = 1024
+
 #: Longest piece that is fetched ahead for one address.
 _MAX_BYTES = 256 * 1024
 
@@ -164,7 +167,7 @@ def _layout(_pointer: Pointer, body: bytes, wanted: Wanted) -> Iterator[Pointer]
         yield _chunk_tree(_U64.unpack_from(body, 8)[0], body[1])
     elif body[0] == 3 and body[1] == 2:
         yield _chunk_tree(_U64.unpack_from(body, 3)[0], body[2])
-    elif body[0] == 4 and body[1] == 2:
+    elif body[0] in (4, 5) and body[1] == 2:
         flags, axes, length_bytes = body[2:5]
         at = 5 + axes * length_bytes
         kind = body[at]
@@ -249,13 +252,29 @@ def _extensible_array(_pointer: Pointer, content: bytes, _wanted: Wanted) -> Ite
         element_bytes, _, elements, _, pointers = struct.unpack_from("<5B", content, 6)
         address = _U64.unpack_from(content, 60)[0]
         start = 14 + element_bytes * elements
-        yield Pointer("index block", address, start + 16 * pointers + 512, axes=start)
+        yield Pointer("index block", address, start + 16 * pointers + 256, pointers, start)
 
 
 def _index_block(pointer: Pointer, content: bytes, _wanted: Wanted) -> Iterator[Pointer]:
-    if content[:4] == b"EAIB":
-        for at in range(pointer.axes, pointer.num_bytes - 8, 8):
-            yield Pointer("raw", _U64.unpack_from(content, at)[0], 4096)
+    """Find the first blocks of an array. With each second one, the blocks double in length."""
+    if content[:4] != b"EAIB":
+        return
+    num_direct = 2 * (pointer.levels - 1)
+    for number, at in enumerate(range(pointer.axes, pointer.num_bytes - 8, 8)):
+        address = _U64.unpack_from(content, at)[0]
+        if number < num_direct:
+            yield Pointer("raw", address, 4096)
+        else:
+            level = number - num_direct + 2 * (pointer.levels.bit_length() - 1)
+            num_bytes = 32 + 8 * (1 << level // 2)
+            yield Pointer("super block", address, num_bytes, axes=level)
+
+
+def _super_block(pointer: Pointer, content: bytes, _wanted: Wanted) -> Iterator[Pointer]:
+    elements = 16 << (pointer.axes + 1) // 2
+    if content[:4] == b"EASB" and elements <= _MAX_ELEMENTS_UNPAGED:
+        for at in range(18, 18 + 8 * (1 << pointer.axes // 2), 8):
+            yield Pointer("raw", _U64.unpack_from(content, at)[0], 32 + 24 * elements)
 
 
 _Parser = Callable[[Pointer, bytes, Wanted], Iterator[Pointer]]
@@ -277,4 +296,5 @@ _PARSERS: Dict[str, _Parser] = {
     "fixed array": _fixed_array,
     "extensible array": _extensible_array,
     "index block": _index_block,
+    "super block": _super_block,
 }

@@ -5,7 +5,6 @@ sizes and shapes must be those of a right answer, and a file must be a plain fil
 length.
 """
 
-import contextlib
 import math
 import os
 import re
@@ -39,6 +38,10 @@ _MAX_NODES, _MAX_ATTRIBUTES, _MAX_CHARACTERS = 2_000, 200, 40_000
 
 #: Most texts in one answer.
 _MAX_TEXTS = 10_000
+
+
+class UntrueAnswerError(NwbError):
+    """The reading process said what cannot be right: somebody has taken it over."""
 
 
 def checked_texts(value: object) -> List[str]:
@@ -85,7 +88,7 @@ def checked_array(
 
     Args:
         event: What the reading process said.
-        folder: Where the file lies. It is removed.
+        folder: Where the file lies.
         rows: The rows that were asked for; None for all.
         dtype: The type that was asked for; None for any.
         max_bytes: The largest array.
@@ -113,7 +116,7 @@ def checked_piece(
 
     Args:
         event: What the reading process said.
-        folder: Where the file lies. It is removed.
+        folder: Where the file lies.
         whole: The shape of the dataset.
         most_rows: How many rows it may be at most.
         dtype: The type that was asked for; None for any.
@@ -158,17 +161,6 @@ def num_rows(whole: Tuple[int, ...], rows: Optional[slice]) -> int:
     return len(range(*(rows or slice(None)).indices(whole[0]))) if whole else 1
 
 
-def discard(event: Mapping[str, Any], folder: Path) -> None:
-    """Remove the file of an array that nobody wants.
-
-    Args:
-        event: What the reading process said.
-        folder: Where the file lies.
-    """
-    with contextlib.suppress(OSError, NwbError):
-        _path(event, folder).unlink()
-
-
 def _array(
     event: Mapping[str, Any],
     folder: Path,
@@ -177,7 +169,11 @@ def _array(
     max_bytes: int,
 ) -> "npt.NDArray[Any]":
     type_name = event.get("dtype")
-    if type_name not in _DTYPES or (dtype is not None and type_name != dtype.str):
+    if (
+        not isinstance(type_name, str)
+        or type_name not in _DTYPES
+        or (dtype is not None and type_name != dtype.str)
+    ):
         raise wrong("type of values")
     found: np.dtype[Any] = np.dtype(type_name)
     num_bytes = math.prod(shape) * found.itemsize
@@ -199,10 +195,9 @@ def _loaded(path: Path, num_bytes: int, dtype: "np.dtype[Any]") -> "npt.NDArray[
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | _BINARY)
         with os.fdopen(descriptor, "rb") as file:
             found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_size != num_bytes:
+            if not stat.S_ISREG(found.st_mode) or found.st_size < num_bytes:
                 raise wrong("file of values")
             values = np.fromfile(file, dtype, num_bytes // dtype.itemsize)
-        path.unlink()
     except OSError as error:
         raise wrong("file of values") from error
     if values.nbytes != num_bytes:
@@ -270,10 +265,10 @@ def _text(value: object) -> str:
     return value
 
 
-def wrong(what: str) -> NwbError:
+def wrong(what: str) -> UntrueAnswerError:
     """Return the error for an answer that cannot be right.
 
     Args:
         what: What is wrong: a noun.
     """
-    return NwbError(f"the reading process returned no valid {what}: the file is damaged")
+    return UntrueAnswerError(f"the reading process returned no valid {what}: the file is damaged")

@@ -6,13 +6,11 @@ Each request is one JSON object with an entry ``op``. The answer is a number of 
 """
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Tuple
 
-import numpy as np
 import numpy.typing as npt
 
 from devaria.common.parent_pipes import ParentPipes
@@ -21,6 +19,7 @@ from devaria.nwb.hdf5.datasets import Wanted, read_each
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.hdf5.texts import read_texts
 from devaria.nwb.limits import ReadLimits
+from devaria.nwb.sandbox.slots import Slots
 from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import save_table
 
@@ -39,16 +38,16 @@ class Answers:
     Args:
         parent: The pipes to the parent.
         folder: Where files with values go.
+
+    Attributes:
+        slots: Arrays in these files.
     """
 
     def __init__(self, parent: ParentPipes, folder: Path) -> None:
         self._parent = parent
-        self._folder = folder
+        self.slots = Slots(folder, _MAX_PIECES + 1)
         self._progress_sec = -1.0
-        self._num_files = 0
         self._unreleased = 0
-        self._sending = ThreadPoolExecutor(1, "send")
-        self._sent: Optional[Future[None]] = None
 
     def progress(self, done_bytes: int, total_bytes: int) -> None:
         """Send progress, unless the last one is very new."""
@@ -62,32 +61,17 @@ class Answers:
         self._parent.send({"event": "about", "shape": shape})
 
     def array(self, values: "npt.NDArray[Any]", whole: Tuple[int, ...]) -> None:
-        """Write and send values, in another thread. ``flush`` waits for it.
+        """Send values.
 
         Args:
-            values: What was read of a dataset.
+            values: What was read of a dataset, if possible into an array of ``slots``.
             whole: The shape of the dataset.
-        """
-        self.flush()
-        self._sent = self._sending.submit(self._send, values, whole)
-
-    def flush(self) -> None:
-        """Wait until the last values are sent.
 
         Raises:
             OSError: They cannot be written.
         """
-        if self._sent is not None:
-            self._sent.result()
-            self._sent = None
-
-    def _send(self, values: "npt.NDArray[Any]", whole: Tuple[int, ...]) -> None:
-        self._num_files += 1
-        name = f"values-{self._num_files}"
-        with (self._folder / name).open("wb") as file:
-            np.ascontiguousarray(values).tofile(file)
         told = {"shape": values.shape, "dtype": values.dtype.str, "whole": whole}
-        self._parent.send({"event": "array", "file": name, **told})
+        self._parent.send({"event": "array", "file": self.slots.file_of(values), **told})
 
     def is_wanted(self) -> bool:
         """Wait until another array of a stream may be sent; False if the parent wants no more."""
@@ -102,6 +86,7 @@ class Answers:
     def begin(self) -> None:
         """Forget about the stream before."""
         self._unreleased = 0
+        self.slots.forget()
 
 
 class FileServer:
@@ -151,6 +136,7 @@ class FileServer:
                 return self._operations[request["op"]](request)
             finally:
                 self._file.prefetcher.clear()
+                self._file.metadata.forget_searches()
 
     def _look(self, request: Request) -> Any:
         return asdict(browse.look(self._file, request["path"], request["depth"]))
@@ -174,11 +160,11 @@ class FileServer:
             if values is None:
                 break
             self._answers.array(values, next(wanted).shape)
-        self._answers.flush()
 
     def _wanted(self, path: str, rows: Any, request: Request) -> Wanted:
         told = (self._file_bytes, self._limits)
-        return Wanted(self._file, path, tuple(rows), request["dtype"], *told)
+        empty = self._answers.slots.empty
+        return Wanted(self._file, path, tuple(rows), request["dtype"], *told, empty)
 
     def _units_table(self, request: Request) -> None:
         table = read_units_table(
