@@ -34,7 +34,7 @@ class VideoView(figpack.ExtensionView):  # type: ignore[misc]  # figpack is unty
         name: str,
         caption: Sequence[str],
     ) -> None:
-        scripts = ("page", "video_player", "video_controls", "video")
+        scripts = ("page", "video_player", "video_export", "video_controls", "video")
         super().__init__(
             extension=own_extension("devaria-video", *scripts), view_type="devaria.Video"
         )
