@@ -41,8 +41,8 @@ _VOLUME_TYPES = frozenset(("OnePhotonSeries", "TwoPhotonSeries"))
 _MAX_SIDE = 4096
 _MAX_FRAME_BYTES = 256 * 2**20
 
-#: Bytes of frames that are read at once, and frames and bytes of a sample.
-_BATCH_BYTES = 16 * 2**20
+#: Bytes of frames that are read at once, usually and at most; and frames and bytes of a sample.
+_BATCH_BYTES, _MAX_BATCH_BYTES = 16 * 2**20, 64 * 2**20
 _SAMPLE_FRAMES = 20
 _SAMPLE_BYTES = 64 * 2**20
 
@@ -109,7 +109,8 @@ class ImageSeries:
         """
         evenly = _as_slice(rows)
         if evenly is not None:
-            batches = file.batches(self.data_path, evenly, batch_bytes=_BATCH_BYTES)
+            num_bytes = self._batch_bytes(evenly.step)
+            batches = file.batches(self.data_path, evenly, batch_bytes=num_bytes)
         else:
             wanted = [(self.data_path, slice(row, row + 1)) for row in rows.tolist()]
             batches = file.read_each(wanted)
@@ -146,6 +147,15 @@ class ImageSeries:
         num_chunks = len(np.unique(rows // self.chunk_frames))
         cheap = max(num_chunks // 10, _BATCH_BYTES // (frame_bytes * self.chunk_frames), 3)
         return max(1, min(_SAMPLE_FRAMES, _SAMPLE_BYTES // frame_bytes, cheap))
+
+    def _batch_bytes(self, step: int) -> int:
+        """Return how many bytes of frames to read at once: those of a chunk, so that it is read once.
+
+        Args:
+            step: Every how many frames one is read.
+        """
+        chunk_bytes = self.chunk_frames // step * _frame_bytes(self.shape, self.dtype)
+        return max(_BATCH_BYTES, min(chunk_bytes, _MAX_BATCH_BYTES))
 
     def _pictures(self, frames: "npt.NDArray[Any]") -> "npt.NDArray[Any]":
         """Take the middle plane of volumes, and the colours without alpha."""
