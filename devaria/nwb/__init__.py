@@ -32,7 +32,7 @@ h5py nor numpy, which are optional.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from devaria.nwb.sandbox.remote import open_remote
+    from devaria.nwb.sandbox.opening import open_remote
 
 __all__ = ["open_remote"]
 
@@ -40,7 +40,7 @@ __all__ = ["open_remote"]
 def __getattr__(name: str) -> Any:
     """Import what handlers use when it is first used, since it takes long."""
     if name == "open_remote":
-        from devaria.nwb.sandbox.remote import open_remote
+        from devaria.nwb.sandbox.opening import open_remote
 
         return open_remote
     raise AttributeError(name)

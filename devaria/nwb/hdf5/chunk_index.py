@@ -1,6 +1,7 @@
 """Find where the wanted chunks of a dataset lie in the file."""
 
 import math
+from bisect import bisect_left
 from typing import Any, Callable, List, NamedTuple, Optional
 
 import h5py
@@ -20,6 +21,40 @@ class Chunk(NamedTuple):
     filter_mask: int
 
 
+class SharedPlaces:
+    """The places of a dataset's chunks, for many selections of few rows each.
+
+    Args:
+        dataset: A dataset in chunks.
+
+    Attributes:
+        stop_row: The row from which on no selection wants chunks.
+    """
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._dataset = dataset
+        self._infos: List[Any] = []
+        self._rows: List[int] = []
+        self.stop_row = 0
+
+    def between(self, first_row: int, stop_row: int) -> List[Any]:
+        """Return what h5py tells about the chunks that begin between two rows.
+
+        Args:
+            first_row: The first row.
+            stop_row: The row after the last one.
+        """
+        if not self._rows:
+            self._dataset.id.chunk_iter(self._note)
+            self._infos.sort(key=lambda info: info.chunk_offset[0])
+            self._rows = [info.chunk_offset[0] for info in self._infos]
+        return self._infos[bisect_left(self._rows, first_row) : bisect_left(self._rows, stop_row)]
+
+    def _note(self, info: Any) -> Optional[bool]:
+        self._infos.append(info)
+        return True if info.chunk_offset[0] >= self.stop_row else None
+
+
 class ChunkIndex:
     """The index of a dataset's chunks, which HDF5 reads.
 
@@ -31,6 +66,7 @@ class ChunkIndex:
 
     Attributes:
         selection: The wanted rows. They may become fewer at the end before ``walk``.
+        address: Address of the dataset in the file.
         chunk_bytes: Length of a decompressed chunk.
         unusual: The numbers of the chunks that only HDF5 can read, ascending; known after ``walk``.
     """
@@ -46,16 +82,28 @@ class ChunkIndex:
         self.selection = selection
         self._metadata = metadata
         self._file_bytes = file_bytes
-        self._header = header(address_of(dataset), 0)
+        self.address = address_of(dataset)
+        self._header = header(self.address, 0)
         self.chunk_bytes: int = math.prod(dataset.chunks) * dataset.dtype.itemsize
         self._has_filters = dataset.id.get_create_plist().get_nfilters() > 0
+        self._shared: Optional[SharedPlaces] = None
         self._seen = bytearray()
         self._stored_bytes = 0
         self.unusual: List[int] = []
 
+    def share(self, places: SharedPlaces) -> None:
+        """Take the places of chunks from a list that other selections of the dataset use too.
+
+        Args:
+            places: The list.
+        """
+        self._shared = places
+        places.stop_row = max(places.stop_row, self.selection.stop_row)
+
     def fetch(self) -> None:
         """Start to fetch the index."""
-        self._metadata.search_later(self._header, Wanted(True, self.selection.stop_row))
+        stop_row = self._shared.stop_row if self._shared else self.selection.stop_row
+        self._metadata.search_later(self._header, Wanted(True, stop_row))
 
     def is_fetched(self) -> bool:
         """Return whether nothing of it is being fetched."""
@@ -108,7 +156,11 @@ class ChunkIndex:
                     visit(chunk)
             return None
 
-        self._dataset.id.chunk_iter(note)
+        if self._shared is None:
+            self._dataset.id.chunk_iter(note)
+        else:
+            for info in self._shared.between(self.selection.first_row, self.selection.stop_row):
+                note(info)
         self.unusual.sort()
 
     def absent(self, first: int, stop: int) -> List[int]:

@@ -1,7 +1,7 @@
 """Open datasets of a file that may be malicious, and read those of numbers."""
 
 import math
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import h5py
 import numpy as np
@@ -10,8 +10,10 @@ import numpy.typing as npt
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.hdf5.browse import kind_of, type_name
+from devaria.nwb.hdf5.chunk_index import SharedPlaces
 from devaria.nwb.hdf5.chunked import ReadProgress
 from devaria.nwb.hdf5.link_guard import follow, refuse_unsafe
+from devaria.nwb.hdf5.metadata import address_of
 from devaria.nwb.hdf5.selection import Where
 from devaria.nwb.hdf5.values import RowsReader
 from devaria.nwb.limits import ReadLimits
@@ -39,6 +41,7 @@ class Wanted:
         empty: Makes the arrays for the values.
 
     Attributes:
+        dataset: The dataset.
         shape: Lengths of the dataset's axes.
         num_bytes: Length of the values.
 
@@ -62,20 +65,29 @@ class Wanted:
         self._empty = empty
         self._shown = one_line(path)
         self._limits = limits
-        self._dataset = opened_dataset(file, path, file_bytes, limits)
-        if type_name(self._dataset)[:1] not in ("<", ">", "|"):
-            raise NwbError(f"{self._shown} holds {type_name(self._dataset)}, not numbers")
-        self.shape: Tuple[int, ...] = self._dataset.shape
+        self.dataset = opened_dataset(file, path, file_bytes, limits)
+        if type_name(self.dataset)[:1] not in ("<", ">", "|"):
+            raise NwbError(f"{self._shown} holds {type_name(self.dataset)}, not numbers")
+        self.shape: Tuple[int, ...] = self.dataset.shape
         self._dtype = self._result_type(dtype)
         self._rows = self._numbers(rows)
         self._row_shape = self.shape[1:]
-        item_bytes = max(self._dtype.itemsize, self._dataset.dtype.itemsize)
+        item_bytes = max(self._dtype.itemsize, self.dataset.dtype.itemsize)
         self._row_bytes: int = math.prod(self._row_shape) * item_bytes
         self.num_bytes = len(self._rows) * self._row_bytes
         self._has_values = bool(self.shape) and self.num_bytes > 0
         if self._has_values:
             told = (self._shown, self._rows, file_bytes, limits)
-            self._reader = RowsReader(file, self._dataset, *told)
+            self._reader = RowsReader(file, self.dataset, *told)
+
+    def share(self, places: SharedPlaces) -> None:
+        """Find the chunks together with others that are wanted of the dataset.
+
+        Args:
+            places: The places of the chunks.
+        """
+        if self._has_values:
+            self._reader.share(places)
 
     def fetch_index(self) -> None:
         """Start to fetch what is needed to find the values."""
@@ -153,7 +165,7 @@ class Wanted:
     def _without_reader(self) -> "npt.NDArray[Any]":
         if self.shape:
             return self._empty((len(self._rows), *self._row_shape), self._dtype)
-        return np.asarray(self._dataset[()]).astype(self._dtype)
+        return np.asarray(self.dataset[()]).astype(self._dtype)
 
     def _numbers(self, rows: Rows) -> range:
         if not self.shape:
@@ -163,7 +175,7 @@ class Wanted:
         return range(*slice(*rows).indices(self.shape[0]))
 
     def _result_type(self, name: Any) -> "np.dtype[Any]":
-        stored: np.dtype[Any] = self._dataset.dtype.newbyteorder("=")
+        stored: np.dtype[Any] = self.dataset.dtype.newbyteorder("=")
         wanted = stored if name is None else np.dtype(name)
         if not np.can_cast(stored, wanted, "same_kind"):
             raise InvalidInputError(f"{self._shown} holds {stored}, which cannot become {wanted}")
@@ -191,6 +203,7 @@ def read_each(wanted: List[Wanted], progress: ReadProgress) -> Iterator["npt.NDA
     Raises:
         NwbError: Values are more than the limit, or cannot be read.
     """
+    _share_indexes(wanted)
     for each in wanted:
         each.fetch_index()
     total_bytes = max(1, sum(each.num_bytes for each in wanted))
@@ -206,6 +219,18 @@ def read_each(wanted: List[Wanted], progress: ReadProgress) -> Iterator["npt.NDA
         yield each.read(_within(progress, done_bytes, each.num_bytes, total_bytes))
         done_bytes += each.num_bytes
     progress(total_bytes, total_bytes)
+
+
+def _share_indexes(wanted: List[Wanted]) -> None:
+    """Have the index of a dataset that is wanted several times walked once."""
+    by_address: Dict[int, List[Wanted]] = {}
+    for each in wanted:
+        by_address.setdefault(address_of(each.dataset), []).append(each)
+    for same in by_address.values():
+        if len(same) > 1:
+            places = SharedPlaces(same[0].dataset)
+            for each in same:
+                each.share(places)
 
 
 def _within(

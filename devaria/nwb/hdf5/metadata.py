@@ -116,13 +116,18 @@ class MetadataPrefetcher:
             wait([run.content for run in runs])
 
     def search_later(self, start: Pointer, wanted: Wanted) -> None:
-        """Do the same in another thread. ``wait_for`` waits for it.
+        """Do the same in another thread, once. ``wait_for`` waits for it.
 
         Args:
             start: Where to begin: the header of a dataset.
             wanted: What is wanted of it.
         """
-        self._searches[start.address] = self._searching.submit(self.search, [start], wanted)
+        if start.address not in self._searches:
+            self._searches[start.address] = self._searching.submit(self.search, [start], wanted)
+
+    def forget_searches(self) -> None:
+        """Let searches begin again."""
+        self._searches.clear()
 
     def is_over(self, start: Pointer) -> bool:
         """Return whether no search from there goes on.
@@ -139,7 +144,7 @@ class MetadataPrefetcher:
         Args:
             start: Where it began.
         """
-        search = self._searches.pop(start.address, None)
+        search = self._searches.get(start.address)
         if search is not None:
             search.result()
 

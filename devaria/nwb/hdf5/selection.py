@@ -23,7 +23,8 @@ class Selection:
         chunks: Lengths of a chunk's axes.
         num_chunks: How many chunks hold wanted rows.
         index_chunks: How many chunks there are from the first of the dataset to the last wanted.
-        stop_row: The row after the last chunk that holds wanted rows.
+        first_row: The first row of the first chunk that holds wanted rows.
+        stop_row: The row after the last such chunk.
     """
 
     def __init__(self, shape: Sequence[int], chunks: Sequence[int], rows: range) -> None:
@@ -42,6 +43,7 @@ class Selection:
         else:
             chunk_rows = rows[-1] // chunks[0] - self._first + 1
         self.num_chunks = chunk_rows * self._chunks_a_row
+        self.first_row = self._first * chunks[0]
         self.stop_row = (rows[-1] // chunks[0] + 1) * chunks[0] if rows else 0
         self.index_chunks = self.stop_row // chunks[0] * self._chunks_a_row
 

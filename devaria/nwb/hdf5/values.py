@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from devaria.nwb.hdf5.chunk_index import ChunkIndex
+from devaria.nwb.hdf5.chunk_index import ChunkIndex, SharedPlaces
 from devaria.nwb.hdf5.chunked import ChunkedReader, ReadProgress
 from devaria.nwb.hdf5.chunks import thread_decoder
 from devaria.nwb.hdf5.contiguous import ContiguousReader
@@ -118,6 +118,15 @@ class RowsReader:
             self._read_rest(self._reader, 0, self._reader.index.selection.num_chunks, consume)
 
     # --- in pieces -------------------------------------------------------------------------------
+
+    def share(self, places: SharedPlaces) -> None:
+        """Walk the index of the chunks once for all readers of the dataset, before `fetch_index`.
+
+        Args:
+            places: The places of the chunks.
+        """
+        if isinstance(self._reader, ChunkedReader):
+            self._reader.index.share(places)
 
     def fetch_index(self) -> None:
         """Start to fetch the index of the chunks, if it is not too long."""

@@ -2,7 +2,8 @@
 
 ::
 
-    remote      the parent's side: `open_remote`, and the operations on a file
+    opening     `open_remote`
+    remote      the parent's side: the operations on a file
     arguments   checks what the caller asks for
     parent      starts the process, and ends it
     exchange    one request and its answer
@@ -10,4 +11,5 @@
     child       the process itself
     landlock    gives up its rights
     server      answers the requests
+    slots       files through which values go to the parent
 """

@@ -1,6 +1,5 @@
-"""A remote file, read by a child process: the face of `devaria.nwb` for handlers."""
+"""A remote file, read by a child process: what `devaria.nwb.open_remote` returns."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,8 +18,6 @@ from typing import (
 )
 
 from devaria.nwb.errors import InvalidInputError
-from devaria.nwb.limits import ReadLimits
-from devaria.nwb.params import checked_url
 from devaria.nwb.sandbox.arguments import bounds, result_type, type_name
 from devaria.nwb.sandbox.parent import Opening, ReadingProcess, ReadProgress, Say
 
@@ -36,48 +33,6 @@ _MAX_DEPTH = 8
 _CHILD = "devaria.nwb.sandbox.child"
 
 
-def open_remote(
-    url: str,
-    *,
-    limits: Optional[ReadLimits] = None,
-    allow_hosts: Optional[Sequence[str]] = None,
-    folder: Optional[Path] = None,
-    say: Say = lambda _line: None,
-    progress: ReadProgress = lambda _done, _total: None,
-) -> "RemoteNwb":
-    """Open a remote NWB file, for the length of a ``with`` block.
-
-    A child process without keys reads the file. It starts at once. A URL that cannot be reached
-    is an error of the first operation.
-
-    Args:
-        url: http or https URL of an HDF5 file.
-        limits: How much is read at most. Default: those that the operator has set in the
-            environment.
-        allow_hosts: Hosts that may be connected to although they are not public. Default: those in
-            ``DEVARIA_ALLOW_HOSTS``.
-        folder: An empty folder for temporary files, and for the spike times of ``units_table``. It
-            must stay as long as these are used. Default: a new one, which is removed at the end of
-            the block.
-        say: Called with lines for the console.
-        progress: Called as ``progress(done_bytes, total_bytes)`` while an operation reads. Both
-            count stored bytes of that operation.
-
-    Returns:
-        The file.
-
-    Raises:
-        InvalidInputError: The URL is not an http or https URL.
-        ValueError: A variable sets a limit to no valid number.
-        OSError: The process cannot be started.
-    """
-    if allow_hosts is None:
-        allow_hosts = os.environ.get("DEVARIA_ALLOW_HOSTS", "").split(",")
-    limits = limits or ReadLimits.from_environment(os.environ)
-    opening = Opening(checked_url(url), limits, allow_hosts)
-    return RemoteNwb(opening, folder, os.environ, say=say, progress=progress)
-
-
 class RemoteNwb:
     """A remote file that a child process reads. One thread may use it, for one thing at a time.
 
@@ -85,7 +40,7 @@ class RemoteNwb:
 
     Args:
         opening: The file.
-        folder: As for ``open_remote``.
+        folder: As for `devaria.nwb.open_remote`.
         environ: This process's environment.
         say: Called with lines for the console.
         progress: Called with the bytes read and to read.
@@ -207,9 +162,7 @@ class RemoteNwb:
             The values of each dataset, as ``read`` returns them.
 
         Raises:
-            NotInFileError: A path names nothing.
-            InvalidInputError: A path names a group, or an argument is wrong.
-            NwbError: A dataset holds no numbers, is too large, or cannot be read.
+            NwbError: As for ``read``, like the other exceptions there.
         """
         from devaria.nwb.sandbox.checks import checked_array
 
@@ -247,9 +200,7 @@ class RemoteNwb:
             The rows in their order, one or more at a time.
 
         Raises:
-            NotInFileError: The path names nothing.
-            InvalidInputError: The path names a group, or an argument is wrong.
-            NwbError: The dataset holds no numbers, has too large rows, or cannot be read.
+            NwbError: As for ``read``, like the other exceptions there.
         """
         from devaria.nwb.sandbox.checks import checked_piece, checked_shape, num_rows
 

@@ -136,6 +136,7 @@ class FileServer:
                 return self._operations[request["op"]](request)
             finally:
                 self._file.prefetcher.clear()
+                self._file.metadata.forget_searches()
 
     def _look(self, request: Request) -> Any:
         return asdict(browse.look(self._file, request["path"], request["depth"]))
