@@ -162,7 +162,12 @@ class ReadingProcess:
         """Yield the events of one answer, up to its last one. Progress and lines are passed on."""
         from devaria.nwb.sandbox.checks import wrong
 
-        for event in self._events:
+        while True:
+            if self._is_closed:
+                raise RuntimeError("the file is closed")
+            event = next(self._events, None)
+            if event is None:
+                raise self._death()
             kind = event["event"]
             if kind == "read":
                 self._pass_on_progress(event)
@@ -178,7 +183,6 @@ class ReadingProcess:
                 raise _ERRORS[kind](_text(event))
             else:
                 raise wrong("answer")
-        raise self._death()
 
     def _pass_on_progress(self, event: Mapping[str, Any]) -> None:
         done, total = event.get("done"), event.get("total")
