@@ -17,7 +17,8 @@ from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb import open_remote
 from devaria.nwb.errors import InvalidInputError, NwbError
-from devaria.nwb.image_series import ImageSeries, open_image_series
+from devaria.nwb.image_series import ImageSeries
+from devaria.nwb.image_series_opening import open_image_series
 from devaria.nwb.image_times import FrameTimes
 
 RNG = np.random.default_rng(11)
@@ -36,6 +37,7 @@ SOUND: Dict[str, Any] = {
     "alpha": RNG.integers(0, 256, (COUNT, 9, 7, 4)).astype(np.uint8),
     "volume": RNG.integers(0, 4096, (COUNT, 9, 7, 6)).astype(np.uint16),
     "two_planes": RNG.integers(0, 4096, (COUNT, 9, 7, 2)).astype(np.uint16),
+    "mask": RNG.integers(0, 2, (COUNT, 9, 7)).astype(bool),
     "one_frame": RNG.integers(0, 256, (1, 9, 7)).astype(np.uint8),
 }
 PICTURES: Dict[str, Callable[[Any], Any]] = {
