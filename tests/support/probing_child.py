@@ -1,11 +1,12 @@
 """Takes the place of the reading child, and does what hostile code in it might do.
 
-As `python -m probing_child FOLDER` it does what the units path names, in place of the parser.
-As `python probing_child.py parent FOLDER` it is a parent that starts such a child, prints the
+As `python -m probing_child FOLDER` it does what a request's path names, in place of the parser.
+As `python probing_child.py parent WHAT FOLDER` it is a parent that starts such a child, prints the
 child's process id, and waits.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -62,22 +63,33 @@ def look_around(folder: Path) -> Dict[str, Any]:
 def open_file(
     _opening: Dict[str, Any], folder: Path, parent: ParentPipes
 ) -> Iterator[Callable[[Dict[str, Any]], Any]]:
-    """Open nothing; answer a request by doing what its path names."""
+    """Open nothing; answer a request by doing what it names."""
 
     def answer(request: Dict[str, Any]) -> Any:
-        return act(request["path"], folder, parent)
+        return act(wish(request), folder, parent)
 
     yield answer
 
 
+def wish(request: Dict[str, Any]) -> str:
+    """Return what a request names: the first text among its arguments."""
+    if "types" in request:
+        return str(request["types"][0])
+    return str(request["wanted"][0][0] if "wanted" in request else request["path"])
+
+
 def act(what: str, folder: Path, parent: ParentPipes) -> Any:
-    """Do what a path names."""
+    """Do what a request names: a word, or a lie as JSON."""
+    if what.startswith("{"):
+        return lie(json.loads(what), folder, parent)
     parent.send({"event": "said", "text": what})
     if what == "look":
         parent.send({"event": "said", "text": json.dumps(look_around(folder))})
     elif what == "loop":
         while True:
             pass
+    elif what == "loop in C":
+        ctypes.PyDLL(None).sleep(60)  # holds Python's lock
     elif what == "sleep":
         time.sleep(60)
     elif what in signal.Signals.__members__:
@@ -89,8 +101,26 @@ def act(what: str, folder: Path, parent: ParentPipes) -> Any:
     return None
 
 
-def be_a_parent(folder: str) -> None:
-    """Start a child that sleeps, tell its process id, and wait."""
+def lie(told: Dict[str, Any], folder: Path, parent: ParentPipes) -> Any:
+    """Make files and send events as told: `files` maps a name to a length or a kind."""
+    for name, kind in told.get("files", {}).items():
+        path = folder / name
+        if kind == "link":
+            (folder / "target").write_bytes(bytes(1000))
+            path.symlink_to(folder / "target")
+        elif kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            path.write_bytes(bytes(kind))
+    for event in told.get("events", []):
+        parent.send(event)
+    return told.get("value")
+
+
+def be_a_parent(what: str, folder: str) -> None:
+    """Start a child that does something, tell its process id, and wait."""
     from devaria.nwb.limits import ReadLimits
     from devaria.nwb.sandbox.parent import Opening
     from devaria.nwb.sandbox.remote import RemoteNwb
@@ -103,12 +133,12 @@ def be_a_parent(folder: str) -> None:
         say=lambda _line: print(file.pid, flush=True),
         module="probing_child",
     ) as file:
-        file.text("sleep")
+        file.text(what)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "parent":
-        be_a_parent(sys.argv[2])
+        be_a_parent(*sys.argv[2:])
     else:
         from devaria.nwb.sandbox import child as reading_child
 

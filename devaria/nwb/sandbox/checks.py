@@ -40,6 +40,10 @@ _MAX_NODES, _MAX_ATTRIBUTES, _MAX_CHARACTERS = 2_000, 200, 40_000
 _MAX_TEXTS = 10_000
 
 
+class UntrueAnswerError(NwbError):
+    """The reading process said what cannot be right: somebody has taken it over."""
+
+
 def checked_texts(value: object) -> List[str]:
     """Check a list of texts.
 
@@ -165,7 +169,11 @@ def _array(
     max_bytes: int,
 ) -> "npt.NDArray[Any]":
     type_name = event.get("dtype")
-    if type_name not in _DTYPES or (dtype is not None and type_name != dtype.str):
+    if (
+        not isinstance(type_name, str)
+        or type_name not in _DTYPES
+        or (dtype is not None and type_name != dtype.str)
+    ):
         raise wrong("type of values")
     found: np.dtype[Any] = np.dtype(type_name)
     num_bytes = math.prod(shape) * found.itemsize
@@ -257,10 +265,10 @@ def _text(value: object) -> str:
     return value
 
 
-def wrong(what: str) -> NwbError:
+def wrong(what: str) -> UntrueAnswerError:
     """Return the error for an answer that cannot be right.
 
     Args:
         what: What is wrong: a noun.
     """
-    return NwbError(f"the reading process returned no valid {what}: the file is damaged")
+    return UntrueAnswerError(f"the reading process returned no valid {what}: the file is damaged")

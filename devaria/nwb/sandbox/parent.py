@@ -13,7 +13,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Mapping, Sequence
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence
 
 from devaria.common.child_process import ChildProcess, exit_text, signal_name
 from devaria.common.text import one_line
@@ -110,6 +110,7 @@ class ReadingProcess:
         self._events = self._process.events()
         self._abandoned: Iterator[object] = iter(())
         self._is_busy = self._is_closed = False
+        self._lie: Optional[NwbError] = None
         self._process.hand_over(asdict(opening))
 
     def close(self) -> None:
@@ -132,10 +133,15 @@ class ReadingProcess:
         Raises:
             RuntimeError: The file is closed, or another answer is not taken yet.
         """
+        # Imported here, since it imports numpy, and the child starts before that.
+        from devaria.nwb.sandbox.checks import UntrueAnswerError
+
         if self._is_closed:
             raise RuntimeError("the file is closed")
         if self._is_busy:
             raise RuntimeError("arrays of this file are still being read: finish that loop first")
+        if self._lie is not None:
+            raise self._lie
         for _ in self._abandoned:  # up to the end of an answer that nobody took
             pass
         self._is_busy = True
@@ -143,6 +149,10 @@ class ReadingProcess:
         exchange = Exchange(self._answer(), self._process)
         try:
             yield exchange
+        except UntrueAnswerError as error:
+            self._lie = error
+            self._process.kill()
+            raise
         finally:
             self._is_busy = False
             if not self._is_closed:
@@ -150,7 +160,14 @@ class ReadingProcess:
 
     def _answer(self) -> Iterator[Dict[str, Any]]:
         """Yield the events of one answer, up to its last one. Progress and lines are passed on."""
-        for event in self._events:
+        from devaria.nwb.sandbox.checks import wrong
+
+        while True:
+            if self._is_closed:
+                raise RuntimeError("the file is closed")
+            event = next(self._events, None)
+            if event is None:
+                raise self._death()
             kind = event["event"]
             if kind == "read":
                 self._pass_on_progress(event)
@@ -160,9 +177,12 @@ class ReadingProcess:
                 yield event
                 if kind == "done":
                     return
+            elif kind == "failed":
+                raise RuntimeError(f"reading the file failed: {_text(event)}")
+            elif isinstance(kind, str) and kind in _ERRORS:
+                raise _ERRORS[kind](_text(event))
             else:
-                raise _error(kind, _text(event))
-        raise self._death()
+                raise wrong("answer")
 
     def _pass_on_progress(self, event: Mapping[str, Any]) -> None:
         done, total = event.get("done"), event.get("total")
@@ -201,12 +221,6 @@ def reading_environ(environ: Mapping[str, str], folder: Path) -> Dict[str, str]:
     kept = {name: value for name, value in environ.items() if _KEPT.fullmatch(name)}
     kept.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder)))
     return {**kept, **_LEAN}
-
-
-def _error(kind: object, text: str) -> Exception:
-    if isinstance(kind, str) and kind in _ERRORS:
-        return _ERRORS[kind](text)
-    return RuntimeError(f"reading the file failed: {text}")
 
 
 def _text(event: Mapping[str, Any]) -> str:
