@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from devaria.nwb.sandbox.remote import RemoteNwb
 
 #: Bytes of frames that are read at once, usually and at most; and frames and bytes of a sample.
-_BATCH_BYTES, _MAX_BATCH_BYTES = 16 * 2**20, 64 * 2**20
+_BATCH_BYTES, _MAX_BATCH_BYTES = 12 * 2**20, 64 * 2**20
 _SAMPLE_FRAMES = 20
 _SAMPLE_BYTES = 64 * 2**20
 

@@ -190,6 +190,18 @@ def test_slider_shows_any_frame(movie: str, open_figure: Open) -> None:
     assert figure.number() == 160
 
 
+@pytest.mark.parametrize("rate_hz", [1000.0, 29.97, 0.2])
+def test_any_rate_is_exact(worker: LocalWorker, open_figure: Open, rate_hz: float) -> None:
+    """A fast camera's frames and a slow microscope's are found too, at their true rate."""
+    content = series_bytes(numbered_frames(70), rate_hz=rate_hz)
+    figure = open_figure(publish(worker, content, mode="start"))
+    assert figure.page.locator(".devaria-video .badge").inner_text() == "real time"
+    for index in (69, 1, 34, 35):
+        figure.move_slider(index)
+        figure.wait_for_frame(index)
+        assert figure.number() == index
+
+
 def test_plays_pauses_and_ends(movie: str, open_figure: Open) -> None:
     """It plays from where it stands to the end; on pause, it stays on the frame that it names."""
     figure = open_figure(movie)
