@@ -114,14 +114,27 @@ def stock_whole(parameters: Parameters) -> str:
     return way
 
 
+class NoPipes:
+    """Takes the place of the pipes to a parent."""
+
+    def send(self, _event: Dict[str, Any]) -> None:
+        """Drop an event."""
+
+
 def ours_read(parameters: Parameters) -> str:
     """Read the table as the reading child does."""
     from devaria.nwb.limits import ReadLimits
-    from devaria.nwb.sandbox.child import read
+    from devaria.nwb.sandbox.child import open_file
 
-    request = {"url": parameters["url"], "units_path": "/units", "allow_hosts": ["127.0.0.1"]}
-    with tempfile.TemporaryDirectory() as folder:
-        read({**request, "limits": asdict(ReadLimits())}, Path(folder), lambda _event: None)
+    opening = {
+        "url": parameters["url"],
+        "limits": asdict(ReadLimits()),
+        "allow_hosts": ["127.0.0.1"],
+    }
+    with tempfile.TemporaryDirectory() as folder, open_file(
+        opening, Path(folder), NoPipes()
+    ) as answer:
+        answer({"op": "units_table", "path": "/units"})
     return ""
 
 
@@ -139,10 +152,8 @@ def ours_whole(parameters: Parameters) -> str:
     from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
 
     class Saving(FigpackNwbRasterPlotHandler):
-        def _publish(self, table: Any, *_: Any) -> str:
-            from devaria.figures.raster import UnitsRasterPlot
-
-            return _save(UnitsRasterPlot(table))
+        def publish(self, figure: Any, *_: Any) -> str:
+            return _save(figure.view)
 
     os.environ["FIGPACK_API_KEY"] = "none"
     params = {"nwb_url": parameters["url"], "units_path": "/units"}

@@ -1,4 +1,4 @@
-"""A child process and its parent: one request, many events, one end."""
+"""A child process and its parent: requests, events, one end."""
 
 import os
 import signal
@@ -36,6 +36,16 @@ def test_a_request_goes_in_and_events_come_out(start):
     assert list(child.events()) == [{"event": "echo", "request": request, "stdin": ""}]
     assert child.stderr.read() == b"printed\n"
     assert child.wait(PATIENCE_SEC) == 0
+
+
+def test_many_requests_go_in_one_after_another(start):
+    """They wait until the child takes them, however many and long they are."""
+    child = start()
+    requests = [{"more": 50}, *({"n": n, "text": "x" * 10_000} for n in range(50))]
+    for request in requests:
+        child.hand_over(request)
+
+    assert [event["request"] for event in child.events()] == requests
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ def main() -> None:
     os.close(raw_pipe)
     print("printed")
     parent.send({"event": "echo", "request": request, "stdin": sys.stdin.read()})
+    for _ in range(request.get("more", 0)):
+        parent.send({"event": "echo", "request": parent.receive()})
     if request.get("starts"):
         sleeper = subprocess.Popen(["sleep", "60"])
         parent.send({"event": "started", "pid": sleeper.pid})

@@ -1,10 +1,12 @@
 """Takes the place of the reading child, and does what hostile code in it might do.
 
-As `python -m probing_child FOLDER` it does what the units path names, in place of the parser.
-As `python probing_child.py parent FOLDER` it is a parent that starts such a child, prints the
+As `python -m probing_child FOLDER` it does what a request's path names, in place of the parser.
+As `python probing_child.py parent WHAT FOLDER` it is a parent that starts such a child, prints the
 child's process id, and waits.
 """
 
+import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -12,7 +14,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List
+
+from devaria.common.parent_pipes import ParentPipes
 
 KEYS = (b"FIGPACK_API_KEY=", b"DEVARIA_RUNNER_API_KEY=")
 
@@ -55,15 +59,37 @@ def look_around(folder: Path) -> Dict[str, Any]:
     }
 
 
-def act(request: Dict[str, Any], folder: Path, send: Callable[[Dict[str, Any]], None]) -> None:
-    """Do what the request's units path names."""
-    what = request["units_path"]
-    send({"event": "said", "text": what})
+@contextlib.contextmanager
+def open_file(
+    _opening: Dict[str, Any], folder: Path, parent: ParentPipes
+) -> Iterator[Callable[[Dict[str, Any]], Any]]:
+    """Open nothing; answer a request by doing what it names."""
+
+    def answer(request: Dict[str, Any]) -> Any:
+        return act(wish(request), folder, parent)
+
+    yield answer
+
+
+def wish(request: Dict[str, Any]) -> str:
+    """Return what a request names: the first text among its arguments."""
+    if "types" in request:
+        return str(request["types"][0])
+    return str(request["wanted"][0][0] if "wanted" in request else request["path"])
+
+
+def act(what: str, folder: Path, parent: ParentPipes) -> Any:
+    """Do what a request names: a word, or a lie as JSON."""
+    if what.startswith("{"):
+        return lie(json.loads(what), folder, parent)
+    parent.send({"event": "said", "text": what})
     if what == "look":
-        send({"event": "said", "text": json.dumps(look_around(folder))})
+        parent.send({"event": "said", "text": json.dumps(look_around(folder))})
     elif what == "loop":
         while True:
             pass
+    elif what == "loop in C":
+        ctypes.PyDLL(None).sleep(60)  # holds Python's lock
     elif what == "sleep":
         time.sleep(60)
     elif what in signal.Signals.__members__:
@@ -72,23 +98,49 @@ def act(request: Dict[str, Any], folder: Path, send: Callable[[Dict[str, Any]], 
         os._exit(3)
     elif what == "fail":
         raise ZeroDivisionError("\x1b[2Jby zero")
+    return None
 
 
-def be_a_parent(folder: str) -> None:
-    """Start a child that sleeps, tell its process id, and wait."""
+def lie(told: Dict[str, Any], folder: Path, parent: ParentPipes) -> Any:
+    """Make files and send events as told: `files` maps a name to a length or a kind."""
+    for name, kind in told.get("files", {}).items():
+        path = folder / name
+        if kind == "link":
+            (folder / "target").write_bytes(bytes(1000))
+            path.symlink_to(folder / "target")
+        elif kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            path.write_bytes(bytes(kind))
+    for event in told.get("events", []):
+        parent.send(event)
+    return told.get("value")
+
+
+def be_a_parent(what: str, folder: str) -> None:
+    """Start a child that does something, tell its process id, and wait."""
     from devaria.nwb.limits import ReadLimits
-    from devaria.nwb.sandbox.parent import Reading, ReadRequest
+    from devaria.nwb.sandbox.parent import Opening
+    from devaria.nwb.sandbox.remote import RemoteNwb
 
-    request = ReadRequest("http://h/x", "sleep", ReadLimits())
-    with Reading(request, Path(folder), os.environ, module="probing_child") as reading:
-        reading.table(lambda *_news: None, lambda _line: print(reading.pid, flush=True))
+    opening = Opening("http://h/x", ReadLimits())
+    with RemoteNwb(
+        opening,
+        Path(folder),
+        os.environ,
+        say=lambda _line: print(file.pid, flush=True),
+        module="probing_child",
+    ) as file:
+        file.text(what)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "parent":
-        be_a_parent(sys.argv[2])
+        be_a_parent(*sys.argv[2:])
     else:
         from devaria.nwb.sandbox import child as reading_child
 
-        reading_child.read = act
+        reading_child.open_file = open_file
         reading_child.main()

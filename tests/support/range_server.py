@@ -47,6 +47,8 @@ class RangeServer:
     - "drip": a body of one byte every 50 ms; "drip head": a head like that
     - "shifted": the header names another range
     - "new etag", "gzip": the headers of a changed or a compressed file
+
+    Each answer takes ``latency_sec`` longer. ``most_pending`` is how many requests waited at once.
     """
 
     def __init__(self, files: Dict[str, bytes], tls: Optional[ssl.SSLContext] = None) -> None:
@@ -59,6 +61,10 @@ class RangeServer:
         self.asked: List[str] = []
         self.hosts: List[str] = []
         self.connections = 0
+        self.latency_sec = 0.0
+        self.most_pending = 0
+        self._pending = 0
+        self._counting = threading.Lock()
         self.stopping = threading.Event()
         handler = type("Handler", (_Handler,), {"owner": self})
         self._server = _Server(("127.0.0.1", 0), handler)
@@ -76,6 +82,15 @@ class RangeServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def take_time(self) -> None:
+        """Let a request wait, and count it meanwhile."""
+        with self._counting:
+            self._pending += 1
+            self.most_pending = max(self.most_pending, self._pending)
+        self.stopping.wait(self.latency_sec)
+        with self._counting:
+            self._pending -= 1
 
     def url(self, path: str) -> str:
         """Return the URL of a path."""
@@ -112,6 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         self.owner.asked.append(f"{self.path} {self.headers.get('Range')}")
         self.owner.hosts.append(self.headers["Host"])
+        self.owner.take_time()
         if path == "/loop":
             self._redirect("/loop")
         elif path.startswith("/to/"):

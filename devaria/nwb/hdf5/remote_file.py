@@ -3,17 +3,18 @@
 import gc
 import re
 from contextlib import ExitStack, closing, contextmanager
-from typing import Iterator, Tuple
+from typing import Iterator, Optional, Tuple
 
 import h5py
 
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.file_kind import foreign_fault
-from devaria.nwb.hdf5.btree_prefetch import BTreePrefetcher
+from devaria.nwb.hdf5.heap_guard import refuse_broken_heap
+from devaria.nwb.hdf5.metadata import MetadataPrefetcher
 from devaria.nwb.http.block_file import BlockFile
 from devaria.nwb.http.prefetch import Prefetcher
-from devaria.nwb.http.ranges import CONNECTIONS, HttpRanges
+from devaria.nwb.http.ranges import CONNECTIONS, MOST_CONNECTIONS, HttpRanges
 from devaria.nwb.params import shown_url
 
 #: The exceptions that h5py raises for a damaged file, depending on the place of the damage.
@@ -25,26 +26,26 @@ class RemoteFile(h5py.File):  # type: ignore[misc]  # h5py is untyped
 
     Attributes:
         prefetcher: Fetches ranges in parallel. HDF5 reads from these ranges too.
-        btree_prefetcher: Fetches an index of chunks in parallel.
+        metadata: Fetches metadata in parallel.
         blocks: The file object that HDF5 reads.
+        url: URL of the file.
     """
 
     prefetcher: Prefetcher
-    btree_prefetcher: BTreePrefetcher
+    metadata: MetadataPrefetcher
     blocks: BlockFile
+    url: str
 
-    def read_bytes(self, start: int, stop: int) -> bytes:
-        """Read bytes without HDF5.
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Replace the exceptions of h5py by NwbErrors, for the length of a ``with`` block.
 
-        Args:
-            start: Offset of the first byte.
-            stop: Offset after the last byte.
-
-        Returns:
-            The bytes; fewer if the file ends before ``stop``.
+        Raises:
+            NwbError: The file cannot be fetched, or is damaged.
         """
-        self.blocks.seek(start)
-        return self.blocks.read(max(0, min(stop, self.blocks.size) - start)) or b""
+        self.blocks.failure = None
+        with _explained(self.blocks, self.url):
+            yield
 
 
 @contextmanager
@@ -73,31 +74,40 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
         fault = foreign_fault(ranges.head, ranges.url)
         if fault is not None:
             raise NwbError(f"{shown_url(ranges.url)} {fault}")
-        prefetcher = stack.enter_context(closing(Prefetcher(ranges.read, CONNECTIONS)))
-        btree_prefetcher = BTreePrefetcher(ranges.read, CONNECTIONS, ranges.size)
+        prefetcher = Prefetcher(ranges.read, CONNECTIONS, MOST_CONNECTIONS, ranges.size)
+        stack.enter_context(closing(prefetcher))
+
+        def known(position: int) -> Optional[Tuple[int, bytes]]:
+            return blocks.cached(position) or ranges.peek_tail(position)
+
+        metadata = MetadataPrefetcher(ranges.read, CONNECTIONS, ranges.size, known)
+        stack.enter_context(closing(metadata))
         blocks = BlockFile(
             ranges.read,
             ranges.size,
             ranges.head,
             peek=lambda position: (
-                btree_prefetcher.peek(position)
-                or prefetcher.peek(position)
-                or ranges.peek_tail(position)
+                metadata.peek(position) or prefetcher.peek(position) or ranges.peek_tail(position)
             ),
-            note_read=btree_prefetcher.note_read,
+            note_read=lambda start, content: refuse_broken_heap(start, content, blocks.read_at),
         )
-        try:
-            # HDF5 must close the file before the file object is freed, or it may crash at exit.
-            with RemoteFile(blocks, "r") as file:
-                file.prefetcher, file.btree_prefetcher = prefetcher, btree_prefetcher
-                file.blocks = blocks
-                yield file, ranges.size
-        except (NwbError, InvalidInputError):
-            raise
-        except _HDF5_ERRORS as error:
-            if blocks.failure is not None:
-                raise blocks.failure from None
-            raise NwbError(f"{shown_url(ranges.url)} {_damage(error)}") from error
+        # HDF5 must close the file before the file object is freed, or it may crash at exit.
+        with _explained(blocks, ranges.url), RemoteFile(blocks, "r") as file:
+            file.prefetcher, file.metadata = prefetcher, metadata
+            file.blocks, file.url = blocks, ranges.url
+            yield file, ranges.size
+
+
+@contextmanager
+def _explained(blocks: BlockFile, url: str) -> Iterator[None]:
+    try:
+        yield
+    except (NwbError, InvalidInputError):
+        raise
+    except _HDF5_ERRORS as error:
+        if blocks.failure is not None:
+            raise blocks.failure from None
+        raise NwbError(f"{shown_url(url)} {_damage(error)}") from error
 
 
 def _damage(error: Exception) -> str:

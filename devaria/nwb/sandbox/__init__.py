@@ -1,1 +1,15 @@
-"""Read an untrusted file in a confined process."""
+"""Read an untrusted file in a confined process.
+
+::
+
+    opening     `open_remote`
+    remote      the parent's side: the operations on a file
+    arguments   checks what the caller asks for
+    parent      starts the process, and ends it
+    exchange    one request and its answer
+    checks      checks everything that the process says
+    child       the process itself
+    landlock    gives up its rights
+    server      answers the requests
+    slots       files through which values go to the parent
+"""

@@ -1,0 +1,52 @@
+"""Open a remote file: the entrance of `devaria.nwb` for handlers."""
+
+import os
+from pathlib import Path
+from typing import Optional, Sequence
+
+from devaria.nwb.limits import ReadLimits
+from devaria.nwb.params import checked_url
+from devaria.nwb.sandbox.parent import Opening, ReadProgress, Say
+from devaria.nwb.sandbox.remote import RemoteNwb
+
+
+def open_remote(
+    url: str,
+    *,
+    limits: Optional[ReadLimits] = None,
+    allow_hosts: Optional[Sequence[str]] = None,
+    folder: Optional[Path] = None,
+    say: Say = lambda _line: None,
+    progress: ReadProgress = lambda _done, _total: None,
+) -> RemoteNwb:
+    """Open a remote NWB file, for the length of a ``with`` block.
+
+    A child process without keys reads the file. It starts at once. A URL that cannot be reached
+    is an error of the first operation.
+
+    Args:
+        url: http or https URL of an HDF5 file.
+        limits: How much is read at most. Default: those that the operator has set in the
+            environment.
+        allow_hosts: Hosts that may be connected to although they are not public. Default: those in
+            ``DEVARIA_ALLOW_HOSTS``.
+        folder: An empty folder for temporary files, and for the spike times of ``units_table``. It
+            must stay as long as these are used. Default: a new one, which is removed at the end of
+            the block.
+        say: Called with lines for the console.
+        progress: Called as ``progress(done_bytes, total_bytes)`` while an operation reads. Both
+            count stored bytes of that operation.
+
+    Returns:
+        The file.
+
+    Raises:
+        InvalidInputError: The URL is not an http or https URL.
+        ValueError: A variable sets a limit to no valid number.
+        OSError: The process cannot be started.
+    """
+    if allow_hosts is None:
+        allow_hosts = os.environ.get("DEVARIA_ALLOW_HOSTS", "").split(",")
+    limits = limits or ReadLimits.from_environment(os.environ)
+    opening = Opening(checked_url(url), limits, allow_hosts)
+    return RemoteNwb(opening, folder, os.environ, say=say, progress=progress)
