@@ -151,6 +151,7 @@ def runner(
         job_timeout_sec=job_timeout,
         max_job_memory_bytes=memory_bound_bytes(max_job_memory),
         handlers=listed(handlers),
+        insecure=insecure,
         environ=os.environ,
         **(overrides or {}),
     )

@@ -129,7 +129,7 @@ def _encoded(body: JsonObject) -> bytes:
         return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def reason_of(error: requests.RequestException, connect_timeout_sec: float) -> str:
+def reason_of(error: Exception, connect_timeout_sec: float) -> str:
     """Return one line that says why a request failed.
 
     requests wraps the cause up to three times, and this finds the innermost one.

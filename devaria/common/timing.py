@@ -28,6 +28,8 @@ class Timing:
         start_patience_sec: For a worker that does not answer at the start of the runner.
         orphans_patience_sec: For the list of claimed jobs that the journal does not have.
         start_retry_sec: Between two tries to start the process of a claimed job.
+        relay_wait_sec: How long NotifyRelay may hold a request until a message comes. It allows 55.
+        relay_gap_sec: Between two of its answers that end the runner's sleep, or that come at once.
         job_watch_sec: The longest time between two checks of a job's limits.
         job_exit_sec: For a job process to end, after its outcome or after SIGTERM.
         job_drain_sec: For the last output of a job process that has ended.
@@ -56,6 +58,8 @@ class Timing:
     start_patience_sec: float = 300.0
     orphans_patience_sec: float = 60.0
     start_retry_sec: float = 30.0
+    relay_wait_sec: float = 55.0
+    relay_gap_sec: float = 1.0
     job_watch_sec: float = 1.0
     job_exit_sec: float = 10.0
     job_drain_sec: float = 1.0

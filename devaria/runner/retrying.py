@@ -196,12 +196,19 @@ class Caller:
                 return answer
             self.pause(wait_sec, patient=patient)
 
-    def pause(self, seconds: float, *, patient: bool = False) -> None:
+    def pause(
+        self,
+        seconds: float,
+        *,
+        patient: bool = False,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Sleep.
 
         Args:
             seconds: How long.
             patient: Sleep on after the operator's first signal.
+            unless: The sleep ends when this is true; looked at after each wake-up.
 
         Raises:
             AbandonedError: The operator's signal came first.
@@ -213,7 +220,7 @@ class Caller:
             if self._stop.since(patient=patient) is not None:
                 raise AbandonedError
             left = end - time.monotonic()
-            if left <= 0:
+            if left <= 0 or unless():
                 return
             self._wakeup.wait(left)
 

@@ -1,8 +1,9 @@
 """The runner: identify, settle what is owed, then poll, claim, run, report, and sleep.
 
 The main thread does all of it, one job at a time. Beside it are a thread that makes its requests,
-the heartbeat of the job in hand, and the two readers of the job's pipes. The main thread waits
-only on the wake-up, so that it acts at once on a signal, on the end of a job, or on its loss.
+one that learns of new jobs by push, the heartbeat of the job in hand, and the two readers of the
+job's pipes. The main thread waits only on the wake-up, so that it acts at once on a signal, on the
+end of a job, or on its loss.
 """
 
 import logging
@@ -22,6 +23,7 @@ from devaria.jobs.loading import FoundHandler
 from devaria.runner.claiming import Claimer, RunnerUnknownError
 from devaria.runner.job_run import JobTools
 from devaria.runner.journal import Journal
+from devaria.runner.push import Push
 from devaria.runner.recovery import Recovery
 from devaria.runner.registration import Registration, identify, register
 from devaria.runner.retrying import AbandonedError, Caller
@@ -71,6 +73,7 @@ class JobRunner:
             settings, handlers, self._caller, journal, self._status, wakeup, stop
         )
         self._claimer = Claimer(self._tools)
+        self._push = Push(settings, wakeup.notify)
         self._started = time.monotonic()
 
     def run(self) -> int:
@@ -95,6 +98,7 @@ class JobRunner:
         except AbandonedError:
             pass
         finally:
+            self._push.end()
             self._tools.prestart.drop()
             self._caller.close()
             self._status.close()
@@ -125,9 +129,12 @@ class JobRunner:
     def _work(self, registration: Registration) -> None:
         """Poll and work until there is a reason to end."""
         _log.info("Polling every %g s", self._settings.poll_interval_sec)
+        if not self._settings.burst:
+            self._push.start(registration.job_types)
         fruitless_lists = 0
         idle_since = time.monotonic()
         while not self._is_over():
+            self._push.forget()
             jobs = self._caller.until_answered(
                 partial(
                     WorkerClient.available,
@@ -187,7 +194,7 @@ class JobRunner:
         ends_at = self._ends_at(idle_since)
         if ends_at is not None:
             seconds = min(seconds, max(ends_at - time.monotonic(), 0.0))
-        self._caller.pause(seconds)
+        self._caller.pause(seconds, unless=self._push.has_news)
 
 
 def _is_reached(bound: Optional[float], value: float) -> bool:
