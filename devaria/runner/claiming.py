@@ -212,6 +212,7 @@ class Claimer:
             return False
         self.cannot_claim = False
         if not self._is_claimed(entry):
+            _log.debug("Job %s is another runner's", job.job_id)
             tools.journal.remove(job.job_id)
             return False
         tools.prestart.expects_more = self._order.has_more

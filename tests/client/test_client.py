@@ -125,7 +125,7 @@ def test_available_without_a_list_is_strange(server, client, answer):
     server.on("GET /api/runner/jobs/available", answer)
 
     with pytest.raises(errors.StrangeAnswer):
-        client.available(RUNNER_ID, ["a"]).jobs
+        client.available(RUNNER_ID, ["a"])
 
 
 def test_claim_names_the_job_and_the_runner(server, client):
