@@ -57,9 +57,10 @@ def tells_changes(times: Pattern[bytes]) -> Callable[[Route], Callable[..., Resp
 
             def look() -> Response:
                 response = make_response(route(**arguments))
-                shown = hashlib.blake2b(times.sub(b"", response.get_data()), digest_size=16)
-                response.set_etag(shown.hexdigest(), weak=True)
-                response.make_conditional(request)
+                if response.status_code == 200:
+                    shown = hashlib.blake2b(times.sub(b"", response.get_data()), digest_size=16)
+                    response.set_etag(shown.hexdigest(), weak=True)
+                    response.make_conditional(request)
                 return response
 
             return _answered(look, arguments.get("job_id"), wait_sec)
