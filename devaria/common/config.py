@@ -43,6 +43,7 @@ class RunnerSettings:
         directory: Where the runner keeps its files.
         job_types: The job types to offer; None for all that can run here.
         poll_interval_sec: Time between two polls that found nothing, in seconds.
+        no_wait: Poll only every `poll_interval_sec`, also at a worker that lets polls wait.
         burst: End when there is nothing left to do.
         max_jobs: End after this many jobs; None for no bound.
         max_idle_sec: End after this many seconds without a job; None for no bound.
@@ -61,6 +62,7 @@ class RunnerSettings:
     directory: Path
     job_types: Optional[Tuple[str, ...]] = None
     poll_interval_sec: float = DEFAULT_POLL_INTERVAL_SEC
+    no_wait: bool = False
     burst: bool = False
     max_jobs: Optional[int] = None
     max_idle_sec: Optional[float] = None

@@ -38,6 +38,13 @@ class Timing:
             worker answers 500 to the report but accepts the job's heartbeats.
         repeats_for_loss: How often it is sent before the result is given up. With the back-off
             between them, 25 tries take about 40 minutes.
+        poll_wait_sec: How long a worker that lets polls wait is asked to wait for a job.
+        least_wait_sec: A shorter wait for a job is not worth its requests.
+        least_gap_sec: From one request to the next if a worker that lets requests wait has answered
+            at once, and without news.
+        cut_wait_sec: How long a shorter wait is asked for, or none, after something between runner
+            and worker has cut waits.
+        look_wait_sec: How long such a worker is asked to wait for a change of a job.
         first_looks_sec: A submitter's first waits between two looks at a job: short, for quick
             jobs.
         look_sec: Its later waits, within the 60 looks a minute that the worker allows.
@@ -66,6 +73,11 @@ class Timing:
     status_sec: float = 5.0
     repeats_for_less_console: int = 5
     repeats_for_loss: int = 25
+    poll_wait_sec: int = 25
+    least_wait_sec: int = 5
+    least_gap_sec: float = 1.0
+    cut_wait_sec: float = 3600.0
+    look_wait_sec: int = 10
     first_looks_sec: Tuple[float, ...] = (0.25, 0.25, 0.5, 1.0)
     look_sec: float = 2.0
     patience_sec: float = 300.0

@@ -10,7 +10,7 @@ from scripted_server import Answer, as_json, drop, hang, redirect
 from waiting import wait_until
 
 #: Without push, no test would see a second poll.
-RARELY = ("--poll-interval", "3600")
+RARELY = ("--no-wait", "--poll-interval", "3600")
 
 #: The patience of a runner with NotifyRelay, at a pace that a test can wait for.
 QUICK_PUSH = {
@@ -165,7 +165,9 @@ FAULTS = {
 
 def test_every_fault_is_said_once_and_the_polls_go_on(lab, relay):
     """One line when push is lost, one when it is back; a lost message costs a poll."""
-    runner = lab.runner("--poll-interval", "0.1", environ=relay.environ, timing=QUICK_PUSH)
+    runner = lab.runner(
+        "--no-wait", "--poll-interval", "0.1", environ=relay.environ, timing=QUICK_PUSH
+    )
     relay.wait_for_poll()
     for number, (name, fault) in enumerate(FAULTS.items(), 1):
         relay.on(POLL, fault)
