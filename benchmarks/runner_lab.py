@@ -140,7 +140,7 @@ class Lab:
         self.folder = folder
         self._exports = exports
         database = Database(folder / "data" / "jobs.sqlite3")
-        self._store = JobStore(database, lambda: int(1000 * time.time()))
+        self.store = JobStore(database, lambda: int(1000 * time.time()))
         self._number = 0
 
     @property
@@ -156,15 +156,15 @@ class Lab:
         for _ in range(count):
             self._number += 1
             params = {"name": f"job {self._number}", "processing_time": processing_time}
-            self._store.submit("hello_world", params)
+            self.store.submit("hello_world", params)
 
     def submit_moments(self) -> None:
         """Queue a job of `runner_moments.py`."""
-        self._store.submit("moments", {})
+        self.store.submit("moments", {})
 
     def moments(self) -> List[float]:
         """Return the times at which that job sent its progress; it must have ended."""
-        job = self._store.find("moments", {})
+        job = self.store.find("moments", {})
         assert job is not None
         return list(json.loads(job["output_data"])["called_at"])
 
@@ -174,7 +174,7 @@ class Lab:
         self._number += 1
         place = self.folder / f"runner-{self._number}"
         place.mkdir()
-        with _proxy(self._exports["DEVARIA_WORKER_URL"], delay_ms) as url:
+        with delayed(self._exports["DEVARIA_WORKER_URL"], delay_ms) as url:
             key = self._exports["DEVARIA_RUNNER_API_KEY"]
             env = {**plain_environment(), kind.url_variable: url, kind.key_variable: key}
             started_at = time.monotonic()
@@ -232,8 +232,9 @@ def lab(folder: Path, *options: str) -> Iterator[Lab]:
 
 
 @contextlib.contextmanager
-def _proxy(worker_url: str, delay_ms: float) -> Iterator[str]:
-    port = worker_url.rpartition(":")[2]
+def delayed(url: str, delay_ms: float) -> Iterator[str]:
+    """Run a proxy that delays what goes to a URL and comes from it; yield the URL of the proxy."""
+    port = url.rpartition(":")[2]
     command = [sys.executable, str(_HERE / "delay_proxy.py"), port, "--delay-ms", str(delay_ms)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="ascii") as process:
         assert process.stdout is not None
