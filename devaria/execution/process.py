@@ -47,7 +47,7 @@ class JobProcess:
 
     Args:
         wakeup: Notified when the child has an outcome or ends.
-        environ: The runner's environment. The child gets it without the worker's keys.
+        environ: The runner's environment. The child gets it without the runner's keys.
         handlers: Handlers beside the built-in ones, as `devaria.jobs.loading` takes them.
         sentinel: Ends the child if this process is killed; None for one of its own.
         runner_id: Marks the scratch folder, so that `remove_left_scratch` can find it if the
