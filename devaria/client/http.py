@@ -137,7 +137,7 @@ class WorkerSession:
         timeout_sec = read_timeout_sec or timing.read_timeout_sec
         if wait_sec is not None:
             headers["Prefer"] = f"wait={wait_sec}"
-            timeout_sec += wait_sec
+            timeout_sec = max(timeout_sec, wait_sec + timing.wait_grace_sec)
         try:
             response = self._session.request(
                 method,

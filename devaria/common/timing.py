@@ -39,6 +39,7 @@ class Timing:
         repeats_for_loss: How often it is sent before the result is given up. With the back-off
             between them, 25 tries take about 40 minutes.
         poll_wait_sec: How long a worker that lets polls wait is asked to wait for a job.
+        wait_grace_sec: For the answer of such a worker when the time of a wait is over.
         least_wait_sec: A shorter wait for a job is not worth its requests.
         least_gap_sec: From one request to the next if a worker that lets requests wait has answered
             at once, and without news.
@@ -74,6 +75,7 @@ class Timing:
     repeats_for_less_console: int = 5
     repeats_for_loss: int = 25
     poll_wait_sec: int = 25
+    wait_grace_sec: float = 10.0
     least_wait_sec: int = 5
     least_gap_sec: float = 1.0
     cut_wait_sec: float = 3600.0

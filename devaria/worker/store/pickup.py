@@ -95,6 +95,7 @@ class Pickup:
         until = time.monotonic() + wait_sec
         with self._waits.lock:
             self._visits[runner_id] = _Visit(self._clock(), poll.job_types)
+            self._end_earlier_poll(runner_id)
             self._withdraw_from(runner_id)
             chosen = self._choose(poll, read_pending)
             if chosen:
@@ -157,6 +158,12 @@ class Pickup:
         for job in chosen:
             self._offer(job, poll)
         return [job.job_id for job in chosen]
+
+    def _end_earlier_poll(self, runner_id: str) -> None:
+        """End a poll that nobody listens to any more: a runner makes one at a time."""
+        for poll in self._waits.of_type(_Poll):
+            if poll.runner_id == runner_id:
+                poll.end()
 
     def _sharers(self, poll: _Poll) -> int:
         """Return how many runners of the same types have polled lately."""
