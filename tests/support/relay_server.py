@@ -61,9 +61,9 @@ class RelayServer(ScriptedServer):
         self.publish({"type": "new_job", **fields})
 
     def wait_for_poll(self) -> None:
-        """Wait until a poll is held, so that it learns of the next message."""
+        """Wait until all that was published is fetched, and the next poll is held."""
         with self._published:
-            assert self._published.wait_for(lambda: self._holding, PATIENCE_SEC), self.trace()
+            assert self._published.wait_for(self._is_quiet, PATIENCE_SEC), self.trace()
 
     def __exit__(self, *exc: object) -> None:
         with self._published:
@@ -89,6 +89,10 @@ class RelayServer(ScriptedServer):
             messages = {topic: found for topic, found in queue.items() if found}
             queue.update({topic: [] for topic in messages})
         return ok(messages=messages)
+
+    def _is_quiet(self) -> bool:
+        waiting = [found for queue in self._queues.values() for found in queue.values()]
+        return self._holding > 0 and not any(waiting)
 
     def _publish(self, request: Request) -> Answer:
         if request.headers.get("authorization") != PUBLISH_KEY:
