@@ -128,6 +128,16 @@ def test_available_without_a_list_is_strange(server, client, answer):
         client.available(RUNNER_ID, ["a"])
 
 
+def test_a_poll_may_ask_to_wait(server, client):
+    """The answer of a worker that heeds it says that it offers its jobs to nobody else."""
+    route = "GET /api/runner/jobs/available"
+    server.on(route, as_json({"jobs": []}, headers={"Preference-Applied": "wait=9"}))
+
+    assert client.available(RUNNER_ID, ["a"], 9) == ([], True)
+    assert client.available(RUNNER_ID, ["a"]) == ([], False)
+    assert [each.headers.get("prefer") for each in server.seen(route)] == ["wait=9", None]
+
+
 def test_claim_names_the_job_and_the_runner(server, client):
     """The job is in the path, the runner in a header."""
     server.on(f"POST {JOB_PATH}/claim", ok(success=True, message="ok", job=job("j-1", "a", x=1)))

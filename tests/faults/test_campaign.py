@@ -7,6 +7,7 @@ import pytest
 from crash_campaign import Campaign
 from faults_launcher import CRASH_POINTS
 
+
 def run(lab, kills, waits):
     """Run a campaign, print its figures, and demand that all went well."""
     seed = int(os.environ.get("CAMPAIGN_SEED", time.time_ns() % 1_000_000))
