@@ -27,7 +27,7 @@ from devaria.client.models import Job
 from devaria.common import config
 from devaria.common.timing import Timing
 from devaria.runner import claiming, runner
-from devaria.worker.store.jobs import AVAILABLE_LIMIT
+from devaria.worker.store.pickup import LISTED
 
 #: The numbers of runners; each is a row.
 ROWS = (1, 10, 100, 1_000, 10_000)
@@ -115,7 +115,7 @@ class Simulation:
         while True:
             yield self._one_way_sec()
             self._count("poll")
-            jobs = [job for job, _ in itertools.islice(self._pending.values(), AVAILABLE_LIMIT)]
+            jobs = [job for job, _ in itertools.islice(self._pending.values(), LISTED)]
             yield self._one_way_sec()
             order.begin(jobs)
             took_any = False

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from runner_lab import DEVARIA, Kind, Lab, Run, lab, predecessor, wait_for
+from runner_lab import DEVARIA, Kind, Lab, Run, cpu_sec_of, lab, predecessor, wait_for
 
 #: Enough jobs to reach the worker's limit of 120 polls a minute, if each job needs a poll.
 QUEUE = 200
@@ -126,9 +126,9 @@ def _idle(the_lab: Lab, kind: Kind, figures: Figures, seconds: float) -> None:
     with the_lab.running(kind) as look:
         run = wait_for(look, lambda run: len(run.polls) > 0)
         time.sleep(_SETTLED_SEC)
-        polls, cpu_sec = len(run.polls), _cpu_sec(run.pid)
+        polls, cpu_sec = len(run.polls), cpu_sec_of(run.pid)
         time.sleep(seconds)
-        cpu_sec = _cpu_sec(run.pid) - cpu_sec
+        cpu_sec = cpu_sec_of(run.pid) - cpu_sec
         rss, pss = _memory(run.pid)
         gaps = _gaps(look(), polls)
     _note(figures, "cpu", cpu_sec * 3600 / seconds)
@@ -162,12 +162,6 @@ def _progress(the_lab: Lab, figures: Figures) -> None:
 
 def _note(figures: Figures, row: str, value: float) -> None:
     figures.setdefault(row, []).append(value)
-
-
-def _cpu_sec(pid: int) -> float:
-    """Return the CPU time of a process so far, with that of threads that have ended."""
-    # The id of another process's clock, as clock_getcpuclockid(3) computes it on Linux.
-    return time.clock_gettime((~pid << 3) | 2)
 
 
 def _memory(pid: int) -> Tuple[int, int]:

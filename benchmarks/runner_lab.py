@@ -132,13 +132,15 @@ class Lab:
     Args:
         folder: The folder for all files.
         exports: The variables that the worker printed.
+        worker_pid: The worker's process id.
     """
 
-    def __init__(self, folder: Path, exports: Dict[str, str]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, exports: Dict[str, str], worker_pid: int) -> None:
+        self.worker_pid = worker_pid
+        self.folder = folder
         self._exports = exports
         database = Database(folder / "data" / "jobs.sqlite3")
-        self._store = JobStore(database, lambda: int(1000 * time.time()))
+        self.store = JobStore(database, lambda: int(1000 * time.time()))
         self._number = 0
 
     @property
@@ -146,23 +148,23 @@ class Lab:
         """The environment variables by which a runner finds the worker."""
         return dict(self._exports)
 
-    def submit(self, count: int) -> None:
-        """Queue hello_world jobs that take no time.
+    def submit(self, count: int, processing_time: float = 0) -> None:
+        """Queue hello_world jobs that take so many seconds.
 
         They go into the store directly, since the route takes only 10 a minute.
         """
         for _ in range(count):
             self._number += 1
-            params = {"name": f"job {self._number}", "processing_time": 0}
-            self._store.submit("hello_world", params)
+            params = {"name": f"job {self._number}", "processing_time": processing_time}
+            self.store.submit("hello_world", params)
 
     def submit_moments(self) -> None:
         """Queue a job of `runner_moments.py`."""
-        self._store.submit("moments", {})
+        self.store.submit("moments", {})
 
     def moments(self) -> List[float]:
         """Return the times at which that job sent its progress; it must have ended."""
-        job = self._store.find("moments", {})
+        job = self.store.find("moments", {})
         assert job is not None
         return list(json.loads(job["output_data"])["called_at"])
 
@@ -170,11 +172,11 @@ class Lab:
     def running(self, kind: Kind, delay_ms: float = 0.0) -> Iterator[Callable[[], Run]]:
         """Run a runner in a directory of its own; yield a function that returns its run so far."""
         self._number += 1
-        place = self._folder / f"runner-{self._number}"
+        place = self.folder / f"runner-{self._number}"
         place.mkdir()
-        with _proxy(self._exports["DEVARIA_WORKER_URL"], delay_ms) as url:
+        with delayed(self._exports["DEVARIA_WORKER_URL"], delay_ms) as url:
             key = self._exports["DEVARIA_RUNNER_API_KEY"]
-            env = {**_plain_environment(), kind.url_variable: url, kind.key_variable: key}
+            env = {**plain_environment(), kind.url_variable: url, kind.key_variable: key}
             started_at = time.monotonic()
             with running(kind.command, place, env, place / "output") as process:
                 run = Run(started_at, process.pid)
@@ -199,11 +201,18 @@ def wait_for(look: Callable[[], Run], condition: Callable[[Run], bool]) -> Run:
         runs[:] = [look()]
         return condition(runs[0])
 
-    _wait_until(holds, "a runner")
+    wait_until(holds, "a runner")
     return runs[0]
 
 
-def _wait_until(condition: Callable[[], bool], what: str) -> None:
+def cpu_sec_of(pid: int) -> float:
+    """Return the CPU time of a process so far, with that of threads that have ended."""
+    # The id of another process's clock, as clock_getcpuclockid(3) computes it on Linux.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until a condition holds, at most five minutes."""
     deadline = time.monotonic() + _PATIENCE_SEC
     while not condition():
         if time.monotonic() > deadline:
@@ -212,18 +221,20 @@ def _wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 @contextlib.contextmanager
-def lab(folder: Path) -> Iterator[Lab]:
-    """Start a local worker in a folder."""
+def lab(folder: Path, *options: str) -> Iterator[Lab]:
+    """Start a local worker in a folder, with further options of its command."""
     output = folder / "worker.out"
     command = [sys.executable, "-m", "devaria", "worker", "--data", "data", "--port", "0"]
-    with running(command, folder, _plain_environment(), output):
-        _wait_until(lambda: "Serving on" in output.read_text(encoding="utf-8"), "the worker")
-        yield Lab(folder, dict(re.findall(r"export (\w+)=(\S+)", output.read_text())))
+    with running([*command, *options], folder, plain_environment(), output) as process:
+        wait_until(lambda: "Serving on" in output.read_text(encoding="utf-8"), "the worker")
+        exports = dict(re.findall(r"export (\w+)=(\S+)", output.read_text()))
+        yield Lab(folder, exports, process.pid)
 
 
 @contextlib.contextmanager
-def _proxy(worker_url: str, delay_ms: float) -> Iterator[str]:
-    port = worker_url.rpartition(":")[2]
+def delayed(url: str, delay_ms: float) -> Iterator[str]:
+    """Run a proxy that delays what goes to a URL and comes from it; yield the URL of the proxy."""
+    port = url.rpartition(":")[2]
     command = [sys.executable, str(_HERE / "delay_proxy.py"), port, "--delay-ms", str(delay_ms)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="ascii") as process:
         assert process.stdout is not None
@@ -231,7 +242,8 @@ def _proxy(worker_url: str, delay_ms: float) -> Iterator[str]:
         process.kill()
 
 
-def _plain_environment() -> Dict[str, str]:
+def plain_environment() -> Dict[str, str]:
+    """Return this environment without what concerns either runner."""
     # Bytecode is written, as for an installed package; settings of either runner are left out.
     own = ("DEVARIA_", "RUNPACK_", "NOTIFY_RELAY_", "FIGPACK_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}

@@ -56,7 +56,8 @@ def _alone(
 def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the keys, settings and proxies of the person who runs the tests."""
     for name in list(os.environ):
-        if name.startswith(("DEVARIA_", "FIGPACK_")) and not name.startswith("DEVARIA_TEST_"):
+        is_ours = name.startswith(("DEVARIA_", "FIGPACK_", "NOTIFY_RELAY_"))
+        if is_ours and not name.startswith("DEVARIA_TEST_"):
             monkeypatch.delenv(name)
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

@@ -12,7 +12,7 @@ import click
 from devaria.cli.options import directory_option, examples, listed
 from devaria.cli.output import age, json_option, print_fields, print_json, print_table, wants_json
 from devaria.cli.runner import runner_options
-from devaria.common.config import RUNNER_KEY_VARIABLE
+from devaria.common.config import RELAY_KEY_VARIABLE, RELAY_VARIABLES, RUNNER_KEY_VARIABLE
 from devaria.common.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_SILENT, BadSetting
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _ONLY_IN_ENVIRONMENT = {
     RUNNER_KEY_VARIABLE: True,
     "FIGPACK_API_KEY": True,
     "FIGPACK_API_BASE_URL": False,
+    **{variable: variable == RELAY_KEY_VARIABLE for variable in RELAY_VARIABLES},
 }
 
 

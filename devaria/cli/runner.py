@@ -41,6 +41,13 @@ _OPTIONS = (
         help="Seconds to wait after a poll that found no job.",
     ),
     click.option(
+        "--no-wait",
+        envvar="DEVARIA_NO_WAIT",
+        show_envvar=True,
+        is_flag=True,
+        help="Do not ask the worker to hold a poll until there is a job.",
+    ),
+    click.option(
         "--burst",
         envvar="DEVARIA_BURST",
         show_envvar=True,
@@ -118,6 +125,7 @@ def runner(
     directory: str,
     types: Optional[str],
     poll_interval: float,
+    no_wait: bool,
     burst: bool,
     max_jobs: Optional[int],
     max_idle: Optional[float],
@@ -144,6 +152,7 @@ def runner(
         directory=filled_in(directory),
         job_types=listed(types) or None,
         poll_interval_sec=poll_interval,
+        no_wait=no_wait,
         burst=burst,
         max_jobs=max_jobs,
         max_idle_sec=max_idle,
@@ -151,6 +160,7 @@ def runner(
         job_timeout_sec=job_timeout,
         max_job_memory_bytes=memory_bound_bytes(max_job_memory),
         handlers=listed(handlers),
+        insecure=insecure,
         environ=os.environ,
         **(overrides or {}),
     )

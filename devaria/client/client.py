@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 from devaria.client.http import JsonObject, WorkerSession
 from devaria.client.models import (
-    Job,
+    JobList,
     JobState,
+    Look,
     RunnerState,
     is_job,
     job_of,
@@ -84,12 +85,15 @@ class WorkerClient:
             return None
         raise StrangeAnswer(f"{self.base_url} does not answer as a Devaria worker: {answer}")
 
-    def available(self, runner_id: str, job_types: Sequence[str]) -> List[Job]:
+    def available(
+        self, runner_id: str, job_types: Sequence[str], wait_sec: Optional[int] = None
+    ) -> JobList:
         """List pending jobs, the oldest first, at most 50.
 
         Args:
             runner_id: The runner that asks.
             job_types: The types to list, at most 100; with none the list is empty.
+            wait_sec: Ask the worker to wait this long for a job, in seconds; None does not ask.
 
         Returns:
             The jobs. Entries that are not jobs are left out, and so are jobs whose parameters are
@@ -97,10 +101,11 @@ class WorkerClient:
         """
         path = "/api/runner/jobs/available"
         params = [("types[]", job_type) for job_type in job_types]
-        jobs = self._get(path, runner_id=runner_id, params=params).get("jobs")
-        if not isinstance(jobs, list):
-            raise StrangeAnswer(f"GET {self.base_url}{path}: no list of jobs")
-        return [job_of(entry) for entry in jobs if is_job(entry)]
+        answer = self._session.exchange(
+            "GET", path, runner_id=runner_id, params=params, wait_sec=wait_sec
+        )
+        jobs = [job_of(entry) for entry in objects_of(answer.body, "jobs") if is_job(entry)]
+        return JobList(jobs, answer.may_wait)
 
     def claim(self, runner_id: str, job_id: str) -> None:
         """Claim a pending job.
@@ -200,7 +205,27 @@ class WorkerClient:
         Raises:
             NotFound: There is no such job, or not any more.
         """
-        return state_of(self._get(f"/api/jobs/{quote(job_id, safe='')}"))
+        return self.look(job_id, None, None).job
+
+    def look(
+        self, job_id: str, wait_sec: Optional[int], seen: Optional[Look], *, closely: bool = False
+    ) -> Look:
+        """Look at a job as `job` does, and learn how to look again.
+
+        Args:
+            job_id: The job's id.
+            wait_sec: Ask the worker to wait this long for another state than the one seen, in
+                seconds; None does not ask.
+            seen: The last look, which is returned if there is nothing new.
+            closely: Look as `job_detail` does.
+        """
+        path = _admin_job_path(job_id) if closely else f"/api/jobs/{quote(job_id, safe='')}"
+        tag = "" if seen is None else seen.tag
+        answer = self._session.exchange("GET", path, wait_sec=wait_sec, seen_tag=tag)
+        if seen is not None and answer.is_unchanged:
+            return seen._replace(may_wait=answer.may_wait)
+        job = state_of(_as_submitters_see(answer.body) if closely else answer.body)
+        return Look(job, answer.tag, answer.may_wait)
 
     # --- the routes of an administrator ----------------------------------------------------
 
@@ -210,8 +235,7 @@ class WorkerClient:
         Raises:
             NotFound: There is no such job, or not any more.
         """
-        answer = self._get(_admin_job_path(job_id))
-        return state_of({**answer, "result": answer, "error": answer.get("error_message")})
+        return self.look(job_id, None, None, closely=True).job
 
     def is_claimed_by(self, runner_id: str, job_id: str) -> bool:
         """Return whether a job is claimed by a runner and has not ended.
@@ -265,6 +289,10 @@ class WorkerClient:
 
 def _runner_path(job_id: str, verb: str) -> str:
     return f"/api/runner/jobs/{quote(job_id, safe='')}/{verb}"
+
+
+def _as_submitters_see(answer: JsonObject) -> JsonObject:
+    return {**answer, "result": answer, "error": answer.get("error_message")}
 
 
 def _admin_job_path(job_id: str) -> str:

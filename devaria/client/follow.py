@@ -4,16 +4,19 @@ import contextlib
 import time
 from functools import partial
 from itertools import chain, repeat
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Optional
 
 from devaria.client.client import WorkerClient
-from devaria.client.models import JobState
-from devaria.common.errors import NotFound, StrangeAnswer
-from devaria.common.retry import patiently
+from devaria.client.models import JobState, Look
+from devaria.common.errors import NotFound, StrangeAnswer, TransientError
+from devaria.common.retry import Pace, patiently
 from devaria.common.timing import Timing
 
 #: How many characters at a console's end are looked up in the next console, to find what is new.
 _OVERLAP_CHARACTERS = 2_000
+
+#: The worker allows 60 looks a minute: 20 at once, and 40 at this interval, in seconds.
+_LOOKS_AT_ONCE, _LOOK_EVERY_SEC = 20, 1.5
 
 
 def wait_for(client: WorkerClient, job_id: str, on_look: Callable[[JobState], None]) -> JobState:
@@ -33,8 +36,8 @@ def wait_for(client: WorkerClient, job_id: str, on_look: Callable[[JobState], No
     """
     timing = client.timing
     waits_sec = chain(timing.first_looks_sec, repeat(timing.look_sec))
-    look = partial(client.job, job_id)
-    return _at_its_end(patiently(look, timing), look, on_look, waits_sec, timing)
+    looks = _Looks(partial(client.look, job_id), timing, waits_sec)
+    return _at_its_end(patiently(looks.first, timing), looks, on_look)
 
 
 def follow(client: WorkerClient, job_id: str, on_news: Callable[[str], None]) -> JobState:
@@ -63,25 +66,62 @@ def follow(client: WorkerClient, job_id: str, on_news: Callable[[str], None]) ->
         seen = console
 
     timing = client.timing
-    first = client.job_detail(job_id)  # a worker that cannot be reached is an error at once
-    look = partial(client.job_detail, job_id)
-    return _at_its_end(first, look, pass_on_news, repeat(timing.look_sec), timing)
+    looks = _Looks(partial(client.look, job_id, closely=True), timing, repeat(timing.look_sec))
+    # A worker that cannot be reached is an error at once.
+    return _at_its_end(looks.first(), looks, pass_on_news)
 
 
-def _at_its_end(
-    job: JobState,
-    look: Callable[[], JobState],
-    on_look: Callable[[JobState], None],
-    waits_sec: Iterator[float],
-    timing: Timing,
-) -> JobState:
-    """Look at a job after each wait until it has ended; return it."""
-    on_look(job)
-    while not job.is_final:
-        time.sleep(next(waits_sec))
-        job = patiently(look, timing)
-        on_look(job)
-    return job
+class _Looks:
+    """Looks at a job: each waits for a change if the worker can, else one comes every few seconds.
+
+    Args:
+        look: Takes the time to wait in seconds, or None, and the last look, or None.
+        timing: How long to wait.
+        waits_sec: The times between looks that do not wait.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[Optional[int], Optional[Look]], Look],
+        timing: Timing,
+        waits_sec: Iterator[float],
+    ) -> None:
+        self._look = look
+        self._timing = timing
+        self._waits_sec = waits_sec
+        self._pace = Pace(_LOOKS_AT_ONCE, _LOOK_EVERY_SEC)
+
+    def first(self) -> Look:
+        """Look at once, and learn whether the worker can wait."""
+        return self._look(self._timing.look_wait_sec, None)
+
+    def next(self, seen: Look) -> Look:
+        """Look again, when there is something new or some time is over."""
+        if not seen.may_wait:
+            time.sleep(next(self._waits_sec))
+            return patiently(lambda: self._look(None, None), self._timing)
+        # Something between here and the worker may cut requests that wait.
+        with contextlib.suppress(TransientError):
+            return self._next_news(seen)
+        time.sleep(next(self._waits_sec))
+        return patiently(self.first, self._timing)
+
+    def _next_news(self, seen: Look) -> Look:
+        time.sleep(self._pace.wait_sec())
+        asked_at = time.monotonic()
+        look = self._look(self._timing.look_wait_sec, seen)
+        if look.tag == seen.tag:  # usually long after the question
+            time.sleep(max(asked_at + self._timing.least_gap_sec - time.monotonic(), 0.0))
+        return look
+
+
+def _at_its_end(look: Look, looks: _Looks, on_look: Callable[[JobState], None]) -> JobState:
+    """Look at a job again and again until it has ended; return it."""
+    on_look(look.job)
+    while not look.job.is_final:
+        look = looks.next(look)
+        on_look(look.job)
+    return look.job
 
 
 def news_of(before: str, now: str) -> str:

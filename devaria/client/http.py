@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Type
 from urllib.parse import urlsplit
 
 import requests
@@ -35,6 +35,22 @@ _SNIPPET_CHARACTERS = 120
 _MAX_EPOCH_MS = 1e14
 
 JsonObject = Dict[str, Any]
+
+
+class Answer(NamedTuple):
+    """A good answer of the worker.
+
+    Args:
+        body: The JSON object; empty if nothing has changed.
+        may_wait: Whether the worker lets the request wait, as it asked.
+        tag: Names what the answer shows; empty if the worker gave no tag.
+        is_unchanged: Whether it would show only what the client has seen.
+    """
+
+    body: JsonObject
+    may_wait: bool
+    tag: str
+    is_unchanged: bool
 
 
 class _BearerAuth(AuthBase):
@@ -71,7 +87,15 @@ class WorkerSession:
         """Close the session's connections."""
         self._session.close()
 
-    def request(
+    def request(self, method: str, path: str, **options: Any) -> JsonObject:
+        """Send one request; the options are those of `exchange`. Return the answer's JSON object.
+
+        Raises:
+            WorkerError: Its subclass says what the answer, or its absence, means.
+        """
+        return self.exchange(method, path, **options).body
+
+    def exchange(
         self,
         method: str,
         path: str,
@@ -81,7 +105,9 @@ class WorkerSession:
         body: Optional[JsonObject] = None,
         accept: Tuple[int, ...] = (),
         read_timeout_sec: Optional[float] = None,
-    ) -> JsonObject:
+        wait_sec: Optional[int] = None,
+        seen_tag: str = "",
+    ) -> Answer:
         """Send one request. It is not repeated, and no redirect is followed.
 
         Args:
@@ -92,9 +118,11 @@ class WorkerSession:
             body: Sent as JSON.
             accept: Statuses beside 2xx whose JSON object is an answer too.
             read_timeout_sec: How long to wait for the answer, in seconds; None for the usual time.
+            wait_sec: Ask the worker to wait this long for news, in seconds; None does not ask.
+            seen_tag: The tag of what the client has seen, which is no news.
 
         Returns:
-            The JSON object of the answer.
+            The answer.
 
         Raises:
             WorkerError: Its subclass says what the answer, or its absence, means.
@@ -103,7 +131,13 @@ class WorkerSession:
         headers = {} if runner_id is None else {"X-Runner-ID": runner_id}
         if body is not None:
             headers["Content-Type"] = "application/json"
+        if seen_tag:
+            headers["If-None-Match"] = seen_tag
         timing = self._timing
+        timeout_sec = read_timeout_sec or timing.read_timeout_sec
+        if wait_sec is not None:
+            headers["Prefer"] = f"wait={wait_sec}"
+            timeout_sec = max(timeout_sec, wait_sec + timing.wait_grace_sec)
         try:
             response = self._session.request(
                 method,
@@ -112,12 +146,18 @@ class WorkerSession:
                 data=None if body is None else _encoded(body),
                 headers=headers,
                 auth=_BearerAuth(self.key),
-                timeout=(timing.connect_timeout_sec, read_timeout_sec or timing.read_timeout_sec),
+                timeout=(timing.connect_timeout_sec, timeout_sec),
                 allow_redirects=False,
             )
         except requests.RequestException as error:
             raise NoAnswer(f"{what}: {reason_of(error, timing.connect_timeout_sec)}") from error
-        return _checked(response, what, accept, self.key)
+        is_unchanged = response.status_code == 304 and bool(seen_tag)
+        return Answer(
+            {} if is_unchanged else _checked(response, what, accept, self.key),
+            wait_sec is not None and "wait" in response.headers.get("Preference-Applied", ""),
+            response.headers.get("ETag", ""),
+            is_unchanged,
+        )
 
 
 def _encoded(body: JsonObject) -> bytes:
@@ -129,7 +169,7 @@ def _encoded(body: JsonObject) -> bytes:
         return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def reason_of(error: requests.RequestException, connect_timeout_sec: float) -> str:
+def reason_of(error: Exception, connect_timeout_sec: float) -> str:
     """Return one line that says why a request failed.
 
     requests wraps the cause up to three times, and this finds the innermost one.

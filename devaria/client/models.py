@@ -1,7 +1,7 @@
 """The worker's answers as typed values: jobs, their states, and runners."""
 
 from dataclasses import dataclass
-from typing import Any, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from devaria.client.http import JsonObject
 from devaria.common.contract import MAX_VALUE_DEPTH
@@ -65,6 +65,33 @@ class JobState:
     def is_final(self) -> bool:
         """Whether the job has ended."""
         return self.status in ("completed", "failed", "expired")
+
+
+class JobList(NamedTuple):
+    """Pending jobs, as a worker lists them for a runner.
+
+    Args:
+        jobs: The jobs.
+        are_offered: Whether the worker lets polls wait. It then tells no other runner of these jobs
+            for a moment.
+    """
+
+    jobs: List[Job]
+    are_offered: bool = False
+
+
+class Look(NamedTuple):
+    """The state of a job, and how to learn of the next one.
+
+    Args:
+        job: The state.
+        tag: The worker's name for this state.
+        may_wait: Whether the worker lets a look wait until there is another state.
+    """
+
+    job: JobState
+    tag: str = ""
+    may_wait: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Tuple
 from urllib.parse import SplitResult, urlsplit
 
 from devaria.common.errors import BadSetting
@@ -22,6 +22,14 @@ RUNNER_KEY_VARIABLE = "DEVARIA_RUNNER_API_KEY"
 SUBMIT_KEY_VARIABLE = "DEVARIA_SUBMIT_API_KEY"
 WORKER_KEY_VARIABLES = (RUNNER_KEY_VARIABLE, SUBMIT_KEY_VARIABLE, "DEVARIA_ADMIN_API_KEY")
 
+#: The variables of NotifyRelay, of which all are needed: the server's URL, the key, and the name
+#: under which this runner subscribes.
+RELAY_URL_VARIABLE = "NOTIFY_RELAY_BASE_URL"
+RELAY_KEY_VARIABLE = "NOTIFY_RELAY_SUBSCRIBE_KEY"
+RELAY_ID_VARIABLE = "NOTIFY_RELAY_SUBSCRIBE_ID"
+RELAY_VARIABLES = (RELAY_URL_VARIABLE, RELAY_KEY_VARIABLE, RELAY_ID_VARIABLE)
+_RELAY_PREFIX = "NOTIFY_RELAY_"
+
 CONFIG_FILE = ".devaria_runner.json"
 
 
@@ -35,6 +43,7 @@ class RunnerSettings:
         directory: Where the runner keeps its files.
         job_types: The job types to offer; None for all that can run here.
         poll_interval_sec: Time between two polls that found nothing, in seconds.
+        no_wait: Poll only every `poll_interval_sec`, also at a worker that lets polls wait.
         burst: End when there is nothing left to do.
         max_jobs: End after this many jobs; None for no bound.
         max_idle_sec: End after this many seconds without a job; None for no bound.
@@ -42,7 +51,8 @@ class RunnerSettings:
         job_timeout_sec: The time limit of a job whose handler sets none, in seconds.
         max_job_memory_bytes: Resident memory of a job process and all that it starts, in bytes.
         handlers: Handlers beside the built-in ones, each as `job_type=module:Class`.
-        environ: The environment that job processes get, less the worker's keys.
+        insecure: Accept plain http to another machine for NotifyRelay, too.
+        environ: The environment variables; `without_runners_keys` makes of them those of a job.
         timing: The intervals and time-outs of the runner.
         log_file_bytes: The log file is rotated at this size.
     """
@@ -52,6 +62,7 @@ class RunnerSettings:
     directory: Path
     job_types: Optional[Tuple[str, ...]] = None
     poll_interval_sec: float = DEFAULT_POLL_INTERVAL_SEC
+    no_wait: bool = False
     burst: bool = False
     max_jobs: Optional[int] = None
     max_idle_sec: Optional[float] = None
@@ -59,6 +70,7 @@ class RunnerSettings:
     job_timeout_sec: float = DEFAULT_JOB_TIMEOUT_SEC
     max_job_memory_bytes: float = float("inf")
     handlers: Tuple[str, ...] = ()
+    insecure: bool = False
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     timing: Timing = field(default_factory=Timing)
     log_file_bytes: int = DEFAULT_LOG_FILE_BYTES
@@ -66,8 +78,21 @@ class RunnerSettings:
     @property
     def secrets(self) -> List[str]:
         """The keys, which must not appear in any text that leaves this process."""
-        names = (*WORKER_KEY_VARIABLES, "FIGPACK_API_KEY")
+        names = (*WORKER_KEY_VARIABLES, RELAY_KEY_VARIABLE, "FIGPACK_API_KEY")
         return [self.api_key, *(self.environ.get(name, "").strip() for name in names)]
+
+
+def without_runners_keys(environ: Mapping[str, str]) -> Dict[str, str]:
+    """Return the environment of a job process: only the runner needs the keys that are left out.
+
+    Args:
+        environ: The runner's environment variables.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in WORKER_KEY_VARIABLES and not name.startswith(_RELAY_PREFIX)
+    }
 
 
 @dataclass(frozen=True)
@@ -141,12 +166,13 @@ class RunnerConfig:
         return (config, None) if config is not None else (None, _set_aside(path))
 
 
-def checked_worker_url(url: str, *, insecure: bool = False) -> str:
-    """Check a worker's URL. Requests to it carry the key in a header.
+def checked_worker_url(url: str, *, insecure: bool = False, what: str = "the worker URL") -> str:
+    """Check the URL of a worker, or of NotifyRelay. Requests to it carry a key in a header.
 
     Args:
         url: The URL, without a path; a slash at its end is dropped.
         insecure: Accept plain http to any host.
+        what: What it is called in an error.
 
     Returns:
         The URL, without white space around it, to which paths can be added.
@@ -160,10 +186,10 @@ def checked_worker_url(url: str, *, insecure: bool = False) -> str:
     except ValueError:
         parts, is_right = urlsplit(""), False
     if not is_right or not parts.hostname:
-        raise BadSetting(f"the worker URL {url!r} is not of the form https://host[:port]")
+        raise BadSetting(f"{what} {url!r} is not of the form https://host[:port]")
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
         raise BadSetting(
-            f"the worker URL {url!r} is plain http, which would show the key to the network; "
+            f"{what} {url!r} is plain http, which would show the key to the network; "
             "use https, or --insecure where the network is your own"
         )
     return url.strip().rstrip("/")

@@ -61,6 +61,30 @@ class Backoff:
         return min(max(retry_after_sec, 0.0), MAX_SERVER_WAIT_SEC) + self._draw()
 
 
+class Pace:
+    """Keeps requests under a rate limit: a number of them at once, then one after each interval.
+
+    Args:
+        burst: How many requests may come at once.
+        every_sec: The interval, in seconds.
+        clock: Returns a monotonic time in seconds.
+    """
+
+    def __init__(
+        self, burst: int, every_sec: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ahead_sec = burst * every_sec
+        self._every_sec = every_sec
+        self._clock = clock
+        self._due_at = -math.inf
+
+    def wait_sec(self) -> float:
+        """Return how long to wait before the next request, in seconds, and count that request."""
+        now = self._clock()
+        self._due_at = max(self._due_at, now) + self._every_sec
+        return max(self._due_at - self._ahead_sec - now, 0.0)
+
+
 def patiently(request: Callable[[], T], timing: Timing) -> T:
     """Make a request, and repeat it after transient errors.
 

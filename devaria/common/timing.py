@@ -28,6 +28,8 @@ class Timing:
         start_patience_sec: For a worker that does not answer at the start of the runner.
         orphans_patience_sec: For the list of claimed jobs that the journal does not have.
         start_retry_sec: Between two tries to start the process of a claimed job.
+        relay_wait_sec: How long NotifyRelay may hold a request until a message comes. It allows 55.
+        relay_gap_sec: Between two of its answers that end the runner's sleep, or that come at once.
         job_watch_sec: The longest time between two checks of a job's limits.
         job_exit_sec: For a job process to end, after its outcome or after SIGTERM.
         job_drain_sec: For the last output of a job process that has ended.
@@ -36,6 +38,14 @@ class Timing:
             worker answers 500 to the report but accepts the job's heartbeats.
         repeats_for_loss: How often it is sent before the result is given up. With the back-off
             between them, 25 tries take about 40 minutes.
+        poll_wait_sec: How long a worker that lets polls wait is asked to wait for a job.
+        wait_grace_sec: For the answer of such a worker when the time of a wait is over.
+        least_wait_sec: A shorter wait for a job is not worth its requests.
+        least_gap_sec: From one request to the next if a worker that lets requests wait has answered
+            at once, and without news.
+        cut_wait_sec: How long a shorter wait is asked for, or none, after something between runner
+            and worker has cut waits.
+        look_wait_sec: How long such a worker is asked to wait for a change of a job.
         first_looks_sec: A submitter's first waits between two looks at a job: short, for quick
             jobs.
         look_sec: Its later waits, within the 60 looks a minute that the worker allows.
@@ -56,12 +66,20 @@ class Timing:
     start_patience_sec: float = 300.0
     orphans_patience_sec: float = 60.0
     start_retry_sec: float = 30.0
+    relay_wait_sec: float = 55.0
+    relay_gap_sec: float = 1.0
     job_watch_sec: float = 1.0
     job_exit_sec: float = 10.0
     job_drain_sec: float = 1.0
     status_sec: float = 5.0
     repeats_for_less_console: int = 5
     repeats_for_loss: int = 25
+    poll_wait_sec: int = 25
+    wait_grace_sec: float = 10.0
+    least_wait_sec: int = 5
+    least_gap_sec: float = 1.0
+    cut_wait_sec: float = 3600.0
+    look_wait_sec: int = 10
     first_looks_sec: Tuple[float, ...] = (0.25, 0.25, 0.5, 1.0)
     look_sec: float = 2.0
     patience_sec: float = 300.0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from devaria.common.child_process import ChildProcess, Sentinel, end_group, own_group
-from devaria.common.config import WORKER_KEY_VARIABLES
+from devaria.common.config import without_runners_keys
 from devaria.common.timing import Timing
 from devaria.execution.console import Console
 from devaria.execution.limits import JobLimits, LimitWatch
@@ -47,7 +47,7 @@ class JobProcess:
 
     Args:
         wakeup: Notified when the child has an outcome or ends.
-        environ: The runner's environment. The child gets it without the worker's keys.
+        environ: The runner's environment. The child gets it without the runner's keys.
         handlers: Handlers beside the built-in ones, as `devaria.jobs.loading` takes them.
         sentinel: Ends the child if this process is killed; None for one of its own.
         runner_id: Marks the scratch folder, so that `remove_left_scratch` can find it if the
@@ -273,8 +273,7 @@ def _started_thread(name: str, target: Callable[[], None]) -> threading.Thread:
 
 
 def _child_environ(environ: Mapping[str, str], scratch: str) -> Dict[str, str]:
-    # Only the runner needs the worker's keys.
-    child = {name: value for name, value in environ.items() if name not in WORKER_KEY_VARIABLES}
+    child = without_runners_keys(environ)
     # The temporary files of a killed job are then removed with the scratch folder.
     child.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), scratch))
     return child

@@ -7,7 +7,7 @@ import time
 from typing import Callable, List, Optional, Sequence, Set
 
 from devaria.client.client import WorkerClient
-from devaria.client.models import Job
+from devaria.client.models import Job, JobList
 from devaria.common.errors import ClaimLost, NotFound, ServerError, WorkerError
 from devaria.runner.job_run import JobRun, JobTools
 from devaria.runner.journal import JournalEntry
@@ -19,6 +19,9 @@ _MAX_LOST_RACES = 2
 #: If others claim from the same queue, a list is trusted for this time, in seconds. The worker
 #: answers 120 lists a minute: a runner that uses each for half a second stays within that.
 _FRESH_SEC = 0.5
+
+#: For this time, in seconds, the worker tells no other runner of the jobs that it offers to one.
+_OFFERED_SEC = 1.0
 
 #: After this many answers of 5xx to the claim of one job, the job is left to others.
 _MAX_FAILED_CLAIMS = 3
@@ -37,6 +40,9 @@ class ClaimOrder:
     If others claim from the same queue, it picks jobs at random, so that the runners do not all
     try the same job. It then uses a list only while it is fresh: while one of thirty runners runs
     a job, the others take half of the fifty jobs in the list.
+
+    A worker that lets polls wait offers each job to one runner for a moment. Such a list is used in
+    its order, and only in that moment.
 
     There are others if this runner loses a race, or if a job that it did not try is missing from
     the next list. There are no others any more if all such jobs are still in the next list.
@@ -57,6 +63,7 @@ class ClaimOrder:
         self._listed_at = 0.0
         self._has_rivals = False
         self._is_contended = False
+        self._is_offered = False
         self._lost_races = 0
 
     @property
@@ -64,27 +71,32 @@ class ClaimOrder:
         """Whether jobs of the list are left."""
         return bool(self._left)
 
-    def begin(self, jobs: Sequence[Job]) -> None:
+    def begin(self, jobs: Sequence[Job], *, are_offered: bool = False) -> None:
         """Take a list that the worker has just sent.
 
         Args:
             jobs: The list, the oldest job first.
+            are_offered: Whether the worker tells no other runner of these jobs for a moment.
         """
         if self._left:
             listed = {job.job_id for job in jobs}
             self._has_rivals = any(job.job_id not in listed for job in self._left)
         self._left = list(jobs)
         self._listed_at = self._clock()
+        self._is_offered = are_offered
         self._is_contended = self._has_rivals
         self._lost_races = 0
 
     def next(self) -> Optional[Job]:
         """Return the job to claim; None if the list is used up or out of date."""
-        is_old = self._clock() - self._listed_at > _FRESH_SEC
-        is_shared = self._is_contended or self._lost_races > 0
+        is_old = self._clock() - self._listed_at > (
+            _OFFERED_SEC if self._is_offered else _FRESH_SEC
+        )
+        is_shared = self._is_offered or self._is_contended or self._lost_races > 0
         if not self._left or self._lost_races >= _MAX_LOST_RACES or (is_old and is_shared):
             return None
-        return self._left.pop(self._pick(len(self._left)) if self._has_rivals else 0)
+        at_random = self._has_rivals and not self._is_offered
+        return self._left.pop(self._pick(len(self._left)) if at_random else 0)
 
     def won(self) -> None:
         """Note that this runner got the job picked last."""
@@ -114,12 +126,12 @@ class Claimer:
         self._unsure: Set[str] = set()
 
     def run_jobs(
-        self, jobs: List[Job], registration: Registration, is_over: Callable[[], bool]
+        self, listed: JobList, registration: Registration, is_over: Callable[[], bool]
     ) -> None:
         """Claim and run the jobs of a list one after another, in the order of `ClaimOrder`.
 
         Args:
-            jobs: The list.
+            listed: The list.
             registration: The runner that claims them.
             is_over: Returns True once no further job is to be claimed.
 
@@ -128,7 +140,8 @@ class Claimer:
             RunnerUnknownError: The worker does not know the runner.
         """
         jobs_before = self.jobs_run
-        self._order.begin([job for job in jobs if job.job_type in registration.job_types])
+        jobs = [job for job in listed.jobs if job.job_type in registration.job_types]
+        self._order.begin(jobs, are_offered=listed.are_offered)
         while not is_over():
             job = self._order.next()
             if job is None:
@@ -199,6 +212,7 @@ class Claimer:
             return False
         self.cannot_claim = False
         if not self._is_claimed(entry):
+            _log.debug("Job %s is another runner's", job.job_id)
             tools.journal.remove(job.job_id)
             return False
         tools.prestart.expects_more = self._order.has_more

@@ -114,12 +114,20 @@ class Caller:
         """End the request thread and its connections."""
         self._thread.end()
 
-    def once(self, request: Callable[[WorkerClient], T], *, patient: bool = False) -> T:
+    def once(
+        self,
+        request: Callable[[WorkerClient], T],
+        *,
+        patient: bool = False,
+        changes_nothing: bool = False,
+    ) -> T:
         """Make one request.
 
         Args:
             request: Called with the client, in the request thread.
             patient: Wait for the answer also after the operator's first signal.
+            changes_nothing: Whether the request changes nothing at the worker. The operator's
+                signal then ends the wait for its answer at once.
 
         Returns:
             What the request returns.
@@ -138,9 +146,8 @@ class Caller:
             if unwanted_since is None:
                 self._wakeup.wait(_LONG_SEC)
                 continue
-            left = (
-                max(unwanted_since, started) + self._timing.unwanted_answer_sec - time.monotonic()
-            )
+            grace_sec = 0.0 if changes_nothing else self._timing.unwanted_answer_sec
+            left = max(unwanted_since, started) + grace_sec - time.monotonic()
             if left <= 0:
                 self._replace_thread()  # the request still hangs in this one
                 raise AbandonedError
@@ -152,6 +159,7 @@ class Caller:
         request: Callable[[WorkerClient], T],
         *,
         patient: bool = False,
+        changes_nothing: bool = False,
         give_up_at: Optional[float] = None,
         final: Union[Type[WorkerError], Tuple[Type[WorkerError], ...]] = WorkerError,
     ) -> T:
@@ -162,6 +170,7 @@ class Caller:
         Args:
             request: Called with the client, in the request thread.
             patient: Go on also after the operator's first signal.
+            changes_nothing: As for `once`.
             give_up_at: When to give up, on the monotonic clock in seconds; None for never. With a
                 bound, a key that is refused is not tried again.
             final: The errors that count as an answer. Transient errors and a refused key never
@@ -179,7 +188,7 @@ class Caller:
         backoff: Optional[Backoff] = None
         while True:
             try:
-                answer = self.once(request, patient=patient)
+                answer = self.once(request, patient=patient, changes_nothing=changes_nothing)
             except WorkerError as error:
                 if isinstance(error, final) and not isinstance(error, _NEVER_FINAL):
                     raise
@@ -196,12 +205,19 @@ class Caller:
                 return answer
             self.pause(wait_sec, patient=patient)
 
-    def pause(self, seconds: float, *, patient: bool = False) -> None:
+    def pause(
+        self,
+        seconds: float,
+        *,
+        patient: bool = False,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Sleep.
 
         Args:
             seconds: How long.
             patient: Sleep on after the operator's first signal.
+            unless: The sleep ends when this is true; looked at after each wake-up.
 
         Raises:
             AbandonedError: The operator's signal came first.
@@ -213,7 +229,7 @@ class Caller:
             if self._stop.since(patient=patient) is not None:
                 raise AbandonedError
             left = end - time.monotonic()
-            if left <= 0:
+            if left <= 0 or unless():
                 return
             self._wakeup.wait(left)
 

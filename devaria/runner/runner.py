@@ -1,15 +1,14 @@
 """The runner: identify, settle what is owed, then poll, claim, run, report, and sleep.
 
 The main thread does all of it, one job at a time. Beside it are a thread that makes its requests,
-the heartbeat of the job in hand, and the two readers of the job's pipes. The main thread waits
-only on the wake-up, so that it acts at once on a signal, on the end of a job, or on its loss.
+one that learns of new jobs by push, the heartbeat of the job in hand, and the two readers of the
+job's pipes. The main thread waits only on the wake-up, so that it acts at once on a signal, on the
+end of a job, or on its loss.
 """
 
 import logging
 import os
-import random
 import time
-from functools import partial
 from typing import List, Mapping, Optional
 
 from devaria import __version__
@@ -22,14 +21,12 @@ from devaria.jobs.loading import FoundHandler
 from devaria.runner.claiming import Claimer, RunnerUnknownError
 from devaria.runner.job_run import JobTools
 from devaria.runner.journal import Journal
+from devaria.runner.polling import Polling
+from devaria.runner.push import Push
 from devaria.runner.recovery import Recovery
 from devaria.runner.registration import Registration, identify, register
 from devaria.runner.retrying import AbandonedError, Caller
 from devaria.runner.status import RunnerStatus, StatusFile
-
-#: Each wait between two polls is longer or shorter by up to this fraction, so that runners that
-#: were started together do not poll together.
-_POLL_JITTER = 0.1
 
 #: The runner sleeps after this many lists in a row whose jobs all went to other runners.
 _MAX_FRUITLESS_LISTS = 3
@@ -71,6 +68,8 @@ class JobRunner:
             settings, handlers, self._caller, journal, self._status, wakeup, stop
         )
         self._claimer = Claimer(self._tools)
+        self._polling = Polling(settings, self._caller)
+        self._push = Push(settings, wakeup.notify)
         self._started = time.monotonic()
 
     def run(self) -> int:
@@ -95,6 +94,7 @@ class JobRunner:
         except AbandonedError:
             pass
         finally:
+            self._push.end()
             self._tools.prestart.drop()
             self._caller.close()
             self._status.close()
@@ -125,21 +125,16 @@ class JobRunner:
     def _work(self, registration: Registration) -> None:
         """Poll and work until there is a reason to end."""
         _log.info("Polling every %g s", self._settings.poll_interval_sec)
+        if not self._settings.burst:
+            self._push.start(registration.job_types)
         fruitless_lists = 0
         idle_since = time.monotonic()
         while not self._is_over():
-            jobs = self._caller.until_answered(
-                partial(
-                    WorkerClient.available,
-                    runner_id=registration.runner_id,
-                    job_types=registration.job_types,
-                ),
-                final=(),
-                give_up_at=self._ends_at(idle_since),
-            )
+            self._push.forget()
+            listed = self._polling.poll(registration, self._ends_at(idle_since))
             jobs_before = self._claimer.jobs_run
             try:
-                self._claimer.run_jobs(jobs, registration, self._is_over)
+                self._claimer.run_jobs(listed, registration, self._is_over)
             except RunnerUnknownError:
                 registration = self._registered_again(registration)
             if self._claimer.jobs_run > jobs_before:
@@ -147,13 +142,13 @@ class JobRunner:
                 idle_since = time.monotonic()
                 continue
             fruitless_lists += 1
-            is_race = bool(jobs) and not self._claimer.cannot_claim
+            is_race = bool(listed.jobs) and not self._claimer.cannot_claim
             if is_race and fruitless_lists < _MAX_FRUITLESS_LISTS:
                 continue
             # Jobs that others claimed first, or that this machine cannot claim, may still be to do.
-            if (self._settings.burst and not jobs) or self._is_idle_too_long(idle_since):
+            if (self._settings.burst and not listed.jobs) or self._is_idle_too_long(idle_since):
                 return
-            self._sleep(idle_since)
+            self._rest(idle_since)
 
     def _registered_again(self, registration: Registration) -> Registration:
         _log.warning("the worker does not know this runner any more; registering again")
@@ -181,13 +176,12 @@ class JobRunner:
         bounds = ((settings.max_idle_sec, idle_since), (settings.max_time_sec, self._started))
         return min((since + bound for bound, since in bounds if bound is not None), default=None)
 
-    def _sleep(self, idle_since: float) -> None:
-        jitter = 1 + _POLL_JITTER * random.uniform(-1, 1)  # noqa: S311 - no secret
-        seconds = self._settings.poll_interval_sec * jitter
+    def _rest(self, idle_since: float) -> None:
+        seconds = self._polling.rest_sec(can_claim=not self._claimer.cannot_claim)
         ends_at = self._ends_at(idle_since)
         if ends_at is not None:
             seconds = min(seconds, max(ends_at - time.monotonic(), 0.0))
-        self._caller.pause(seconds)
+        self._caller.pause(seconds, unless=self._push.has_news)
 
 
 def _is_reached(bound: Optional[float], value: float) -> bool:

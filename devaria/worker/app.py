@@ -66,6 +66,7 @@ def create_app(
     app.extensions[SERVICES] = Services(
         keys=keys,
         jobs=JobStore(database, clock, requeue_after_ms),
+        news=database.news,
         runners=RunnerStore(database, clock),
         figures=figure_store,
         signer=UrlSigner(secrets.token_bytes(32), clock),

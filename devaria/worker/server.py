@@ -19,7 +19,8 @@ from devaria.worker.store.database import Clock, Database
 #: Idle connections are closed after this time, as on the hosted worker.
 IDLE_SEC = 5
 
-_THREADS = 8
+_THREADS = 8  # for requests that do not wait; one more for each that waits
+_MAX_CONNECTIONS = 500
 _MAX_BODY_BYTES = 1024**3  # for the files of figures; JSON bodies have their own limit
 _STOP_SEC = 0.7  # how long `stop` waits for running requests
 
@@ -131,6 +132,13 @@ class LocalWorker:
             channel_timeout=self._idle_sec,
             cleanup_interval=1,
             max_request_body_size=_MAX_BODY_BYTES,
+            connection_limit=_MAX_CONNECTIONS,
+            asyncore_use_poll=True,  # `select` takes no file number over 1023
+            channel_request_lookahead=1,  # else it does not see that the client of a wait is gone
+        )
+        dispatcher = self._server.task_dispatcher
+        self._database.news.waits.make_room = lambda waiting: dispatcher.set_thread_count(
+            _THREADS + waiting
         )
         self._bound_port = listener.getsockname()[1]
         self._told_to_close.clear()
@@ -138,12 +146,13 @@ class LocalWorker:
         self._loop.start()
 
     def stop(self) -> None:
-        """Wait briefly for running requests, then close all connections and the database.
+        """End the requests that wait, give others a moment, then close connections and database.
 
         It takes less than a second. Stopping a worker that is not running does nothing.
         """
         if self._loop is None or self._database is None:
             return
+        self._database.news.waits.close()
         self._server.task_dispatcher.shutdown(timeout=_STOP_SEC)
         # The thread that polls the sockets must close them. Closed from here, their numbers could
         # go to new files or sockets of this process, and the thread would poll those.

@@ -80,7 +80,7 @@ def test_available_asks_for_each_type_and_lists_jobs_in_their_order(server, clie
     jobs = [job("j-1", "a", x=1), job("j-2", "b", y=[])]
     server.on("GET /api/runner/jobs/available", ok(jobs=jobs))
 
-    assert client.available(RUNNER_ID, ["a", "b"]) == [
+    assert client.available(RUNNER_ID, ["a", "b"]).jobs == [
         Job("j-1", "a", {"x": 1}),
         Job("j-2", "b", {"y": []}),
     ]
@@ -104,7 +104,7 @@ def test_an_entry_that_is_no_job_does_not_hide_the_others(server, client, entry)
     """The other jobs are listed without it."""
     server.on("GET /api/runner/jobs/available", ok(jobs=[entry, job("j-1")]))
 
-    assert [each.job_id for each in client.available(RUNNER_ID, ["a"])] == ["j-1"]
+    assert [each.job_id for each in client.available(RUNNER_ID, ["a"]).jobs] == ["j-1"]
 
 
 @pytest.mark.parametrize("depth", [200, 900, 50_000])
@@ -116,7 +116,7 @@ def test_a_job_with_bottomless_parameters_does_not_hide_the_others(server, clien
     body = f'{{"jobs": [{poison}, {good}]}}'.encode()
     server.on("GET /api/runner/jobs/available", Answer(body=body))
 
-    assert [each.job_id for each in client.available(RUNNER_ID, ["a"])] == ["j-1"]
+    assert [each.job_id for each in client.available(RUNNER_ID, ["a"]).jobs] == ["j-1"]
 
 
 @pytest.mark.parametrize("answer", [ok(), ok(jobs=None), ok(jobs={"job_id": "j-1"})])
@@ -126,6 +126,16 @@ def test_available_without_a_list_is_strange(server, client, answer):
 
     with pytest.raises(errors.StrangeAnswer):
         client.available(RUNNER_ID, ["a"])
+
+
+def test_a_poll_may_ask_to_wait(server, client):
+    """The answer of a worker that heeds it says that it offers its jobs to nobody else."""
+    route = "GET /api/runner/jobs/available"
+    server.on(route, as_json({"jobs": []}, headers={"Preference-Applied": "wait=9"}))
+
+    assert client.available(RUNNER_ID, ["a"], 9) == ([], True)
+    assert client.available(RUNNER_ID, ["a"]) == ([], False)
+    assert [each.headers.get("prefer") for each in server.seen(route)] == ["wait=9", None]
 
 
 def test_claim_names_the_job_and_the_runner(server, client):

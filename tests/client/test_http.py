@@ -368,3 +368,49 @@ def test_an_answer_that_is_nested_too_deeply_is_read_down_to_a_depth(server, lin
 
     assert answer["next"] == '"[{'
     assert isinstance(answer["deep"], list)
+
+
+# --- waits -----------------------------------------------------------------------------------
+
+
+def test_a_request_that_may_wait_says_for_how_long_and_what_it_has_seen(server, line):
+    """The answer says whether it could wait, and names what it shows."""
+    headers = {"Preference-Applied": "wait=7", "ETag": 'W/"new"'}
+    server.on(ROUTE, as_json({"n": 1}, headers=headers))
+
+    answer = line.exchange("GET", "/thing", wait_sec=7, seen_tag='W/"old"')
+
+    assert answer == ({"n": 1}, True, 'W/"new"', False)
+    request = server.wait_for(ROUTE)
+    assert (request.headers["prefer"], request.headers["if-none-match"]) == ("wait=7", 'W/"old"')
+
+
+def test_a_request_that_does_not_ask_has_no_such_header(server, line):
+    """An answer that claims to have waited is not believed then."""
+    server.on(ROUTE, as_json({}, headers={"Preference-Applied": "wait=7"}))
+
+    assert line.exchange("GET", "/thing") == ({}, False, "", False)
+    assert not {"prefer", "if-none-match"} & set(server.wait_for(ROUTE).headers)
+
+
+def test_304_means_that_nothing_has_changed(server, line):
+    """To a request without a tag it is no answer."""
+    server.on(ROUTE, Answer(304, b"", {"Preference-Applied": "wait=7", "ETag": '"a"'}))
+
+    assert line.exchange("GET", "/thing", wait_sec=7, seen_tag='"a"') == ({}, True, '"a"', True)
+    with pytest.raises(errors.StrangeAnswer):
+        line.exchange("GET", "/thing", wait_sec=7)
+
+
+def test_a_wait_has_more_time_than_other_requests(server):
+    """Its own time, and some for the answer."""
+    quick = session(server.url, KEY, read_timeout_sec=0.1, wait_grace_sec=9)
+
+    def late(_request):
+        server.pause(0.5)
+        return ok(n=1)
+
+    server.on(ROUTE, late)
+    assert quick.exchange("GET", "/thing", wait_sec=1).body == {"n": 1}
+    assert isinstance(failure(quick), errors.NoAnswer)
+    quick.close()

@@ -136,10 +136,11 @@ def test_names_are_of_their_form_and_new_each_time():
 
 def test_settings_do_not_show_their_secrets(tmp_path):
     """No `repr` has them, and the log knows all keys as secrets."""
-    environ = {"DEVARIA_SUBMIT_API_KEY": " s-key ", "FIGPACK_API_KEY": "f-key", "HOME": "/home"}
+    keys = {"DEVARIA_SUBMIT_API_KEY": " s-key ", "NOTIFY_RELAY_SUBSCRIBE_KEY": "n-key"}
+    environ = {**keys, "FIGPACK_API_KEY": "f-key", "HOME": "/home"}
     settings = RunnerSettings("https://w", "r-key", tmp_path, environ=environ)
 
-    assert {"r-key", "s-key", "f-key"} <= set(settings.secrets)
+    assert {"r-key", "s-key", "n-key", "f-key"} <= set(settings.secrets)
     assert "key" not in repr(settings).replace("api_key", "")
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devaria.common.retry import MAX_SERVER_WAIT_SEC, Backoff
+from devaria.common.retry import MAX_SERVER_WAIT_SEC, Backoff, Pace
 
 DRAWS = st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=40)
 
@@ -72,3 +72,29 @@ def test_retry_after_lengthens_the_waits_after_it_too():
         backoff.next_wait_sec(0.0)
 
     assert backoff.next_wait_sec() == 32.0
+
+
+@core_fixtures.thorough
+@given(st.lists(st.floats(0, 5), min_size=1, max_size=300))
+def test_a_pace_keeps_within_a_rate_limit(gaps):
+    """In no minute are there more requests than at once and at the interval together."""
+    now = [0.0]
+    pace = Pace(30, 2.0, clock=lambda: now[0])
+    sent = []
+    for gap in gaps:
+        now[0] += gap
+        now[0] += pace.wait_sec()
+        sent.append(now[0])
+
+    for nth, at in enumerate(sent):
+        assert sum(at <= each < at + 60 for each in sent[nth:]) <= 60
+
+
+def test_a_pace_lets_some_requests_come_at_once():
+    """Those after them wait for the interval, and a rest makes up for them."""
+    now = [0.0]
+    pace = Pace(3, 2.0, clock=lambda: now[0])
+
+    assert [pace.wait_sec() for _ in range(5)] == [0, 0, 0, 2, 4]
+    now[0] = 100.0
+    assert [pace.wait_sec() for _ in range(4)] == [0, 0, 0, 2]

@@ -8,9 +8,11 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 import requests
 from browser import CHROMIUM, FLAGS
+from waiting import wait_until
 
 from devaria.worker.dashboard.job_forms import ParamForm
 from devaria.worker.server import LocalWorker
+from devaria.worker.store import news
 from devaria.worker.store.jobs import JobStore
 from devaria.worker.store.runners import RunnerStore
 
@@ -82,6 +84,14 @@ class Lab:
         self.jobs = JobStore(self.worker._database, lambda: NOW)
         self.runners = RunnerStore(self.worker._database, lambda: NOW)
         self.runner_id = self.runners.register("lab-workstation", ["hello_world", EVIL])
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a change."""
+        assert self.worker._database is not None
+        waits = self.worker._database.news.waits
+        with waits.lock:
+            return len(waits._line)
 
     def submit(self, job_type: str = "hello_world", **params: Any) -> str:
         """Submit a job; return its id."""
@@ -265,6 +275,58 @@ def test_the_overview_follows_the_queue(lab: Lab, open_page: Callable[..., Any])
     expect(row).to_contain_text("25 %")
     expect(page.get_by_role("link", name="1 in progress")).to_be_visible()
     expect(page.get_by_role("region", name="Runners")).to_contain_text("second")
+
+
+def test_a_change_is_shown_at_once(lab: Lab, open_page: Callable[..., Any]) -> None:
+    """The worker holds the page's request until there is one; no timer is needed."""
+    job_id = lab.claimed(name="Ada")
+    overview, page = open_page(), open_page(f"/dashboard/jobs/{job_id}")
+    wait_until(lambda: lab.waiting == 2)
+    for each in (overview, page):
+        each.clock.pause_at(each.evaluate("Date.now()") / 1000 + 1)
+    lab.beat(job_id, 60, "working\n")
+    expect(overview.get_by_role("region", name="Jobs")).to_contain_text("60 %")
+    expect(page.locator(".console")).to_contain_text("working")
+
+
+def test_ages_count_on_between_changes(lab: Lab, open_page: Callable[..., Any]) -> None:
+    """A page of which nothing changes still says how long ago things were."""
+    lab.submit(name="Ada")
+    page = open_page()
+    wait_until(lambda: lab.waiting == 1)
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)
+    age = page.get_by_role("region", name="Jobs").get_by_role("time")
+    page.clock.run_for(150_000)
+    expect(age).to_have_text("2 min")
+
+
+def test_a_hidden_page_does_not_wait(lab: Lab, open_page: Callable[..., Any]) -> None:
+    """A browser opens few connections to one host, and other pages need them."""
+    page = open_page()
+    wait_until(lambda: lab.waiting == 1)
+    page.evaluate(
+        "window.isHidden = false; Object.defineProperty(document, 'hidden', {get: () => isHidden})"
+    )
+    page.evaluate("isHidden = true; document.dispatchEvent(new Event('visibilitychange'))")
+    wait_until(lambda: lab.waiting == 0)
+    lab.submit(name="Eve")
+    page.evaluate("isHidden = false")
+    _soon(page)
+    expect(page.get_by_role("region", name="Jobs")).to_contain_text("Eve")
+    page.faults[:] = [fault for fault in page.faults if "ERR_ABORTED" not in fault]
+
+
+def test_a_page_that_cannot_wait_asks_every_second(
+    lab: Lab, open_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many pages are open: this one shows the change with its next request."""
+    monkeypatch.setattr(news, "MAX_READERS", 0)
+    page = open_page()
+    expect(page.get_by_text("No jobs yet.")).to_be_visible()
+    lab.submit(name="Eve")
+    _soon(page)
+    expect(page.get_by_role("region", name="Jobs")).to_contain_text("Eve")
+    assert lab.waiting == 0
 
 
 def test_submit_rerun_and_delete_by_hand(lab: Lab, open_page: Callable[..., Any]) -> None:

@@ -97,11 +97,13 @@ class Campaign:
         lab: Where it takes place.
         kills: How often to kill.
         seed: For all that is random.
+        waits: Whether polls wait for a job.
     """
 
-    def __init__(self, lab, kills, seed):
+    def __init__(self, lab, kills, seed, *, waits):
         self._lab = lab
         self._kills = kills
+        self._options = ("--poll-interval", "0.1", *(() if waits else ("--no-wait",)))
         self._random = random.Random(seed)
         self._fault_random = random.Random(seed + 1)
         self._fault_lock = threading.Lock()
@@ -162,7 +164,7 @@ class Campaign:
         self._expected[job_id] = {"kind": kind, **expected}
 
     def _start(self, **settings):
-        return self._lab.runner("--poll-interval", "0.1", timing=TIMING, **settings)
+        return self._lab.runner(*self._options, timing=TIMING, **settings)
 
     def _killed_at_random(self):
         runner = self._start()

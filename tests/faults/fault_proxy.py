@@ -32,6 +32,10 @@ ROUTES = (
 ANY = "any"
 
 
+#: Headers of the worker that the runner gets too.
+PASSED_ON = ("Preference-Applied",)
+
+
 class Answer(NamedTuple):
     """What goes back to the runner."""
 
@@ -268,7 +272,8 @@ class FaultProxy:
             wire.request(method, path, body=body or None, headers=headers)
             reply = wire.getresponse()
             content_type = reply.headers.get("Content-Type", "application/json")
-            return Answer(reply.status, reply.read(), content_type)
+            passed_on = tuple((n, reply.headers[n]) for n in PASSED_ON if n in reply.headers)
+            return Answer(reply.status, reply.read(), content_type, passed_on)
 
 
 class _Server(ThreadingHTTPServer):

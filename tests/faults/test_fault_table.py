@@ -27,7 +27,12 @@ FEW_REPEATS = {
     "repeats_for_loss": 2,
     **QUICK_TRIES,
 }
-QUICK_REQUESTS = {"read_timeout_sec": 0.5, **QUICK_TRIES}
+QUICK_REQUESTS = {
+    "read_timeout_sec": 0.5,
+    "poll_wait_sec": 1,
+    "wait_grace_sec": 0.5,
+    **QUICK_TRIES,
+}
 
 # --- the worker at the runner's start --------------------------------------------------------
 

@@ -324,7 +324,8 @@ def test_clock_jumps(lab):
     lab.proxy.on(ANY, cut_before, skip=2, times=2)  # so that there are waits
     lab.proxy.on("available", rate_limited(1.5), times=1)
     job = lab.submit_waiting()
-    runner = lab.runner("--job-timeout", "30", timing=timing, environ=environ)
+    options = ("--job-timeout", "30", "--no-wait")
+    runner = lab.runner(*options, timing=timing, environ=environ)
     job.wait_for_start()
     started = time.monotonic()
     wait_until(lambda: len(lab.proxy.passed("heartbeat")) >= 5, "heartbeats")

@@ -12,6 +12,7 @@ from waiting import wait_until
 SIGNATURE = "c2lnbmF0dXJlLXRoYXQtbXVzdC1ub3Qtc2hvdw"
 URL = f"https://data.example/file.nwb?X-Amz-Signature={SIGNATURE}&X-Amz-Expires=60"
 FIGPACK_KEY = "figpack-key-0123456789"
+SUBSCRIBE_KEY, PUBLISH_KEY = "subscribe-key-0123456789", "publish-key-0123456789"
 
 
 @pytest.fixture
@@ -24,6 +25,11 @@ def leaky(lab):
         "DEVARIA_SUBMIT_API_KEY": lab.worker.keys.submit,
         "DEVARIA_ADMIN_API_KEY": lab.worker.keys.admin,
         "FIGPACK_API_KEY": FIGPACK_KEY,
+        # The worker answers a long poll with 404.
+        "NOTIFY_RELAY_BASE_URL": lab.worker.url,
+        "NOTIFY_RELAY_SUBSCRIBE_KEY": SUBSCRIBE_KEY,
+        "NOTIFY_RELAY_SUBSCRIBE_ID": "lab-1",
+        "NOTIFY_RELAY_PUBLISH_KEY": PUBLISH_KEY,
     }
     runner = lab.runner("--verbose", environ=keys, timing=QUICK_HEARTBEATS)
     wait_until(environ.exists, "the job's start")
@@ -34,7 +40,7 @@ def leaky(lab):
 def secrets(lab):
     """Name all that must not show."""
     keys = lab.worker.keys
-    return [keys.runner, keys.submit, keys.admin, SIGNATURE]
+    return [keys.runner, keys.submit, keys.admin, SUBSCRIBE_KEY, PUBLISH_KEY, SIGNATURE]
 
 
 def journal_bytes(lab):
@@ -87,10 +93,11 @@ def test_given_up_job(lab, leaky):
 
 
 def test_environment_of_a_job(lab, leaky):
-    """A job's environment lacks the worker's keys, and has what handlers need."""
+    """A job's environment lacks the runner's keys, and has what handlers need."""
     _, _, _, environ = leaky
     values = environ.read_text()
-    assert not [key for key in secrets(lab)[:3] if key in values]
+    assert not [key for key in secrets(lab) if key in values]
+    assert "NOTIFY_RELAY_" not in values
     assert FIGPACK_KEY in values
 
 

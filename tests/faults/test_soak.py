@@ -89,7 +89,8 @@ class Soak:
         self.job_ids = []
         self._temporary = temporary
         self._lab = lab
-        options = ("--types", "hello_world", "--poll-interval", str(POLL_INTERVAL_SEC))
+        options = ("--types", "hello_world", "--no-wait")
+        options += ("--poll-interval", str(POLL_INTERVAL_SEC))
         environ = {"TMPDIR": str(temporary)}
         self.runner = lab.runner(
             *options, timing=TIMING, settings={"log_file_bytes": MAX_LOG_BYTES}, environ=environ

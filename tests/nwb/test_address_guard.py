@@ -10,32 +10,13 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 import requests.adapters
+from certificate import CERTIFICATE
 from range_server import LOOPBACK, FakeTime, RangeServer
 
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.http import address_guard
 from devaria.nwb.http.address_guard import is_public
 from devaria.nwb.http.ranges import HttpRanges
-
-#: A self-signed certificate of data.lab.example, valid until 2126, and its key.
-CERTIFICATE = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg1ethWHHrbh+TypKd
-463NV7zM15mPAV75kviuiExQN5WhRANCAAQdAOWkjDIe2DDvy22CfUVHsYejH2za
-A7O2h16SY2naSEyvfHxX/zM0+qcb72+2VMMDxdIe20w4Ra3SapCdKu8c
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBqzCCAVCgAwIBAgIUbZJ7BgvndWxjkg5CNkqt0GMrO+4wCgYIKoZIzj0EAwIw
-GzEZMBcGA1UEAwwQZGF0YS5sYWIuZXhhbXBsZTAgFw0yNjExMjQwODA0MzFaGA8y
-MTI2MTAzMTA4MDQzMVowGzEZMBcGA1UEAwwQZGF0YS5sYWIuZXhhbXBsZTBZMBMG
-ByqGSM49AgEGCCqGSM49AwEHA0IABB0A5aSMMh7YMO/LbYJ9RUexh6MfbNoDs7aH
-XpJjadpITK98fFf/MzT6pxvvb7ZUwwPF0h7bTDhFrdJqkJ0q7xyjcDBuMB0GA1Ud
-DgQWBBThrkhRWs9PG0/kTAkHJerM0lhThjAfBgNVHSMEGDAWgBThrkhRWs9PG0/k
-TAkHJerM0lhThjAPBgNVHRMBAf8EBTADAQH/MBsGA1UdEQQUMBKCEGRhdGEubGFi
-LmV4YW1wbGUwCgYIKoZIzj0EAwIDSQAwRgIhANf2WRamO+tITXLsg9/1DA8DSK9z
-o4284C523ClKmSpMAiEAxlTppNBwynNihwHjNcTm7Hya896iGVlg/kKGvevtaPY=
------END CERTIFICATE-----
-"""
 
 #: Hosts that are not public, in the spellings that attackers use.
 ATTACKS = [

@@ -7,6 +7,7 @@ from typing import Iterator, List, Tuple
 import pytest
 from range_server import LOOPBACK, SECRET, FakeTime, RangeServer
 from requests.adapters import HTTPAdapter
+from scripted_server import PATIENCE_SEC, Answer, ScriptedServer
 
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.http.ranges import FIRST_BYTES, HttpRanges
@@ -150,6 +151,15 @@ def test_endless_redirects_end(server: RangeServer) -> None:
     with pytest.raises(NwbError, match="more than 5 times"), opened(server.url("/loop")):
         pass
     assert len(server.asked) == 6
+
+
+def test_the_body_of_a_redirect_is_not_read(server: RangeServer) -> None:
+    """It may be endless, or never come."""
+    with ScriptedServer() as hop:
+        location = {"Location": server.url("/short")}
+        hop.on("GET /x", Answer(302, b"late", location, pieces_sec=PATIENCE_SEC))
+        with opened(f"{hop.url}/x", read_timeout_sec=2, no_progress_sec=1) as (ranges, _):
+            assert ranges.head == b"abc"
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://host/x", "http://u:p@host/x"])

@@ -5,6 +5,7 @@ from email.utils import formatdate
 
 import pytest
 from core_fixtures import KEY, RUNNER_ID, script_a_worker
+from relay_server import POLL, RelayServer, environ_for
 from scripted_server import Answer, ScriptedServer, as_json, html, ok, redirect
 
 from devaria.jobs.loading import find_handlers
@@ -149,3 +150,40 @@ def test_figpack_and_its_key(tmp_path, worker, answer, state):
     assert found["figpack"].state == state
     (request,) = [each for each in worker.requests if each.path == "/figpack/upload"]
     assert (request.json, request.headers["x-api-key"]) == ({}, "k")
+
+
+def test_push_is_checked_where_it_is_set_up(tmp_path, worker):
+    """Server and key are tried under another id: a message must not be taken from the runner."""
+    assert "push" not in found_by_doctor(tmp_path, worker.url)
+    with RelayServer() as relay:
+        push = found_by_doctor(tmp_path, worker.url, **relay.environ)["push"]
+        assert (push.state, push.found) == (OK, f"{relay.url} accepts the key")
+        assert [each.json["subscriber_id"] for each in relay.requests] == ["lab-1-doctor"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        ({"NOTIFY_RELAY_SUBSCRIBE_KEY": "wrong"}, "refuses the key"),
+        ({"NOTIFY_RELAY_SUBSCRIBE_KEY": ""}, "NOTIFY_RELAY_SUBSCRIBE_KEY is not set"),
+        ({"NOTIFY_RELAY_BASE_URL": "http://relay.example"}, "is plain http"),
+    ],
+)
+def test_push_that_would_not_work(tmp_path, worker, variables, text):
+    """It is a warning, since the runner polls all the same."""
+    with RelayServer() as relay:
+        environ = {**relay.environ, **variables}
+        push = found_by_doctor(tmp_path, worker.url, **environ)["push"]
+        assert (push.state, bool(push.advice)) == (WARNING, True)
+        assert text in push.found
+
+
+def test_a_push_server_that_is_none(tmp_path, worker, closed_port):
+    """What was found names its URL."""
+    with RelayServer() as relay:
+        relay.on(POLL, html(502))
+        for url, text in ((relay.url, "502"), (f"http://127.0.0.1:{closed_port}", "refused")):
+            push = found_by_doctor(tmp_path, worker.url, **environ_for(url))["push"]
+            assert (push.state, bool(push.advice)) == (WARNING, True)
+            assert f"{url}/poll: " in push.found
+            assert text in push.found

@@ -27,7 +27,8 @@ def environment(**variables: str) -> Dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("DEVARIA_", "FIGPACK_")) and not name.lower().endswith("_proxy")
+        if not name.startswith(("DEVARIA_", "FIGPACK_", "NOTIFY_RELAY_"))
+        and not name.lower().endswith("_proxy")
     }
     paths = [str(_REPOSITORY), str(_HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**kept, "PYTHONPATH": os.pathsep.join(paths), **variables}

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -110,20 +111,24 @@ def drop(when: str = "read") -> Answer:
 
 
 class ScriptedServer:
-    """Run the server for the length of a ``with`` block.
+    """Run the server for the length of a ``with`` block, on any free port or on a given one.
+
+    With a TLS context it speaks https.
 
     `on` sets the answers of a route. Each request takes one; the last answer is repeated for ever.
     A route without answers gives the worker's 404.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0, tls: Optional[ssl.SSLContext] = None) -> None:
         self.requests: List[Request] = []
         self._script: List[Tuple[str, List[Step]]] = []
         self._changed = threading.Condition()
         self._ending = threading.Event()
         self._sockets: List[socket.socket] = []
         handler = type("Handler", (_Handler,), {"owner": self})
-        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", port), handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     @property

@@ -132,5 +132,5 @@ def test_jobs_of_one_millisecond_keep_their_order(jobs):
 
 def test_writes_do_not_wait_for_the_disk(database):
     """Writes go to a write-ahead log without waiting for the disk."""
-    assert database.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-    assert database.execute("PRAGMA synchronous").fetchone()[0] == 1
+    assert database.execute("PRAGMA journal_mode").rows[0][0] == "wal"
+    assert database.execute("PRAGMA synchronous").rows[0][0] == 1

@@ -8,7 +8,6 @@ header, TLS server name and certificate are still those of the name.
 
 import math
 import socket
-import threading
 from contextlib import contextmanager
 from ipaddress import (
     IPv4Address,
@@ -18,23 +17,18 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Any, Iterable, Iterator, List, Optional, Union
+from typing import Any, Iterable, Iterator, List, Union
 
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.connection import create_connection
 
+from devaria.common.bounded_http import CuttableConnection, time_limit, use_connections
 from devaria.common.text import one_line
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.retry import RetryableFault
-from devaria.nwb.http.watchdog import Watchdog
 
 #: For how long the lookup of an unknown name is repeated, in seconds.
 _UNKNOWN_NAME_SEC = 60.0
-
-#: Watches over all connections of the process, with one thread.
-_WATCHDOG = Watchdog()
 
 _Address = Union[IPv4Address, IPv6Address]
 
@@ -146,18 +140,13 @@ class GuardedAdapter(HTTPAdapter):
             kwargs: Passed on to requests.
         """
         super().init_poolmanager(*args, **kwargs)
-        http = type("GuardedHttp", (_GuardedConnection,), self._attributes)
-        https = type("GuardedHttps", (_GuardedConnection, HTTPSConnection), self._attributes)
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": type("HttpPool", (HTTPConnectionPool,), {"ConnectionCls": http}),
-            "https": type("HttpsPool", (HTTPSConnectionPool,), {"ConnectionCls": https}),
-        }
+        connections = type("GuardedConnection", (_GuardedConnection,), self._attributes)
+        use_connections(self.poolmanager, connections)
 
 
-class _GuardedConnection(HTTPConnection):
+class _GuardedConnection(CuttableConnection):
     guard: AddressGuard
     head_timeout_sec: float
-    _handle: Optional[socket.socket] = None
 
     def connect(self) -> None:
         with self._time_limit(2 * self._connect_timeout()):
@@ -167,18 +156,7 @@ class _GuardedConnection(HTTPConnection):
         with self._time_limit(self.head_timeout_sec):
             return super().getresponse(*args, **kwargs)
 
-    def close(self) -> None:
-        super().close()
-        if self._handle is not None:
-            self._handle.close()
-
-    def _new_conn(self) -> socket.socket:
-        connected = self._connect_socket()
-        # TLS takes over the socket object. A second handle can still shut the connection down.
-        self._handle = connected.dup()
-        return connected
-
-    def _connect_socket(self) -> socket.socket:
+    def connect_socket(self) -> socket.socket:
         fault = ""
         port = self.port or self.default_port
         addresses = self.guard.addresses(self.host, port)
@@ -200,22 +178,12 @@ class _GuardedConnection(HTTPConnection):
 
     @contextmanager
     def _time_limit(self, seconds: float) -> Iterator[None]:
-        is_late = threading.Event()
-        try:
-            with _WATCHDOG.limit(seconds, lambda: self._shut_down(is_late)):
+        with time_limit(seconds, self.cut) as is_late:
+            try:
                 yield
-        finally:
-            if is_late.is_set():
-                # Even if the block returned an answer: http.client accepts a head that is cut off.
-                raise RetryableFault("no answer in time") from None
-
-    def _shut_down(self, is_late: threading.Event) -> None:
-        is_late.set()
-        try:
-            if self._handle is not None:
-                self._handle.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # already closed
+            finally:
+                if is_late.is_set():
+                    raise RetryableFault("no answer in time") from None
 
 
 def _bare(host: str) -> str:

@@ -9,6 +9,7 @@ import requests
 import urllib3
 from requests.adapters import BaseAdapter
 
+from devaria.common.bounded_http import BoundedSession
 from devaria.common.retry import retry_after_sec
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.retry import HttpTiming, RetryableFault
@@ -50,7 +51,7 @@ class HttpSession:
         self.shown_url = shown_url(url)
         self._timing = timing
         self._clock = clock
-        self._session = requests.Session()
+        self._session = BoundedSession()
         # A stranger's URL must not use this machine's proxies or logins (.netrc).
         self._session.trust_env = False
         # A range of a compressed body cannot be decompressed.

@@ -13,6 +13,7 @@ _CHECKS = {
     "packages": local.check_packages,
     "runner key": local.check_key,
     "worker": remote.check_worker,
+    "push": remote.check_push,
     "directory": local.check_directory,
     "lock": local.check_lock,
     "disk space": local.check_disk,

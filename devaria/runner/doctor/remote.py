@@ -1,15 +1,22 @@
-"""The doctor's checks over the network: the worker, its clock, the keys, figpack."""
+"""The doctor's checks over the network: the worker, its clock, the keys, push, figpack."""
 
 import json
 import time
+from dataclasses import replace
 from typing import Iterator, Tuple
 
 import requests
 
 from devaria.client.client import WorkerClient
 from devaria.client.http import reason_of
-from devaria.common.config import RunnerConfig, checked_worker_url
-from devaria.common.errors import DevariaError, Unauthorized
+from devaria.client.relay import RelayAccess, RelaySession
+from devaria.common.config import (
+    RELAY_KEY_VARIABLE,
+    RELAY_URL_VARIABLE,
+    RunnerConfig,
+    checked_worker_url,
+)
+from devaria.common.errors import BadSetting, DevariaError, Unauthorized, WorkerError
 from devaria.common.retry import epoch_sec
 from devaria.common.timing import Timing
 from devaria.runner.doctor.check import FAILURE, OK, WARNING, Check, CheckContext
@@ -19,6 +26,8 @@ _MAX_CLOCK_ERROR_SEC = 60.0
 _FIGPACK_URL = "https://figpack-api.figpack.org"
 _FIGPACK_JOB_TYPES = "figpack_"  # how their names begin
 _MAX_ANSWER_BYTES = 10_000
+#: For how long NotifyRelay is asked for messages, in seconds.
+_RELAY_WAIT_SEC = 1.0
 #: Sent if there is no registration: any id shows whether the key is accepted.
 _NO_RUNNER = "none"
 
@@ -96,6 +105,36 @@ def _registration_checks(context: CheckContext, url: str) -> Iterator[Check]:
     else:
         found = f"the worker does not know {config.runner_name} (any more)"
         yield Check("registration", WARNING, found, "nothing: the next start registers again")
+
+
+def check_push(context: CheckContext) -> Iterator[Check]:
+    """Check NotifyRelay and its key, if the runner is to subscribe there."""
+    try:
+        access = RelayAccess.of(context.environ, insecure=context.insecure)
+    except BadSetting as error:
+        advice = (
+            "correct it, or unset all NOTIFY_RELAY_ variables; until then the runner only polls"
+        )
+        yield Check("push", WARNING, str(error), advice)
+        return
+    if access is None:
+        return
+    # Under another id: under its own, a runner would miss the messages that are fetched here.
+    session = RelaySession(
+        replace(access, subscriber_id=f"{access.subscriber_id}-doctor"), Timing()
+    )
+    try:
+        session.messages(_RELAY_WAIT_SEC)
+    except Unauthorized:
+        advice = f"correct {RELAY_KEY_VARIABLE}; until then the runner only polls"
+        yield Check("push", WARNING, f"{access.url} refuses the key", advice)
+    except WorkerError as error:
+        advice = f"check the network and {RELAY_URL_VARIABLE}; until then the runner only polls"
+        yield Check("push", WARNING, str(error), advice)
+    else:
+        yield Check("push", OK, f"{access.url} accepts the key")
+    finally:
+        session.close()
 
 
 def check_figpack(context: CheckContext) -> Iterator[Check]:

@@ -6,7 +6,8 @@ from flask import Blueprint, Response, request
 
 from devaria.common import js_json
 from devaria.worker.api.guards import fails_to, needs_key
-from devaria.worker.api.jobs import output_of, progress_of
+from devaria.worker.api.jobs import TIMES, output_of, progress_of
+from devaria.worker.api.waiting import tells_changes
 from devaria.worker.api.web import Refusal, answer, json_body, services
 
 blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")
@@ -33,8 +34,11 @@ def list_jobs() -> Response:
 
 
 @blueprint.get("/jobs/<job_id>")
+@tells_changes(TIMES)
 def get_job(job_id: str) -> Response:
     """Show all fields of a job, without a key, as the hosted worker does: ids cannot be guessed.
+
+    With ``Prefer: wait``, wait for a change.
 
     Returns:
         200, or 404.

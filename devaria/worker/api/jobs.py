@@ -1,5 +1,6 @@
 """The routes for submitters."""
 
+import re
 from typing import Any, Dict, Optional, Tuple
 
 from flask import Blueprint, Response
@@ -7,10 +8,14 @@ from flask import Blueprint, Response
 from devaria.common import js_json
 from devaria.common.contract import INPUT_LIMIT
 from devaria.worker.api.guards import caller_address, fails_to, needs_key, rate_limited
+from devaria.worker.api.waiting import tells_changes
 from devaria.worker.api.web import Refusal, answer, check_size, json_body, services
 from devaria.worker.store.expiry import figures_are_alive
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/api/jobs")
+
+#: A heartbeat without news changes only these. In a JSON string, their quotes would be escaped.
+TIMES = re.compile(rb'"(?:updated_at|last_heartbeat)":(?:\d+|null)')
 
 Job = Dict[str, Any]
 _MESSAGES = {
@@ -54,8 +59,9 @@ def check() -> Response:
 @blueprint.get("/<job_id>")
 @needs_key("submit")
 @rate_limited("get job", 60, caller_address)
+@tells_changes(TIMES)
 def get(job_id: str) -> Response:
-    """Show a job to a submitter.
+    """Show a job to a submitter; with ``Prefer: wait``, wait for a change.
 
     Returns:
         200, or 404.

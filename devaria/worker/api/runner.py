@@ -1,6 +1,6 @@
 """The routes for runners."""
 
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Sequence
 
 from flask import Blueprint, Response, request
 
@@ -13,6 +13,7 @@ from devaria.worker.api.guards import (
     needs_runner_id,
     rate_limited,
 )
+from devaria.worker.api.waiting import applied, is_gone, wanted_wait_sec
 from devaria.worker.api.web import answer, check_size, json_body, seen_runner, services
 
 blueprint = Blueprint("runner", __name__, url_prefix="/api/runner")
@@ -64,17 +65,21 @@ def verify() -> Response:
 @rate_limited("available", 120, caller_runner)
 @fails_to("get available jobs")
 def available() -> Response:
-    """List the pending jobs of the types in the query.
+    """List the pending jobs of the types in the query, or wait for one.
 
     Returns:
-        200 with at most 50 jobs, the oldest first.
+        200 with at most 50 jobs, the oldest first. With ``Prefer: wait``, jobs that other runners
+        are told of are left out for a moment, and the answer waits until there is a job.
     """
-    seen_runner()
+    runner_id, wait_sec = seen_runner(), wanted_wait_sec()
     types = request.args.getlist("types[]")
     if len(types) > MAX_TYPES:
         raise ValueError("too many SQL variables")
-    jobs = services().jobs.available(types)
-    return answer(jobs=[{**_to_run(job), "created_at": job["created_at"]} for job in jobs])
+    if wait_sec is not None and types:
+        offered = services().jobs.offered(runner_id, types, wait_sec, is_gone())
+        if offered is not None:
+            return applied(_listed(offered), wait_sec)
+    return _listed(services().jobs.available(types))
 
 
 @blueprint.post("/jobs/<job_id>/claim")
@@ -154,6 +159,10 @@ def error(job_id: str, runner_id: str, body: Body) -> bool:
         raise ValueError("error_message is empty")
     check_size("Error message", message, ERROR_LIMIT)
     return services().jobs.finish(job_id, runner_id, _console(body), error=message)
+
+
+def _listed(jobs: Sequence[Dict[str, Any]]) -> Response:
+    return answer(jobs=[{**_to_run(job), "created_at": job["created_at"]} for job in jobs])
 
 
 def _to_run(job: Dict[str, Any]) -> Dict[str, Any]:

@@ -11,6 +11,7 @@ from devaria.worker.keys import WorkerKeys
 from devaria.worker.store.database import Clock
 from devaria.worker.store.figures import FigureStore, UrlSigner
 from devaria.worker.store.jobs import JobStore
+from devaria.worker.store.news import JobNews
 from devaria.worker.store.runners import RunnerStore
 
 #: The application holds its `Services` under this name.
@@ -24,6 +25,7 @@ class Services:
     """The objects that the routes work with.
 
     Attributes:
+        news: Lets requests wait for changes of jobs.
         signer: Signs the upload URLs of figures.
         limiter: Counts requests; None turns rate limits off.
         clock: Returns the time in epoch milliseconds.
@@ -31,6 +33,7 @@ class Services:
 
     keys: WorkerKeys
     jobs: JobStore
+    news: JobNews
     runners: RunnerStore
     figures: FigureStore
     signer: UrlSigner

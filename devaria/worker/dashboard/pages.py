@@ -1,5 +1,6 @@
 """The routes of the dashboard."""
 
+import re
 from typing import Any, Dict, Mapping, Optional, Tuple, cast
 
 from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
@@ -9,6 +10,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from devaria.common import js_json
 from devaria.worker.api.figures import CONTENT_TYPES
 from devaria.worker.api.jobs import checked_submission, output_of, state_of
+from devaria.worker.api.waiting import tells_changes
 from devaria.worker.api.web import Refusal, TooBigError, services
 from devaria.worker.dashboard import views
 from devaria.worker.dashboard.access import PATH, add_headers, check_access
@@ -25,10 +27,13 @@ Job = Dict[str, Any]
 JOBS_SHOWN = 100
 RUNNERS_SHOWN = 50
 _STATIC = ("dashboard.css", "dashboard.js", "icon.svg")
+#: How long ago things happened; the page's script counts on. No text of a job holds such a tag.
+_TIMES = re.compile(rb'>[^<]*</time>|data-now="\d+"')
 _FILTERS = ("pending", "claimed", "in_progress", "completed", "failed")
 
 
 @blueprint.get("")
+@tells_changes(_TIMES)
 def overview() -> str:
     """Show the queue and the runners."""
     status = request.args.get("status", "")
@@ -45,6 +50,7 @@ def overview() -> str:
 
 
 @blueprint.get("/jobs/<job_id>")
+@tells_changes(_TIMES)
 def show(job_id: str) -> Tuple[str, int]:
     """Show a job; with 404, a page that says that the job does not exist."""
     job = services().jobs.get(job_id)

@@ -12,7 +12,7 @@ from devaria.worker.store.figures import FigureStore
 
 Job = Dict[str, Any]
 
-#: The page shows this many characters of a console's end; it is fetched again every second.
+#: The page shows this many characters of a console's end; it is fetched again with each change.
 CONSOLE_SHOWN = 50_000
 MAX_FIGURES = 10
 RUNNING = ("claimed", "in_progress")

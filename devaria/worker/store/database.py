@@ -1,10 +1,12 @@
-"""The SQLite file: its schema, a connection for each thread, and jobs of silent runners."""
+"""The SQLite file: its schema, its connections, and jobs of silent runners."""
 
 import logging
 import sqlite3
 import threading
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any, Callable, List, NamedTuple
+
+from devaria.worker.store.news import JobNews
 
 #: Returns the time in epoch milliseconds.
 Clock = Callable[[], int]
@@ -53,7 +55,7 @@ CREATE INDEX IF NOT EXISTS jobs_by_runner ON jobs (claimed_by, seq);
 
 # Only the claim and the heartbeats change a running job: `updated_at` is the time of the last one.
 _IS_SILENT = "status IN ('claimed', 'in_progress') AND updated_at <= ?"
-_FIND = f"SELECT job_id, claimed_by FROM jobs WHERE {_IS_SILENT}"  # noqa: S608 - built from constants only
+_FIND = f"SELECT job_id, job_type, claimed_by FROM jobs WHERE {_IS_SILENT}"  # noqa: S608 - built from constants only
 # The console is kept until the next runner replaces it: it shows how far the silent runner came.
 _REQUEUE = f"""
 UPDATE jobs SET status = 'pending', claimed_by = NULL, claimed_at = NULL, last_heartbeat = NULL,
@@ -62,49 +64,79 @@ WHERE job_id = ? AND {_IS_SILENT}
 """  # noqa: S608 - built from constants only
 
 
+class Outcome(NamedTuple):
+    """What a statement came to.
+
+    Args:
+        rows: The rows that it returned; their columns can be read by name.
+        changed: How many rows it inserted, updated or deleted.
+    """
+
+    rows: List[sqlite3.Row]
+    changed: int
+
+
 class Database:
     """One SQLite file, used by several threads at once.
 
-    Every statement is a transaction of its own, so an atomic change must be one statement.
+    Every statement is a transaction of its own, so an atomic change must be one statement. A
+    connection is used for one statement at a time, so that threads that only wait hold none.
 
     Args:
         path: The file; created with the schema if it does not exist.
+
+    Attributes:
+        news: Told of each change of a job, by whoever changes it.
     """
 
     def __init__(self, path: Path) -> None:
+        self.news = JobNews()
         self._path = path
-        self._local = threading.local()
         self._lock = threading.Lock()
-        self._connections: List[sqlite3.Connection] = []
-        self._connection().executescript(_SCHEMA)
+        self._idle: List[sqlite3.Connection] = []
+        self._is_closed = False
+        connection = self._connect()
+        connection.executescript(_SCHEMA)
+        self._give_back(connection)
 
-    def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
-        """Run one statement in the calling thread's connection.
+    def execute(self, statement: str, *parameters: Any) -> Outcome:
+        """Run one statement.
 
         Args:
             statement: SQL with ``?`` for every parameter.
             *parameters: The values.
 
         Returns:
-            The cursor. Columns of its rows can be read by name.
+            Its rows, and the number of rows that it changed.
 
         Raises:
             sqlite3.Error: SQLite refused it.
         """
-        return self._connection().execute(statement, parameters)
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self._connect()
+        try:
+            cursor = connection.execute(statement, parameters)
+            return Outcome(cursor.fetchall(), cursor.rowcount)
+        finally:
+            self._give_back(connection)
 
     def close(self) -> None:
-        """Close the connections of all threads."""
+        """Close all connections; those in use, when their statement has ended."""
         with self._lock:
-            while self._connections:
-                self._connections.pop().close()
+            self._is_closed = True
+            while self._idle:
+                self._idle.pop().close()
 
-    def _connection(self) -> sqlite3.Connection:
-        existing = getattr(self._local, "connection", None)
-        return existing if existing is not None else self._connect()
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if self._is_closed:
+                connection.close()
+            else:
+                self._idle.append(connection)
 
     def _connect(self) -> sqlite3.Connection:
-        # Only its own thread uses a connection, but `close` is called from another one.
+        # One thread after another uses a connection, never two at once.
         connection = sqlite3.connect(
             str(self._path), timeout=10, isolation_level=None, check_same_thread=False
         )
@@ -112,9 +144,6 @@ class Database:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
-        self._local.connection = connection
-        with self._lock:
-            self._connections.append(connection)
         return connection
 
 
@@ -140,6 +169,7 @@ class SilentJobs:
         if self._after_ms <= 0 or self._listening_since > since:
             return
         # Usually there are none, and reading the queue then writes nothing.
-        for job_id, runner_id in self._database.execute(_FIND, since).fetchall():
-            if self._database.execute(_REQUEUE, self._clock(), job_id, since).rowcount:
+        for job_id, job_type, runner_id in self._database.execute(_FIND, since).rows:
+            if self._database.execute(_REQUEUE, self._clock(), job_id, since).changed:
                 _log.warning("Job %s is pending again: runner %s is silent", job_id, runner_id)
+                self._database.news.is_pending(job_id, job_type)

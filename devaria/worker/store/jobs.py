@@ -2,16 +2,18 @@
 
 import hashlib
 import uuid
+from functools import partial
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from devaria.common import js_json
 from devaria.worker.store.database import Clock, Database, SilentJobs
+from devaria.worker.store.pickup import LISTED, Pending
+from devaria.worker.store.waiting import IsGone
 
 #: A row of the jobs table by column name; ``input_params`` and ``output_data`` are JSON text.
 Job = Dict[str, Any]
 
 STATES = ("pending", "claimed", "in_progress", "completed", "failed", "expired")
-AVAILABLE_LIMIT = 50
 _SUMMARY = (
     "job_id, job_type, status, created_at, updated_at, claimed_by, progress_current,"
     " progress_total, substr(input_params, 1, 200) AS input_params,"
@@ -53,7 +55,9 @@ class JobStore:
             )
             found = self.newest(1, job_hash=identity)
             if found:  # else another thread deleted it between the two statements: try again
-                return found[0], created.rowcount == 1
+                if created.changed:
+                    self._database.news.is_pending(found[0]["job_id"], found[0]["job_type"])
+                return found[0], created.changed == 1
 
     def find(self, job_type: str, input_params: Dict[str, Any]) -> Optional[Job]:
         """Find the job with this type and these parameters; None if there is none."""
@@ -65,12 +69,31 @@ class JobStore:
 
     def available(self, job_types: Sequence[str]) -> List[Job]:
         """List at most 50 pending jobs of these types, the oldest first."""
-        marks = ",".join("?" * len(job_types))
-        return self._many(
-            f"* FROM jobs WHERE status = 'pending' AND job_type IN ({marks})"
-            f" ORDER BY seq LIMIT {AVAILABLE_LIMIT}",
-            *job_types,
-        )
+        return self._many(_pending("*", job_types), *job_types, LISTED)
+
+    def offered(
+        self, runner_id: str, job_types: Sequence[str], wait_sec: float, is_gone: IsGone
+    ) -> Optional[List[Job]]:
+        """List pending jobs that no other runner is told of at this moment; wait for one.
+
+        Args:
+            runner_id: The runner that asks.
+            job_types: The types that it runs.
+            wait_sec: How long to wait.
+            is_gone: Returns whether the runner is gone.
+
+        Returns:
+            At most 50 jobs; none when the time is over. None if there is none now, and the runner
+            cannot wait: its time is 0, or too many others wait.
+        """
+        self._silent_jobs.requeue()
+        read = partial(self._pending_ids, job_types)
+        pickup = self._database.news.pickup
+        chosen = pickup.jobs_for(runner_id, job_types, wait_sec, is_gone, read)
+        if chosen is None:
+            return None
+        marks = ",".join("?" * len(chosen))
+        return self._many(f"* FROM jobs WHERE job_id IN ({marks}) ORDER BY seq", *chosen)
 
     def claim(self, job_id: str, runner_id: str) -> bool:
         """Give a pending job to a runner. If several ask at once, exactly one gets it.
@@ -84,12 +107,14 @@ class JobStore:
         """
         self._silent_jobs.requeue()
         now = self._clock()
-        cursor = self._database.execute(
+        claimed = self._database.execute(
             "UPDATE jobs SET status = 'claimed', claimed_by = ?, claimed_at = ?, updated_at = ?"
             " WHERE job_id = ? AND status = 'pending'",
             *(runner_id, now, now, job_id),
         )
-        return cursor.rowcount == 1
+        if claimed.changed:
+            self._database.news.is_taken(job_id)
+        return claimed.changed == 1
 
     def heartbeat(
         self, job_id: str, runner_id: str, current: Any, total: Any, console: str
@@ -148,7 +173,10 @@ class JobStore:
 
     def delete(self, job_id: str) -> bool:
         """Delete a job in any state; return False if it does not exist."""
-        return self._database.execute("DELETE FROM jobs WHERE job_id = ?", job_id).rowcount == 1
+        deleted = self._database.execute("DELETE FROM jobs WHERE job_id = ?", job_id)
+        if deleted.changed:
+            self._database.news.is_taken(job_id)
+        return deleted.changed == 1
 
     def newest(self, limit: int, **columns: str) -> List[Job]:
         """List at most ``limit`` jobs, the newest first.
@@ -170,19 +198,27 @@ class JobStore:
     def counts(self) -> Dict[str, int]:
         """Return the number of jobs in each state, and of all jobs as ``total``."""
         self._silent_jobs.requeue()
-        rows = self._database.execute("SELECT status, count(*) FROM jobs GROUP BY status")
-        counts = {**dict.fromkeys(STATES, 0), **dict(rows.fetchall())}
+        found = self._database.execute("SELECT status, count(*) FROM jobs GROUP BY status")
+        counts = {**dict.fromkeys(STATES, 0), **dict(map(tuple, found.rows))}
         return {**counts, "total": sum(counts.values())}
 
     def _report(self, job_id: str, runner_id: str, **columns: Any) -> bool:
         columns["updated_at"] = self._clock()
         assignments = ", ".join(f"{name} = ?" for name in columns)
-        cursor = self._database.execute(
+        reported = self._database.execute(
             f"UPDATE jobs SET {assignments} WHERE job_id = ? AND claimed_by = ?"  # noqa: S608 - names of columns are ours
             " AND status IN ('claimed', 'in_progress')",
             *(*columns.values(), job_id, runner_id),
         )
-        return cursor.rowcount == 1
+        if reported.changed:
+            self._database.news.has_changed(job_id)
+        return reported.changed == 1
+
+    def _pending_ids(self, job_types: Sequence[str], limit: int) -> List[Pending]:
+        # It is called with the lock of the requests that wait held. Jobs of silent runners are left
+        # alone here, since a requeue would take that lock.
+        query = f"SELECT {_pending('job_id, job_type', job_types)}"
+        return [Pending(*row) for row in self._database.execute(query, *job_types, limit).rows]
 
     def _newest(self, selected: str, limit: int, columns: Dict[str, str]) -> List[Job]:
         condition = " AND ".join(f"{name} = ?" for name in columns) or "1"
@@ -195,8 +231,17 @@ class JobStore:
     def _many(self, query: str, *parameters: Any) -> List[Job]:
         # The query is always a text of this module. Values from callers are in the parameters.
         self._silent_jobs.requeue()
-        rows = self._database.execute(f"SELECT {query}", *parameters).fetchall()
+        rows = self._database.execute(f"SELECT {query}", *parameters).rows
         return [dict(row) for row in rows]
+
+
+def _pending(selected: str, job_types: Sequence[str]) -> str:
+    """Return a query for the oldest pending jobs; its parameters are the types and a limit."""
+    marks = ",".join("?" * len(job_types))
+    return (
+        f"{selected} FROM jobs WHERE status = 'pending' AND job_type IN ({marks})"
+        " ORDER BY seq LIMIT ?"
+    )
 
 
 def job_hash(job_type: str, input_params: Dict[str, Any]) -> str:

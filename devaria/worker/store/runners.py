@@ -42,6 +42,7 @@ class RunnerStore:
             now,
             now,
         )
+        self._database.news.has_changed()
         return runner_id
 
     def saw(self, runner_id: str) -> None:
@@ -56,8 +57,8 @@ class RunnerStore:
         Returns:
             ``runner_id, name, capabilities, registered_at, last_seen, is_active``, or None.
         """
-        rows = self._database.execute("SELECT * FROM runners WHERE runner_id = ?", runner_id)
-        return next((self._described(dict(row)) for row in rows.fetchall()), None)
+        found = self._database.execute("SELECT * FROM runners WHERE runner_id = ?", runner_id)
+        return next((self._described(dict(row)) for row in found.rows), None)
 
     def all(self, limit: int = -1) -> List[Dict[str, Any]]:
         """List all runners, the last seen first.
@@ -68,14 +69,14 @@ class RunnerStore:
         Returns:
             Each runner as ``get`` returns it.
         """
-        rows = self._database.execute(
+        found = self._database.execute(
             "SELECT * FROM runners ORDER BY last_seen DESC, seq DESC LIMIT ?", limit
         )
-        return [self._described(dict(row)) for row in rows.fetchall()]
+        return [self._described(dict(row)) for row in found.rows]
 
     def count(self) -> int:
         """Return how many runners have ever registered."""
-        count: int = self._database.execute("SELECT count(*) FROM runners").fetchone()[0]
+        count: int = self._database.execute("SELECT count(*) FROM runners").rows[0][0]
         return count
 
     def _described(self, row: Dict[str, Any]) -> Dict[str, Any]:

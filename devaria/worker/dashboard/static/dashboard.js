@@ -1,6 +1,17 @@
 "use strict";
 // Keep an open page up to date: fetch it again, and change only what differs. So the scroll
 // position, the focus, the selection and a drawn figure stay as they are.
+//
+// The worker holds a request until the page would differ from the one that it last sent. If too
+// many readers wait, it answers at once, and the page asks every `data-refresh` seconds.
+
+const WAIT_SECONDS = 10;
+const LEAST_GAP_MS = 1000;
+
+let seen = ""; // the worker's name for what the page shows
+let mayWait = false;
+let shownAt = performance.now();
+let request = new AbortController();
 
 function morph(old, fresh) {
   if (old.nodeName !== fresh.nodeName) {
@@ -42,30 +53,60 @@ function toEnd(box) {
 }
 
 async function refresh(main) {
-  const answer = await fetch(location.href, { cache: "no-store" });
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const headers = { Prefer: `wait=${WAIT_SECONDS}` };
+  if (seen) headers["If-None-Match"] = seen;
+  request = new AbortController();
+  const answer = await fetch(location.href, { cache: "no-store", headers, signal: request.signal });
+  mayWait = answer.headers.has("Preference-Applied");
+  if (answer.status !== 304) show(main, await answer.text());
+  seen = answer.headers.get("ETag") || "";
+}
+
+function show(main, text) {
+  const page = new DOMParser().parseFromString(text, "text/html");
   const fresh = page.querySelector("main[data-live]");
   if (!fresh) throw new Error("not a page of the dashboard");
   const following = followers().filter(isAtEnd);
   morph(main, fresh);
+  shownAt = performance.now();
   following.forEach(toEnd);
   document.title = page.title;
 }
 
 async function keepFresh(main) {
+  const askedAt = performance.now();
   if (!document.hidden) {
     const offline = document.getElementById("offline");
     await refresh(main).then(
       () => { offline.hidden = true; },
-      () => { offline.hidden = false; },
+      () => { mayWait = false; offline.hidden = document.hidden; },
     );
   }
-  schedule(main);
+  schedule(main, mayWait ? askedAt + LEAST_GAP_MS - performance.now() : undefined);
 }
 
-function schedule(main) {
-  const seconds = Number(main.dataset.refresh);
-  if (seconds) setTimeout(keepFresh, seconds * 1000, main);
+function schedule(main, milliseconds = 1000 * main.dataset.refresh) {
+  if (main.dataset.refresh) setTimeout(keepFresh, milliseconds, main);
+}
+
+// A hidden page takes no connection from others: a browser opens only a few to one host.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) request.abort();
+});
+
+function ago(milliseconds) {
+  const seconds = Math.max(Math.floor(milliseconds / 1000), 0);
+  const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const [size, unit] = units.find(([length]) => seconds >= length) || units[3];
+  return `${Math.floor(seconds / size)} ${unit}`;
+}
+
+function countOn(main) {
+  const now = Number(main.dataset.now) + performance.now() - shownAt;
+  for (const time of main.querySelectorAll("time")) {
+    const text = ago(now - time.dataset.at) + time.dataset.suffix;
+    if (time.firstChild.data !== text) time.firstChild.data = text;
+  }
 }
 
 document.addEventListener("submit", (event) => {
@@ -74,4 +115,5 @@ document.addEventListener("submit", (event) => {
 });
 
 followers().forEach(toEnd);
-schedule(document.querySelector("main"));
+schedule(document.querySelector("main"), 0);
+setInterval(countOn, 1000, document.querySelector("main"));

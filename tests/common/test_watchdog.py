@@ -5,7 +5,7 @@ from typing import List
 
 from waiting import wait_until
 
-from devaria.nwb.http.watchdog import Watchdog
+from devaria.common.watchdog import Watchdog
 
 
 def test_a_limit_acts_once_when_its_time_is_over() -> None:

@@ -1,0 +1,57 @@
+"""The thread that learns of new jobs: what it tells the runner, and its end."""
+
+import queue
+import threading
+
+import pytest
+from relay_server import RelayServer
+from scripted_server import PATIENCE_SEC
+from waiting import wait_until
+
+from devaria.common.config import RunnerSettings
+from devaria.runner.push import Push
+
+
+@pytest.fixture
+def relay():
+    """Run a NotifyRelay server."""
+    with RelayServer() as running:
+        yield running
+
+
+def threads():
+    """Name the threads of this process that subscribe, or limit the time of a long poll."""
+    return [
+        each.name
+        for each in threading.enumerate()
+        if each.name == "push" or isinstance(each, threading.Timer)
+    ]
+
+
+def test_from_a_message_to_the_end(relay, tmp_path):
+    """News stay news until they are forgotten; the end leaves no thread, also of a long poll."""
+    settings = RunnerSettings("https://w", "r-key", tmp_path, environ=relay.environ)
+    wake_ups: queue.Queue[None] = queue.Queue()
+    push = Push(settings, lambda: wake_ups.put(None))
+    push.start(["hello_world"])
+    relay.wait_for_poll()
+    assert not push.has_news()
+    relay.new_job()
+    wake_ups.get(timeout=PATIENCE_SEC)
+    assert push.has_news()
+    assert push.has_news()
+    push.forget()
+    assert not push.has_news()
+    relay.wait_for_poll()
+    assert threads()
+    push.end()
+    wait_until(lambda: not threads(), "the end of the thread", PATIENCE_SEC)  # not 55 s
+    assert wake_ups.empty()
+
+
+def test_without_the_variables_there_is_no_thread(tmp_path):
+    """Nor anything to end."""
+    push = Push(RunnerSettings("https://w", "r-key", tmp_path), lambda: None)
+    push.start(["hello_world"])
+    assert not threads()
+    push.end()
