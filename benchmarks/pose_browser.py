@@ -102,7 +102,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", type=int, default=50, help="number of parts")
-    parser.add_argument("--frames", type=int, default=1_000_000, help="frames of each, 100,000 or more")
+    parser.add_argument(
+        "--frames", type=int, default=1_000_000, help="frames of each, 100,000 or more"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, LocalWorker(
         Path(folder), port=0, rate_limit=False

@@ -1,6 +1,6 @@
 """The figpack view of a video. Its front end is in ``static/video*.js``."""
 
-from typing import Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 import figpack
 import numpy as np
@@ -34,7 +34,7 @@ class VideoView(figpack.ExtensionView):  # type: ignore[misc]  # figpack is unty
         name: str,
         caption: Sequence[str],
     ) -> None:
-        scripts = ("page", "video_player", "video_controls", "video")
+        scripts = ("page", "video_player", "video_export", "video_controls", "video")
         super().__init__(
             extension=own_extension("devaria-video", *scripts), view_type="devaria.Video"
         )
@@ -51,31 +51,40 @@ class VideoView(figpack.ExtensionView):  # type: ignore[misc]  # figpack is unty
             group: The zarr group of the figure.
         """
         super().write_to_zarr_group(group)
-        video, shown = self._video, self._shown
-        mp4 = np.memmap(video.path, np.uint8, "r")
-        piece_bytes = min(len(mp4), _PIECE_BYTES)
+        mp4 = np.memmap(self._video.path, np.uint8, "r")
+        attributes = self.attributes(len(mp4))
         with writing_all_chunks():
             # The video is compressed already.
-            group.create_dataset("mp4", data=mp4, chunks=(piece_bytes,), compressor=None)
-            whole = (video.num_frames,)
-            group.create_dataset("times", data=shown.times_sec, chunks=whole)
-            numbers = shown.rows.astype(np.float64)  # the front end reads no 64-bit integers
+            chunks = (attributes["piece_bytes"],)
+            group.create_dataset("mp4", data=mp4, chunks=chunks, compressor=None)
+            whole = (self._video.num_frames,)
+            group.create_dataset("times", data=self._shown.times_sec, chunks=whole)
+            numbers = self._shown.rows.astype(np.float64)  # 64-bit integers are not read everywhere
             group.create_dataset("frame_numbers", data=numbers, chunks=whole)
         # In one call: each change of an attribute writes all of them to the disk.
-        group.attrs.update(
-            num_bytes=len(mp4),
-            piece_bytes=piece_bytes,
-            width=video.width,
-            height=video.height,
-            num_frames=video.num_frames,
-            frame_rate=float(video.frame_rate),
-            frames_in_file=self._frames_in_file,
-            has_times=shown.has_times,
-            speed_up=speed_up(video, shown),
-            speed_is_exact=shown.is_even,
-            name=self._name,
-            caption=self._caption,
-        )
+        group.attrs.update(attributes)
+
+    def attributes(self, num_bytes: int) -> Dict[str, Any]:
+        """Return what the front end needs beside the arrays, as JSON values.
+
+        Args:
+            num_bytes: Length of the video's file.
+        """
+        video, shown = self._video, self._shown
+        return {
+            "num_bytes": num_bytes,
+            "piece_bytes": min(num_bytes, _PIECE_BYTES),
+            "width": video.width,
+            "height": video.height,
+            "num_frames": video.num_frames,
+            "frame_rate": float(video.frame_rate),
+            "frames_in_file": self._frames_in_file,
+            "has_times": shown.has_times,
+            "speed_up": speed_up(video, shown),
+            "speed_is_exact": shown.is_even,
+            "name": self._name,
+            "caption": self._caption,
+        }
 
 
 def speed_up(video: EncodedVideo, shown: ShownFrames) -> Optional[float]:

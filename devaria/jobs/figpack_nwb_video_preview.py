@@ -73,12 +73,12 @@ class FigpackNwbVideoPreviewHandler(NwbFigureHandler):
     )
     packages: ClassVar[Mapping[str, Tuple[str, str]]] = {"av": ("av", "video")}
     in_pieces: ClassVar[bool] = True
-    modules: ClassVar[Sequence[str]] = ("devaria.figures.video", "devaria.nwb.image_series")
+    modules: ClassVar[Sequence[str]] = ("devaria.figures.video", "devaria.nwb.image_series_opening")
 
     def read(self, file: Any, path: str, params: Mapping[str, Any], progress: Progress) -> _Encoded:
         """Read the frames, and encode them as they come: only a few are held at a time."""
         from devaria.figures.video_encoder import encode_video
-        from devaria.nwb.image_series import open_image_series
+        from devaria.nwb.image_series_opening import open_image_series
 
         series = open_image_series(file, path, self.path_param)
         shown = series.times.shown(params["mode"], params["max_frames"])

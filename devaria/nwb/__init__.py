@@ -25,7 +25,8 @@ h5py nor numpy, which are optional.
     units_table    the result, as arrays and as files that one process hands to another
     pose_reader    reads a pose estimation: `pose_source` finds and checks its parts,
                    `pose_times`, `pose_skeleton` and `pose_parts` are what it reads
-    image_series   reads frames of an image series; `image_times` chooses them
+    image_series   reads frames of an image series; `image_series_opening` finds and checks it, and
+                   `image_times` chooses the frames
     synthetic/     writes a small NWB file for demos and tests
 """
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: Distances in time that differ by less than this, relatively, count as equal.
 _EVEN = 0.01
 
+#: Distances in time below this, in seconds, cannot be meant, and neither can its inverse.
+_MIN_STEP_SEC = 1e-9
+
 #: Most timestamps that are read.
 _MAX_TIMESTAMPS = 50_000_000
 
@@ -39,19 +42,24 @@ class ShownFrames:
     def rate_hz(self) -> Optional[float]:
         """Frames in a second of the recording, from the median of their distances.
 
-        None if times are not known, of a single frame, and if most frames have equal times.
+        None if times are not known, of a single frame, and if most distances are 0 or so small or
+        large that they cannot be meant.
         """
-        steps_sec = np.diff(self.times_sec)
-        if not self.has_times or not len(steps_sec) or not np.median(steps_sec) > 0:
+        if not self.has_times or len(self.times_sec) < 2:
             return None
-        return 1 / float(np.median(steps_sec))
+        median_sec = self._median_sec()
+        return 1 / median_sec if _MIN_STEP_SEC < median_sec < 1 / _MIN_STEP_SEC else None
 
     @property
     def is_even(self) -> bool:
         """Whether all distances of the frames in time are within 1 % of the median."""
-        steps_sec = np.diff(self.times_sec)
-        median_sec = np.median(steps_sec) if len(steps_sec) else 0.0
-        return bool((abs(steps_sec - median_sec) <= _EVEN * median_sec).all())
+        median_sec = self._median_sec()
+        with np.errstate(all="ignore"):
+            return bool((abs(np.diff(self.times_sec) - median_sec) <= _EVEN * median_sec).all())
+
+    def _median_sec(self) -> float:
+        with np.errstate(all="ignore"):  # a damaged file's times may be as large as numbers can be
+            return float(np.median(np.diff(self.times_sec))) if len(self.times_sec) > 1 else 0.0
 
 
 @dataclass(frozen=True)

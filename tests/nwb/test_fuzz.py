@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from fuzzing import assert_mutants_are_read_or_explained
+from image_files import add_series
 from nwb_files import add_units
 from pose_files import add_part, add_pose, add_skeleton, walk
 
@@ -77,6 +78,34 @@ def _add_pose(file: h5py.File, options: Dict[str, Any]) -> None:
 def test_mutated_poses() -> None:
     """Every mutation gives the data of a figure or a clear error."""
     assert_mutants_are_read_or_explained("pose", pose_files())
+
+
+def video_files() -> List[bytes]:
+    """Return small valid files with an image series, in several layouts and types."""
+    files = []
+    frames = np.random.default_rng(0).integers(0, 4000, (30, 6, 7, 3))
+    for number, options in enumerate(_KINDS.values()):
+        for libver in ("earliest", "latest"):
+            stored = dict(options)
+            if "chunks" in stored:
+                stored["chunks"] = (4, 6, 5, 3)
+            dtype = ("u2", "i2", "f4", "u1")[number % 4 if "scaleoffset" not in stored else 0]
+            times = {"timestamps": np.arange(30.0)} if number % 2 else {"rate_hz": 30.0}
+            buffer = io.BytesIO()
+            with h5py.File(buffer, "w", libver=libver) as file:
+                kind = "TwoPhotonSeries" if number % 3 else "ImageSeries"
+                data = frames.astype(dtype)
+                series = add_series(file, "acquisition/movie", data, kind=kind, **times, **stored)
+                series["dimension"] = [7, 6, 3]
+                series["format"] = "raw"
+            files.append(buffer.getvalue())
+    return files
+
+
+def test_mutated_videos() -> None:
+    """Every mutation gives a video and its figure, or a clear error."""
+    pytest.importorskip("av", reason="PyAV is not installed")
+    assert_mutants_are_read_or_explained("video", video_files())
 
 
 def tree_files() -> List[bytes]:

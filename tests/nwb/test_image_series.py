@@ -17,8 +17,9 @@ from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb import open_remote
 from devaria.nwb.errors import InvalidInputError, NwbError
-from devaria.nwb.image_series import ImageSeries, open_image_series
-from devaria.nwb.image_times import FrameTimes
+from devaria.nwb.image_series import ImageSeries
+from devaria.nwb.image_series_opening import open_image_series
+from devaria.nwb.image_times import FrameTimes, ShownFrames
 
 RNG = np.random.default_rng(11)
 COUNT = 12
@@ -36,6 +37,7 @@ SOUND: Dict[str, Any] = {
     "alpha": RNG.integers(0, 256, (COUNT, 9, 7, 4)).astype(np.uint8),
     "volume": RNG.integers(0, 4096, (COUNT, 9, 7, 6)).astype(np.uint16),
     "two_planes": RNG.integers(0, 4096, (COUNT, 9, 7, 2)).astype(np.uint16),
+    "mask": RNG.integers(0, 2, (COUNT, 9, 7)).astype(bool),
     "one_frame": RNG.integers(0, 256, (1, 9, 7)).astype(np.uint8),
 }
 PICTURES: Dict[str, Callable[[Any], Any]] = {
@@ -224,7 +226,7 @@ def test_a_sample_fetches_little(side: int, chunk_frames: int, step: int, frames
 
 
 @pytest.mark.parametrize(
-    ("chunk_frames", "step", "frames"), [(1, 1, 32), (10, 1, 32), (63, 1, 63), (500, 20, 32)]
+    ("chunk_frames", "step", "frames"), [(1, 1, 24), (10, 1, 24), (63, 1, 63), (500, 20, 25)]
 )
 def test_a_chunk_is_read_once(chunk_frames: int, step: int, frames: int) -> None:
     """Frames that share a chunk are read at once, up to 64 MiB."""
@@ -312,6 +314,14 @@ def test_rate_of_the_frames(file: Any) -> None:
     assert (pause.rate_hz, pause.is_even) == (2.0, False)
     assert opened(file, "/times/stamped").times.shown("start", 1).rate_hz is None
     assert opened(file, "/times/none").times.shown("start", 1000).rate_hz is None
+
+
+@pytest.mark.parametrize("times_sec", [[0, 0, 0], [0, 1e-12, 2e-12], [0, 1e12], [-1e308, 1e308]])
+def test_absurd_times_have_no_rate(times_sec: List[float]) -> None:
+    """Distances in time that cannot be meant give no rate, and so no speed."""
+    shown = ShownFrames(np.arange(len(times_sec)), np.array(times_sec, float), has_times=True)
+    assert shown.rate_hz is None
+    assert isinstance(shown.is_even, bool)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,27 @@ def pose(file: RemoteFile, file_bytes: int) -> None:
     assert all(note.isprintable() for note in notes)
 
 
+def video(file: RemoteFile, file_bytes: int) -> None:
+    """Read an image series, and make a video and its figure."""
+    from devaria.figures.progress import Progress
+    from devaria.jobs.figpack_nwb_video_preview import FigpackNwbVideoPreviewHandler
+
+    handler = FigpackNwbVideoPreviewHandler()
+    with tempfile.TemporaryDirectory() as folder, file.explained():
+        handler.run_dir = Path(folder)
+        handler.log = lambda _text: None  # type: ignore[method-assign] # the output has outcomes
+        progress = Progress(lambda _percent: None, lambda _line: None)
+        (handler.run_dir / "arrays").mkdir()
+        local = LocalNwb(file, file_bytes, handler.run_dir / "arrays", ReadLimits())
+        params = {"mode": "start", "max_frames": 20}
+        encoded = handler.read(local, "/acquisition/movie", params, progress)
+        figure = handler.draw(encoded, params, progress)
+        assert 0 < figure.result["num_frames"] == len(encoded.shown.rows) <= 20
+    assert (encoded.shown.times_sec[1:] >= encoded.shown.times_sec[:-1]).all()
+    json.dumps(figure.view.attributes(1), allow_nan=False)
+    assert all(note.isprintable() for note in figure.notes)
+
+
 def tree(file: RemoteFile, file_bytes: int) -> None:
     """Look at all that there is, and read every dataset in each way."""
     with tempfile.TemporaryDirectory() as folder, file.explained():
@@ -90,7 +111,12 @@ def _read(local: LocalNwb, node: Node) -> Iterator[Exception]:
             yield error
 
 
-READERS: Dict[str, Callable[[RemoteFile, int], None]] = {"units": units, "pose": pose, "tree": tree}
+READERS: Dict[str, Callable[[RemoteFile, int], None]] = {
+    "units": units,
+    "pose": pose,
+    "video": video,
+    "tree": tree,
+}
 
 
 def outcome(reader: Callable[[RemoteFile, int], None], url: str) -> str:

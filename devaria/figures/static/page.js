@@ -12,7 +12,7 @@ const ICONS = {
 function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name.startsWith("aria-")) made.setAttribute(name, value);
+    if (name === "role" || name.startsWith("aria-")) made.setAttribute(name, value);
     else made[name] = value;
   }
   made.append(...children);

@@ -3,12 +3,6 @@
 /** Shortest time between two reports of the current time to other views, while it plays. */
 const REPORT_GAP_MS = 100;
 
-/** A picture is shown with sharp pixels from this magnification on. */
-const SHARP_SCALE = 3;
-
-/** The texts below an exported picture. */
-const EXPORT = { font: "13px sans-serif", lineHeight: 18, characterWidth: 7, margin: 8 };
-
 class VideoView {
   constructor({ container, zarrGroup, width, height, onResize, contexts, setDrawForExport }) {
     this.attrs = zarrGroup.attrs;
@@ -21,15 +15,18 @@ class VideoView {
     onResize((newWidth, newHeight) => this.resize(newWidth, newHeight));
     // Also when the texts below need another line.
     new ResizeObserver(() => this.fitPicture()).observe(this.stage);
-    setDrawForExport((target) => this.drawForExport(target));
+    setDrawForExport(async (target) => this.player && this.drawForExport(target));
     this.load(zarrGroup).catch((error) => this.say(`The video cannot be shown: ${error.message}`));
   }
 
   build() {
     const { attrs } = this;
-    this.video = element("video", { playsInline: true, muted: true, preload: "auto" });
+    this.video = element("video", { playsInline: true, muted: true, preload: "auto", tabIndex: -1 });
+    // Browsers may leave an earlier frame of a paused video on the screen after some quick seeks.
+    // So what is seen is a canvas, on which each frame is drawn.
+    this.canvas = element("canvas", { width: attrs.width, height: attrs.height, role: "img" });
     this.badge = element("div", { className: "badge", textContent: this.speedText() });
-    this.picture = element("div", { className: "picture" }, this.video, this.badge);
+    this.picture = element("div", { className: "picture" }, this.video, this.canvas, this.badge);
     this.message = element("div", { className: "message", role: "status" });
     this.stage = element("div", { className: "stage" }, this.picture, this.message);
     this.root = element(
@@ -107,7 +104,7 @@ class VideoView {
   /** Show the first frame, and follow the keys and the other views. */
   begin() {
     this.say("");
-    this.video.addEventListener("click", () => this.player.toggle());
+    this.canvas.addEventListener("click", () => this.player.toggle());
     this.onKey = (event) => this.pressed(event);
     document.addEventListener("keydown", this.onKey);
     if (this.selection) {
@@ -205,6 +202,9 @@ class VideoView {
   }
 
   showFrame(index) {
+    const { width, height } = this.canvas;
+    this.canvas.getContext("2d").drawImage(this.video, 0, 0, width, height);
+    this.canvas.setAttribute("aria-label", `Frame ${index + 1}`);
     this.slider.value = index;
     this.time.textContent = this.timeText();
     this.frame.textContent = this.frameText();
@@ -254,55 +254,18 @@ class VideoView {
       left: `${(clientWidth - size[0]) / 2}px`,
       top: `${(clientHeight - size[1]) / 2}px`,
     });
-    this.video.style.imageRendering = scale >= SHARP_SCALE ? "pixelated" : "auto";
+    this.canvas.style.imageRendering = scale >= SHARP_SCALE ? "pixelated" : "auto";
   }
 
   /** Draw the frame on the screen, and what is to be known about it, for the export as SVG. */
-  async drawForExport({ context, width, height }) {
-    context.fillStyle = "white";
-    context.fillRect(0, 0, width, height);
-    if (!this.player) return;
-    const perLine = Math.floor((width - 2 * EXPORT.margin) / EXPORT.characterWidth);
-    const lines = [
+  drawForExport({ context, width, height }) {
+    const texts = [
       this.attrs.name,
       `${this.timeText()} · ${this.frameText()} · ${this.speedText()}`,
       this.attrs.caption.join(" · "),
-    ].flatMap((text) => inLines(text, perLine));
-    const room = height - EXPORT.margin - EXPORT.lineHeight * lines.length;
-    const image = this.scaledFrame(Math.min(width / this.attrs.width, room / this.attrs.height));
-    context.putImageData(image, Math.round((width - image.width) / 2), 0);
-    context.fillStyle = "black";
-    context.font = EXPORT.font;
-    lines.forEach((line, number) => {
-      const bottom = image.height + EXPORT.lineHeight * (number + 1);
-      context.fillText(escaped(line), EXPORT.margin, bottom);
-    });
+    ];
+    drawPictureWithTexts(context, width, height, this.canvas, texts);
   }
-
-  /** Return the frame on the screen, so many times as large, as pixels. */
-  scaledFrame(scale) {
-    const canvas = element("canvas", {
-      width: Math.max(1, Math.round(this.attrs.width * scale)),
-      height: Math.max(1, Math.round(this.attrs.height * scale)),
-    });
-    const context = canvas.getContext("2d");
-    context.imageSmoothingEnabled = scale < SHARP_SCALE;
-    context.drawImage(this.video, 0, 0, canvas.width, canvas.height);
-    return context.getImageData(0, 0, canvas.width, canvas.height);
-  }
-}
-
-/** Break a text into lines of at most so many characters, between words where that is possible. */
-function inLines(text, most) {
-  const lines = [];
-  let rest = text;
-  while (rest.length > most) {
-    const space = rest.lastIndexOf(" ", most);
-    const end = space > most / 2 ? space : most;
-    lines.push(rest.slice(0, end));
-    rest = rest.slice(end).trimStart();
-  }
-  return [...lines, rest];
 }
 
 /** Return how many decimals tell the times of neighbouring frames apart. */

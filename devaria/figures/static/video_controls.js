@@ -6,7 +6,8 @@ const STYLE = `
 .devaria-video * { box-sizing: border-box; }
 .devaria-video .stage { flex: 1 1 0; min-height: 0; position: relative; background: #16181d; }
 .devaria-video .picture { position: absolute; }
-.devaria-video video { display: block; width: 100%; height: 100%; cursor: pointer; }
+.devaria-video .picture > :is(video, canvas) { position: absolute; inset: 0; width: 100%; height: 100%; }
+.devaria-video canvas { cursor: pointer; }
 .devaria-video .badge { position: absolute; left: 8px; top: 8px; padding: 2px 8px;
   border-radius: 4px; background: rgba(0, 0, 0, 0.65); color: #fff; font-weight: 600;
   pointer-events: none; font-variant-numeric: tabular-nums; }
