@@ -131,7 +131,6 @@ def _add_tree(file: h5py.File, options: Dict[str, Any]) -> None:
     series["rate"] = np.float32(30)
     file["names"] = np.array(["left", "right"], dtype=h5py.string_dtype())
     file["b"] = h5py.SoftLink("/a/series")
-    file["a/up"] = file["a"]
 
 
 def test_mutated_trees() -> None:

@@ -80,9 +80,8 @@ def tree(file: RemoteFile, file_bytes: int) -> None:
     with tempfile.TemporaryDirectory() as folder, file.explained():
         local = LocalNwb(file, file_bytes, Path(folder), ReadLimits())
         local.find(["TimeSeries"])
-        failures = [
-            error for node in _nodes(local.look("/", depth=4)) for error in _read(local, node)
-        ]
+        nodes = {node.path: node for node in _nodes(local.look("/", depth=3))}
+        failures = [error for node in nodes.values() for error in _read(local, node)]
     if failures:
         raise failures[0]
 
