@@ -189,7 +189,7 @@ class Layout:
                 file.flush()  # else HDF5 keeps chunks, and writes them in an order of its own
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_generated_layouts(server: RangeServer, data: Any) -> None:
     """Wherever chunks lie, and whichever are missing, the values are those that h5py reads."""

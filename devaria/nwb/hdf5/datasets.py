@@ -21,6 +21,9 @@ from devaria.nwb.limits import ReadLimits
 #: So many bytes of values are planned ahead of the reading.
 _AHEAD_BYTES = 128 * 1024 * 1024
 
+#: A dataset that is so many times as long as the whole file is looked at more closely.
+_USUAL_EXPANSION = 16
+
 #: Returns an array without values, of a shape and a type.
 Empty = Callable[[Tuple[int, ...], "np.dtype[Any]"], "npt.NDArray[Any]"]
 
@@ -65,6 +68,7 @@ class Wanted:
         self._empty = empty
         self._shown = one_line(path)
         self._limits = limits
+        self._file_bytes = file_bytes
         self.dataset = opened_dataset(file, path, file_bytes, limits)
         if type_name(self.dataset)[:1] not in ("<", ">", "|"):
             raise NwbError(f"{self._shown} holds {type_name(self.dataset)}, not numbers")
@@ -125,6 +129,9 @@ class Wanted:
             return self._without_reader()
         if not self._reader.is_long():
             return self._piece(0, len(self._rows), 0, progress)
+        if self.num_bytes > _USUAL_EXPANSION * self._file_bytes:
+            # Before memory is taken for it; HDF5 adds up the lengths of all chunks.
+            self._reader.refuse_expansion(int(self.dataset.id.get_storage_size()))
         values = self._empty((len(self._rows), *self._row_shape), self._dtype)
         self._reader.survey()
         self._reader.read_all(lambda where, part: _put(values, where, part), progress)

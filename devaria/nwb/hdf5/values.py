@@ -97,6 +97,18 @@ class RowsReader:
         elif self._reader is not None:
             self._reader.rows = self._rows
 
+    def refuse_expansion(self, stored_bytes: int) -> None:
+        """Refuse rows that are far longer than what is stored.
+
+        Args:
+            stored_bytes: Length of the chunks in the file.
+
+        Raises:
+            NwbError: They are.
+        """
+        num_values, item_bytes = self._num_values(), self._item_bytes
+        refuse_expansion(self._name, num_values, item_bytes, stored_bytes, self._limits)
+
     def read_all(self, consume: Consume, progress: ReadProgress) -> None:
         """Read the rows.
 
@@ -167,12 +179,14 @@ class RowsReader:
         """Find the wanted rows in the file, and start to fetch them; after `pieces`.
 
         Raises:
-            NwbError: The index of the chunks is wrong, or the server fails.
+            NwbError: The index of the chunks is wrong, the dataset declares far more values than
+                are stored, or the server fails.
         """
         if isinstance(self._reader, ContiguousReader):
             self._reader.plan()
         elif self._reader is not None and self._piece_chunks:
             self._reader.plan(self._piece_chunks)
+            self._refuse_bomb(self._reader.index)
 
     def read_piece(self, number: int, consume: Consume, progress: ReadProgress) -> None:
         """Read a piece, after `plan`. Pieces are read in their order.
@@ -183,7 +197,7 @@ class RowsReader:
             progress: Called with what is read and what is to be read of the piece, in any unit.
 
         Raises:
-            NwbError: The dataset declares far more values than are stored, or the server fails.
+            NwbError: The server fails.
         """
         first, stop = self._pieces[number]
         reader = self._reader
@@ -195,8 +209,6 @@ class RowsReader:
         if isinstance(reader, ContiguousReader):
             reader.read(first, stop, shifted, lambda row: progress(row - first, stop - first))
         elif reader is not None and self._piece_chunks:
-            if number == 0:
-                self._refuse_bomb(reader.index)
             begin, end = number * self._piece_chunks, (number + 1) * self._piece_chunks
             reader.read_piece(number, shifted, progress)
             num_chunks = reader.index.selection.num_chunks
@@ -228,7 +240,7 @@ class RowsReader:
     def _read_slabs(self, consume: Consume, progress: ReadProgress) -> None:
         count, step = len(self._rows), self._rows_a_slab()
         stored_bytes = int(self._dataset.id.get_storage_size())
-        self._refuse_expansion(stored_bytes)
+        self.refuse_expansion(stored_bytes)
         total_bytes = max(1, stored_bytes)
         progress(0, total_bytes)
         for start in range(0, count, step):
@@ -250,11 +262,7 @@ class RowsReader:
 
     def _refuse_bomb(self, index: ChunkIndex) -> None:
         enough = self._num_values() * self._item_bytes // self._limits.max_expansion + 1
-        self._refuse_expansion(index.stored_bytes(enough))
-
-    def _refuse_expansion(self, stored_bytes: int) -> None:
-        num_values, item_bytes = self._num_values(), self._item_bytes
-        refuse_expansion(self._name, num_values, item_bytes, stored_bytes, self._limits)
+        self.refuse_expansion(index.stored_bytes(enough))
 
     def _num_values(self) -> int:
         values_a_row: int = math.prod(self._dataset.shape[1:])
