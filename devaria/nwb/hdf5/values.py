@@ -26,7 +26,7 @@ _SLAB_BYTES = 4 * 1024 * 1024
 MAX_CHUNKS = 2_000_000
 
 #: An index of more chunks is not fetched before the chunks.
-_MAX_CHUNKS_AHEAD = 65_536
+MAX_CHUNKS_AHEAD = 65_536
 
 
 class RowsReader:
@@ -142,15 +142,21 @@ class RowsReader:
 
     def fetch_index(self) -> None:
         """Start to fetch the index of the chunks, if it is not too long."""
-        if isinstance(self._reader, ChunkedReader) and not self.is_long():
+        if isinstance(self._reader, ChunkedReader) and not self.reads_whole():
             self._reader.index.fetch()
 
-    def is_long(self) -> bool:
-        """Return whether the index of the wanted chunks is so long that `read_all` is better."""
+    def reads_whole(self) -> bool:
+        """Return whether `read_all` is better than `plan` and `read_piece` with one piece.
+
+        That is so if the index of the chunks is long, and if HDF5 reads this layout alone.
+        """
+        return self._reader is None or self.index_chunks > MAX_CHUNKS_AHEAD
+
+    @property
+    def index_chunks(self) -> int:
+        """How many chunks the index has up to the last wanted one; 0 without chunks."""
         reader = self._reader
-        if not isinstance(reader, ChunkedReader):
-            return reader is None
-        return reader.index.selection.index_chunks > _MAX_CHUNKS_AHEAD
+        return reader.index.selection.index_chunks if isinstance(reader, ChunkedReader) else 0
 
     def pieces(self, most_rows: int) -> List[Tuple[int, int]]:
         """Divide the wanted rows into pieces. Chunks are divided only if one is too long.
@@ -185,6 +191,7 @@ class RowsReader:
         if isinstance(self._reader, ContiguousReader):
             self._reader.plan()
         elif self._reader is not None and self._piece_chunks:
+            self.fetch_index()
             self._reader.plan(self._piece_chunks)
             self._refuse_bomb(self._reader.index)
 
