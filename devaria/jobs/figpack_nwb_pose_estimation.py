@@ -43,6 +43,7 @@ class FigpackNwbPoseEstimationHandler(NwbFigureHandler):
         arrays = PoseArrays(num_parts)
         for part in reader.parts(step):
             arrays.add(part)
+            del part  # before the next one is read
             progress.read_and_built("Read", len(arrays.parts), num_parts, "parts")
         setting = reader.setting(step)
         self.log(f"Read {num_parts:,} parts, at most {num_frames:,} frames each")

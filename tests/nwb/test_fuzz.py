@@ -106,3 +106,33 @@ def test_mutated_videos() -> None:
     """Every mutation gives a video and its figure, or a clear error."""
     pytest.importorskip("av", reason="PyAV is not installed")
     assert_mutants_are_read_or_explained("video", video_files())
+
+
+def tree_files() -> List[bytes]:
+    """Return small valid files with groups, links, texts and datasets of several axes."""
+    files = []
+    for options in _KINDS.values():
+        for libver in ("earliest", "latest"):
+            buffer = io.BytesIO()
+            with h5py.File(buffer, "w", libver=libver) as file:
+                _add_tree(file, {**options, "chunks": options.get("chunks") and (3, 2, 2)})
+            files.append(buffer.getvalue())
+    return files
+
+
+def _add_tree(file: h5py.File, options: Dict[str, Any]) -> None:
+    series = file.create_group("a/series")
+    series.attrs["neurodata_type"] = "TimeSeries"
+    series.attrs["names"] = np.array(["x", "yy"], dtype=h5py.string_dtype())
+    options = {name: value for name, value in options.items() if value}
+    series.create_dataset("data", data=np.arange(210.0).reshape(21, 5, 2), **options)
+    series["data"].attrs["unit"] = "m"
+    series.create_dataset("grown", data=np.ones((9, 2, 2)), maxshape=(None, 2, 2))
+    series["rate"] = np.float32(30)
+    file["names"] = np.array(["left", "right"], dtype=h5py.string_dtype())
+    file["b"] = h5py.SoftLink("/a/series")
+
+
+def test_mutated_trees() -> None:
+    """Every mutation gives descriptions and values or a clear error, in any way of reading."""
+    assert_mutants_are_read_or_explained("tree", tree_files())

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import numpy as np
-import psutil
 import pytest
+from core_fixtures import wait_until
+from job_processes import is_gone
 
 from devaria.nwb.errors import NwbError
 from devaria.nwb.limits import ReadLimits
@@ -145,7 +146,7 @@ def test_a_child_that_lies_is_ended(file: RemoteNwb, told: Dict[str, Any]) -> No
     for _ in range(2):
         with pytest.raises(NwbError, match="no valid answer"):
             file.read(json.dumps(told))
-    assert psutil.wait_procs(psutil.Process().children(), timeout=20)[1] == []
+    wait_until(lambda: is_gone(file.pid))
 
 
 #: The same for `batches`.

@@ -85,7 +85,9 @@ def small_parts() -> ExitStack:
         patch.multiple(prefetch, PART_BYTES=3000, _FIRST_PART_BYTES=1000, WINDOW_BYTES=12_000)
     )
     stack.enter_context(patch.multiple(chunked, _MAX_GAP_BYTES=300, _SURVEYED=6, _GROUP_BYTES=2000))
-    stack.enter_context(patch.multiple(contiguous, _MAX_GAP_BYTES=300, _READ_BYTES=700))
+    stack.enter_context(
+        patch.multiple(contiguous, _MAX_GAP_BYTES=300, _READ_BYTES=700, _PLANNED_ROWS=3)
+    )
     return stack
 
 
@@ -189,7 +191,7 @@ class Layout:
                 file.flush()  # else HDF5 keeps chunks, and writes them in an order of its own
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_generated_layouts(server: RangeServer, data: Any) -> None:
     """Wherever chunks lie, and whichever are missing, the values are those that h5py reads."""

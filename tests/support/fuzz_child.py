@@ -10,7 +10,7 @@ import resource
 import sys
 import tempfile
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Any, Callable, Dict, Iterator, List
 
 from local_nwb import LocalNwb
 
@@ -18,6 +18,7 @@ from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.hdf5.remote_file import RemoteFile, open_remote_file
 from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.limits import ReadLimits
+from devaria.nwb.node import Node
 from devaria.nwb.units_reader import read_units_table
 
 #: Most memory that the process may allocate.
@@ -74,10 +75,46 @@ def video(file: RemoteFile, file_bytes: int) -> None:
     assert all(note.isprintable() for note in figure.notes)
 
 
+def tree(file: RemoteFile, file_bytes: int) -> None:
+    """Look at all that there is, and read every dataset in each way."""
+    with tempfile.TemporaryDirectory() as folder, file.explained():
+        local = LocalNwb(file, file_bytes, Path(folder), ReadLimits())
+        local.find(["TimeSeries"])
+        nodes = {node.path: node for node in _nodes(local.look("/", depth=3))}
+        failures = [error for node in nodes.values() for error in _read(local, node)]
+    if failures:
+        raise failures[0]
+
+
+def _nodes(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children.values():
+        yield from _nodes(child)
+
+
+def _read(local: LocalNwb, node: Node) -> Iterator[Exception]:
+    """Read a dataset, and return the errors: others may be whole."""
+    ways: List[Callable[[], Any]] = []
+    if node.dtype == "text":
+        ways = [lambda: local.text(node.path)]
+    elif node.dtype[:1] in ("<", ">", "|"):
+        rows = slice(1, None, 2) if node.shape else None
+        ways = [
+            lambda: list(local.read_each([(node.path, None), (node.path, rows)])),
+            lambda: list(local.batches(node.path, rows, batch_bytes=500)),
+        ]
+    for way in ways:
+        try:
+            way()
+        except (NwbError, InvalidInputError) as error:
+            yield error
+
+
 READERS: Dict[str, Callable[[RemoteFile, int], None]] = {
     "units": units,
     "pose": pose,
     "video": video,
+    "tree": tree,
 }
 
 

@@ -69,11 +69,15 @@ def neurodata_type(thing: Any) -> str:
 
 
 def _is_simple(opened: Any) -> bool:
-    if opened.get_storage_size() > _MAX_BYTES or math.prod(opened.shape) > _MAX_ELEMENTS:
-        return False
     kinds: List[int] = [h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM]
-    is_null = opened.get_space().get_simple_extent_type() == h5py.h5s.NULL
-    return opened.get_type().get_class() in kinds and not is_null
+    stored_type = opened.get_type()
+    if stored_type.get_class() not in kinds:
+        return False
+    if opened.get_space().get_simple_extent_type() == h5py.h5s.NULL:
+        return False
+    count: int = math.prod(opened.shape)
+    item_bytes: int = stored_type.get_size()
+    return count <= _MAX_ELEMENTS and count * item_bytes <= _MAX_BYTES
 
 
 def _scalar(value: Any) -> Optional[Scalar]:

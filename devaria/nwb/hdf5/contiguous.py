@@ -1,7 +1,8 @@
 """Read a dataset that is stored contiguously, without filters."""
 
 import math
-from typing import Any, Callable, List, Optional, Tuple
+from collections import deque
+from typing import Any, Callable, Deque, Tuple
 
 import h5py
 import numpy as np
@@ -14,6 +15,9 @@ from devaria.nwb.http.prefetch import Plan, Prefetcher
 
 #: Rows are read in parts of about this many bytes of the file.
 _READ_BYTES = 1024 * 1024
+
+#: Rows that are fetched one by one are planned in groups of this many.
+_PLANNED_ROWS = 1024
 
 #: Rows with longer gaps between them are fetched one by one.
 _MAX_GAP_BYTES = 128 * 1024
@@ -43,14 +47,18 @@ class ContiguousReader:
         self._row_bytes: int = math.prod(self._row_shape) * self._dtype.itemsize
         self._start: int = dataset.id.get_offset()
         self._prefetcher = prefetcher
-        self._plan: Optional[Plan] = None
+        self._plans: Deque[Tuple[int, Plan]] = deque()
+        self._planned = 0
         self.rows = rows
         if self._start + dataset.shape[0] * self._row_bytes > file_bytes:
             raise NwbError(f"the file is damaged: {dataset.name} ends beyond its end")
 
     def plan(self) -> None:
         """Start to fetch the rows."""
-        self._plan = self._prefetcher.plan(self._ranges())
+        self._plans = deque()
+        self._planned = 0
+        for _ in range(2):
+            self._plan_next()
 
     def read_all(self, consume: Consume, progress: ReadProgress) -> None:
         """Read the rows.
@@ -93,10 +101,8 @@ class ContiguousReader:
         step = self._rows_a_read()
         for start in range(first, stop, step):
             end = min(start + step, stop)
-            consume((slice(start, end),), self._read(self.rows[start:end]))
+            consume((slice(start, end),), self._read(start, self.rows[start:end]))
             note_read(end)
-        if stop == len(self.rows) and self._plan is not None:
-            self._plan.close()
 
     def _rows_a_read(self) -> int:
         if self._has_gaps():
@@ -106,16 +112,27 @@ class ContiguousReader:
     def _has_gaps(self) -> bool:
         return (self.rows.step - 1) * self._row_bytes > _MAX_GAP_BYTES
 
-    def _ranges(self) -> List[Tuple[int, int]]:
+    def _plan_next(self) -> None:
+        """Plan all rows; of rows that are fetched one by one, the next few."""
+        if self._planned == len(self.rows):
+            return
+        rows = self.rows[self._planned :]
         if self._has_gaps():
-            return [self._place(row, row) for row in self.rows]
-        return [self._place(self.rows[0], self.rows[-1])] if self.rows else []
+            rows = rows[:_PLANNED_ROWS]
+            ranges = [self._place(row, row) for row in rows]
+        else:
+            ranges = [self._place(rows[0], rows[-1])]
+        self._planned += len(rows)
+        self._plans.append((self._planned, self._prefetcher.plan(ranges)))
 
     def _place(self, first: int, last: int) -> Tuple[int, int]:
         return self._start + first * self._row_bytes, self._start + (last + 1) * self._row_bytes
 
-    def _read(self, rows: range) -> "npt.NDArray[Any]":
-        pieces = self._plan and self._plan.read(*self._place(rows[0], rows[-1]))
+    def _read(self, first: int, rows: range) -> "npt.NDArray[Any]":
+        while self._plans[0][0] <= first:
+            self._plans.popleft()[1].close()
+            self._plan_next()
+        pieces = self._plans[0][1].read(*self._place(rows[0], rows[-1]))
         if not pieces:
             # All of it is planned, so this cannot happen. Going on would leave these values
             # uninitialised.

@@ -15,11 +15,14 @@ from devaria.nwb.hdf5.chunked import ReadProgress
 from devaria.nwb.hdf5.link_guard import follow, refuse_unsafe
 from devaria.nwb.hdf5.metadata import address_of
 from devaria.nwb.hdf5.selection import Where
-from devaria.nwb.hdf5.values import RowsReader
+from devaria.nwb.hdf5.values import MAX_CHUNKS_AHEAD, RowsReader
 from devaria.nwb.limits import ReadLimits
 
 #: So many bytes of values are planned ahead of the reading.
 _AHEAD_BYTES = 128 * 1024 * 1024
+
+#: A dataset that is so many times as long as the whole file is looked at more closely.
+_USUAL_EXPANSION = 16
 
 #: Returns an array without values, of a shape and a type.
 Empty = Callable[[Tuple[int, ...], "np.dtype[Any]"], "npt.NDArray[Any]"]
@@ -65,6 +68,7 @@ class Wanted:
         self._empty = empty
         self._shown = one_line(path)
         self._limits = limits
+        self._file_bytes = file_bytes
         self.dataset = opened_dataset(file, path, file_bytes, limits)
         if type_name(self.dataset)[:1] not in ("<", ">", "|"):
             raise NwbError(f"{self._shown} holds {type_name(self.dataset)}, not numbers")
@@ -94,6 +98,11 @@ class Wanted:
         if self._has_values:
             self._reader.fetch_index()
 
+    @property
+    def index_chunks(self) -> int:
+        """How many chunks the index has up to the last wanted one; 0 without chunks."""
+        return self._reader.index_chunks if self._has_values else 0
+
     def is_ready(self) -> bool:
         """Return whether `plan` will not wait for the network."""
         return not self._has_values or self._reader.is_ready()
@@ -105,7 +114,7 @@ class Wanted:
             NwbError: The values are more than the limit, or cannot be found.
         """
         self._refuse_size(self.num_bytes)
-        if self._has_values and not self._reader.is_long():
+        if self._has_values and not self._reader.reads_whole():
             self._reader.pieces(len(self._rows))
             self._reader.plan()
 
@@ -123,8 +132,11 @@ class Wanted:
         """
         if not self._has_values:
             return self._without_reader()
-        if not self._reader.is_long():
+        if not self._reader.reads_whole():
             return self._piece(0, len(self._rows), 0, progress)
+        if self.num_bytes > _USUAL_EXPANSION * self._file_bytes:
+            # Before memory is taken for it; HDF5 adds up the lengths of all chunks.
+            self._reader.refuse_expansion(int(self.dataset.id.get_storage_size()))
         values = self._empty((len(self._rows), *self._row_shape), self._dtype)
         self._reader.survey()
         self._reader.read_all(lambda where, part: _put(values, where, part), progress)
@@ -149,7 +161,6 @@ class Wanted:
                 yield self._without_reader()
             return
         pieces = self._reader.pieces(max(1, batch_bytes // self._row_bytes))
-        self._reader.fetch_index()
         self._reader.plan()
         for number, (first, stop) in enumerate(pieces):
             done, share = first * self._row_bytes, (stop - first) * self._row_bytes
@@ -204,8 +215,7 @@ def read_each(wanted: List[Wanted], progress: ReadProgress) -> Iterator["npt.NDA
         NwbError: Values are more than the limit, or cannot be read.
     """
     _share_indexes(wanted)
-    for each in wanted:
-        each.fetch_index()
+    _fetch_indexes(wanted)
     total_bytes = max(1, sum(each.num_bytes for each in wanted))
     done_bytes = planned_bytes = planned = 0
     for number, each in enumerate(wanted):
@@ -219,6 +229,15 @@ def read_each(wanted: List[Wanted], progress: ReadProgress) -> Iterator["npt.NDA
         yield each.read(_within(progress, done_bytes, each.num_bytes, total_bytes))
         done_bytes += each.num_bytes
     progress(total_bytes, total_bytes)
+
+
+def _fetch_indexes(wanted: List[Wanted]) -> None:
+    """Fetch the indexes of the first datasets, as many as are kept."""
+    num_chunks = 0
+    for each in wanted:
+        num_chunks += each.index_chunks
+        if num_chunks <= MAX_CHUNKS_AHEAD:
+            each.fetch_index()
 
 
 def _share_indexes(wanted: List[Wanted]) -> None:

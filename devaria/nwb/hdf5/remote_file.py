@@ -74,16 +74,20 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
         fault = foreign_fault(ranges.head, ranges.url)
         if fault is not None:
             raise NwbError(f"{shown_url(ranges.url)} {fault}")
-        prefetcher = Prefetcher(ranges.read, CONNECTIONS, MOST_CONNECTIONS, ranges.size)
+
+        def fetch(start: int, stop: int) -> bytes:
+            return ranges.known(start, stop) or ranges.read(start, stop)
+
+        prefetcher = Prefetcher(fetch, CONNECTIONS, MOST_CONNECTIONS, ranges.size)
         stack.enter_context(closing(prefetcher))
 
         def known(position: int) -> Optional[Tuple[int, bytes]]:
             return blocks.cached(position) or ranges.peek_tail(position)
 
-        metadata = MetadataPrefetcher(ranges.read, CONNECTIONS, ranges.size, known)
+        metadata = MetadataPrefetcher(fetch, CONNECTIONS, ranges.size, known)
         stack.enter_context(closing(metadata))
         blocks = BlockFile(
-            ranges.read,
+            fetch,
             ranges.size,
             ranges.head,
             peek=lambda position: (

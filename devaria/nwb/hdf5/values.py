@@ -26,7 +26,7 @@ _SLAB_BYTES = 4 * 1024 * 1024
 MAX_CHUNKS = 2_000_000
 
 #: An index of more chunks is not fetched before the chunks.
-_MAX_CHUNKS_AHEAD = 65_536
+MAX_CHUNKS_AHEAD = 65_536
 
 
 class RowsReader:
@@ -97,6 +97,18 @@ class RowsReader:
         elif self._reader is not None:
             self._reader.rows = self._rows
 
+    def refuse_expansion(self, stored_bytes: int) -> None:
+        """Refuse rows that are far longer than what is stored.
+
+        Args:
+            stored_bytes: Length of the chunks in the file.
+
+        Raises:
+            NwbError: They are.
+        """
+        num_values, item_bytes = self._num_values(), self._item_bytes
+        refuse_expansion(self._name, num_values, item_bytes, stored_bytes, self._limits)
+
     def read_all(self, consume: Consume, progress: ReadProgress) -> None:
         """Read the rows.
 
@@ -130,15 +142,21 @@ class RowsReader:
 
     def fetch_index(self) -> None:
         """Start to fetch the index of the chunks, if it is not too long."""
-        if isinstance(self._reader, ChunkedReader) and not self.is_long():
+        if isinstance(self._reader, ChunkedReader) and not self.reads_whole():
             self._reader.index.fetch()
 
-    def is_long(self) -> bool:
-        """Return whether the index of the wanted chunks is so long that `read_all` is better."""
+    def reads_whole(self) -> bool:
+        """Return whether `read_all` is better than `plan` and `read_piece` with one piece.
+
+        That is so if the index of the chunks is long, and if HDF5 reads this layout alone.
+        """
+        return self._reader is None or self.index_chunks > MAX_CHUNKS_AHEAD
+
+    @property
+    def index_chunks(self) -> int:
+        """How many chunks the index has up to the last wanted one; 0 without chunks."""
         reader = self._reader
-        if not isinstance(reader, ChunkedReader):
-            return reader is None
-        return reader.index.selection.index_chunks > _MAX_CHUNKS_AHEAD
+        return reader.index.selection.index_chunks if isinstance(reader, ChunkedReader) else 0
 
     def pieces(self, most_rows: int) -> List[Tuple[int, int]]:
         """Divide the wanted rows into pieces. Chunks are divided only if one is too long.
@@ -167,12 +185,15 @@ class RowsReader:
         """Find the wanted rows in the file, and start to fetch them; after `pieces`.
 
         Raises:
-            NwbError: The index of the chunks is wrong, or the server fails.
+            NwbError: The index of the chunks is wrong, the dataset declares far more values than
+                are stored, or the server fails.
         """
         if isinstance(self._reader, ContiguousReader):
             self._reader.plan()
         elif self._reader is not None and self._piece_chunks:
+            self.fetch_index()
             self._reader.plan(self._piece_chunks)
+            self._refuse_bomb(self._reader.index)
 
     def read_piece(self, number: int, consume: Consume, progress: ReadProgress) -> None:
         """Read a piece, after `plan`. Pieces are read in their order.
@@ -183,7 +204,7 @@ class RowsReader:
             progress: Called with what is read and what is to be read of the piece, in any unit.
 
         Raises:
-            NwbError: The dataset declares far more values than are stored, or the server fails.
+            NwbError: The server fails.
         """
         first, stop = self._pieces[number]
         reader = self._reader
@@ -195,8 +216,6 @@ class RowsReader:
         if isinstance(reader, ContiguousReader):
             reader.read(first, stop, shifted, lambda row: progress(row - first, stop - first))
         elif reader is not None and self._piece_chunks:
-            if number == 0:
-                self._refuse_bomb(reader.index)
             begin, end = number * self._piece_chunks, (number + 1) * self._piece_chunks
             reader.read_piece(number, shifted, progress)
             num_chunks = reader.index.selection.num_chunks
@@ -228,7 +247,7 @@ class RowsReader:
     def _read_slabs(self, consume: Consume, progress: ReadProgress) -> None:
         count, step = len(self._rows), self._rows_a_slab()
         stored_bytes = int(self._dataset.id.get_storage_size())
-        self._refuse_expansion(stored_bytes)
+        self.refuse_expansion(stored_bytes)
         total_bytes = max(1, stored_bytes)
         progress(0, total_bytes)
         for start in range(0, count, step):
@@ -250,11 +269,7 @@ class RowsReader:
 
     def _refuse_bomb(self, index: ChunkIndex) -> None:
         enough = self._num_values() * self._item_bytes // self._limits.max_expansion + 1
-        self._refuse_expansion(index.stored_bytes(enough))
-
-    def _refuse_expansion(self, stored_bytes: int) -> None:
-        num_values, item_bytes = self._num_values(), self._item_bytes
-        refuse_expansion(self._name, num_values, item_bytes, stored_bytes, self._limits)
+        self.refuse_expansion(index.stored_bytes(enough))
 
     def _num_values(self) -> int:
         values_a_row: int = math.prod(self._dataset.shape[1:])

@@ -21,22 +21,17 @@ WINDOW_BYTES = 24 * PART_BYTES
 
 
 class _Part:
+    __slots__ = ("content", "failure", "is_done", "is_passed", "start", "stop")
+
     def __init__(self, start: int, stop: int) -> None:
         self.start = start
         self.stop = stop
-        self.is_done = threading.Event()
+        self.is_done = self.is_passed = False
         self.content = b""
         self.failure: Optional[Exception] = None
-        self.is_passed = False
 
     def __len__(self) -> int:
         return self.stop - self.start
-
-    def wait(self) -> bytes:
-        self.is_done.wait()
-        if self.failure is not None:
-            raise self.failure
-        return self.content
 
 
 class Plan:
@@ -46,7 +41,8 @@ class Plan:
 
     Args:
         parts: The ranges in parts.
-        room: Guards the parts of all plans.
+        room: Guards the parts of all plans. Fetching threads wait for it.
+        arrival: Readers wait for it, with the same lock.
         note_passed: Called with the lengths of fetched parts that are dropped.
 
     Attributes:
@@ -54,11 +50,16 @@ class Plan:
     """
 
     def __init__(
-        self, parts: List[_Part], room: threading.Condition, note_passed: Callable[[int], None]
+        self,
+        parts: List[_Part],
+        room: threading.Condition,
+        arrival: threading.Condition,
+        note_passed: Callable[[int], None],
     ) -> None:
         self._parts = parts
         self._starts = [part.start for part in parts]
         self._room = room
+        self._arrival = arrival
         self._note_passed = note_passed
         self._first = 0
         self._next = 0
@@ -85,7 +86,8 @@ class Plan:
             self._move_to(number)
             part = self._parts[number]
             self._want(number)
-            pieces.append(memoryview(part.wait())[start - part.start : stop - part.start])
+            content = memoryview(self._wait(part))
+            pieces.append(content[start - part.start : stop - part.start])
             start, number = part.stop, number + 1
         return pieces
 
@@ -130,6 +132,22 @@ class Plan:
             number += 1
         return number
 
+    def wait_for(self, part: _Part) -> bytes:
+        """Wait until a part is fetched; it is empty if that failed, or the reader has passed it.
+
+        Args:
+            part: A part of `part_at`.
+        """
+        with self._arrival:
+            self._arrival.wait_for(lambda: part.is_done)
+            return part.content
+
+    def _wait(self, part: _Part) -> bytes:
+        content = self.wait_for(part)
+        if part.failure is not None:
+            raise part.failure
+        return content
+
     def _want(self, number: int) -> None:
         if number >= self._next:
             with self._room:
@@ -167,7 +185,8 @@ class Prefetcher:
         self._most_threads = most_threads
         self._size = size
         self._threads: List[threading.Thread] = []
-        self._room = threading.Condition()
+        lock = threading.RLock()
+        self._room, self._arrival = threading.Condition(lock), threading.Condition(lock)
         self._plans: Deque[Plan] = deque()
         self._num_parts = 0
         self._held_bytes = 0
@@ -194,7 +213,7 @@ class Prefetcher:
             is_urgent: Fetch them before those planned before.
         """
         parts = self._parts(ranges)
-        plan = Plan(parts, self._room, self._note_passed)
+        plan = Plan(parts, self._room, self._arrival, self._note_passed)
         self._num_parts += len(parts)
         with self._room:
             if is_urgent:
@@ -224,9 +243,8 @@ class Prefetcher:
         for plan in tuple(self._plans):
             part = plan.part_at(position)
             if part is not None:
-                part.is_done.wait()
-                # The reader may have passed it meanwhile.
-                return (part.start, part.content) if part.content else None
+                content = plan.wait_for(part)
+                return (part.start, content) if content else None
         return None
 
     def _parts(self, ranges: Sequence[Tuple[int, int]]) -> List[_Part]:
@@ -254,14 +272,15 @@ class Prefetcher:
             part = self._take()
             if part is None:
                 return
+            content = b""
             try:
                 content = self._fetch(part.start, part.stop)
             except Exception as error:  # noqa: BLE001,RUF100 - raised in the reader
                 part.failure = error
-            else:
-                with self._room:
-                    part.content = b"" if part.is_passed else content
-            part.is_done.set()
+            with self._arrival:
+                part.content = b"" if part.is_passed else content
+                part.is_done = True
+                self._arrival.notify_all()
 
     def _take(self) -> Optional[_Part]:
         with self._room:

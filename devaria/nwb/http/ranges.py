@@ -127,6 +127,21 @@ class HttpRanges:
         self._count(stop - start)
         return self._with_retries(lambda: self._read_once(start, stop))
 
+    def known(self, start: int, stop: int) -> Optional[bytes]:
+        """Return a range that lies within what was requested first: the file's start or its end.
+
+        Args:
+            start: Offset of the first byte.
+            stop: Offset after the last byte.
+
+        Returns:
+            The bytes; None if they lie elsewhere, or the end cannot be used.
+        """
+        if stop <= len(self.head):
+            return self.head[start:stop]
+        tail = self.peek_tail(start)
+        return None if tail is None else tail[1][start - tail[0] : stop - tail[0]]
+
     def peek_tail(self, position: int) -> Optional[Tuple[int, bytes]]:
         """Return the end of the file, if it was requested and holds a given byte.
 

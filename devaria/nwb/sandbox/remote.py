@@ -178,6 +178,7 @@ class RemoteNwb:
                 values = checked_array(event, self._folder, rows, dtype, self._max_bytes)
                 exchange.release()
                 yield values
+                del values  # before the next ones are loaded
             exchange.value()
 
     def batches(
