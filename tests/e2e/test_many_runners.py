@@ -73,7 +73,7 @@ def claims(worker: LocalWorker) -> ClaimCounter:
 def test_thirty_runners_run_each_job_once(
     worker: LocalWorker, claims: ClaimCounter, tmp_path: Path
 ) -> None:
-    """Each of 600 jobs is claimed and completed once; under 10 % of all claims are lost."""
+    """Each of 600 jobs is claimed and completed once; hardly any claim is lost."""
     with contextlib.closing(WorkerClient(worker.url, worker.keys.submit)) as client:
         jobs = [
             client.submit("hello_world", {"name": f"{number}", "processing_time": JOB_SEC}).job_id
@@ -91,7 +91,7 @@ def test_thirty_runners_run_each_job_once(
 
     assert sorted(claims.jobs_answered("200")) == sorted(jobs)
     lost = len(claims.jobs_answered("409"))
-    assert lost < 0.1 * len(claims.answers), f"{lost} of {len(claims.answers)} claims lost"
+    assert lost <= 0.02 * len(claims.answers), f"{lost} of {len(claims.answers)} claims lost"
     assert len(list((tmp_path / "runners").iterdir())) == RUNNERS
 
 
@@ -157,6 +157,18 @@ def test_with_rivals_it_takes_from_a_list_only_while_that_is_fresh() -> None:
     order.next()
     order.begin(listed(3, 4, 5, 6))
     assert drawn(order, clock, job_sec=0.3) == ["6", "5"]
+
+
+def test_a_list_that_is_offered_is_used_in_its_order_and_in_its_time() -> None:
+    """The worker tells no other runner of these jobs, but only for some time."""
+    clock = Clock()
+    order = ClaimOrder(clock, pick=lambda count: count - 1)
+    order.begin(listed(1, 2, 3, 4), offered_sec=1.0)
+    assert drawn(order, clock, job_sec=0.4) == ["1", "2", "3"]
+    order.begin(listed(5, 6), offered_sec=1.0)
+    assert drawn(order, clock, job_sec=3600.0) == ["5"]
+    order.begin(listed(7, 8))
+    assert drawn(order, clock, job_sec=0.1) == ["8", "7"]
 
 
 def test_two_lost_races_in_a_row_end_a_list() -> None:
