@@ -58,16 +58,20 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: LocalWorker) ->
 
 
 def test_the_example_draws(run: Any, worker: LocalWorker, tmp_path: Path) -> None:
-    """The figure shows the line, with its name and its unit."""
+    """The figure shows the line, with all its points and its unit."""
     outcome = run(PATH)
     assert outcome.error == ""
     assert outcome.left_behind == []
     with chromium(tmp_path / "profile") as browser:
         figure = OpenFigure(browser, outcome.result["figpack_url"])
-        figure.page.wait_for_function("window.drawnTexts.includes('metres')", timeout=15_000)
+        # The axis reaches as far as the values only when they are there.
+        figure.page.wait_for_function("window.drawnTexts.includes('-0.9')", timeout=15_000)
         texts = figure.exported_texts()
-        assert "metres" in texts
-        assert figure.page.locator("svg polyline, svg path").count() > 0
+        assert {"metres", "-1", "1", "20 s"} <= set(texts)
+        paths = figure.page.locator("svg path").evaluate_all(
+            "paths => paths.map(path => path.getAttribute('d').length)"
+        )
+        assert max(paths) > len(TIMES)  # every tenth value, with ten characters and more
         figure.close(worker.url)
 
 

@@ -17,7 +17,7 @@ from range_server import RangeServer
 
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5 import chunked
-from devaria.nwb.http import prefetch
+from devaria.nwb.http import prefetch, ranges
 from devaria.nwb.units_table import UnitsTable
 
 RNG = np.random.default_rng(0)
@@ -43,6 +43,7 @@ def small_parts() -> ExitStack:
     stack.enter_context(
         patch.multiple(prefetch, PART_BYTES=3000, _FIRST_PART_BYTES=1000, WINDOW_BYTES=12_000)
     )
+    stack.enter_context(patch.object(ranges, "FIRST_BYTES", 2048))
     stack.enter_context(patch.multiple(chunked, _MAX_GAP_BYTES=500, _SURVEYED=16))
     return stack
 

@@ -327,6 +327,20 @@ def test_few_pieces_are_made_ahead(server: RangeServer, tmp_path: Path) -> None:
                 break
 
 
+def test_a_folder_that_cannot_be_written_is_not_the_files_fault(
+    server: RangeServer, tmp_path: Path
+) -> None:
+    """The error says so, and the file can still be looked at."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    with open_remote(server.url("/x.nwb"), allow_hosts=LOOPBACK, folder=folder) as file:
+        file.look("/")
+        folder.rmdir()
+        with pytest.raises(RuntimeError, match=r"CannotWriteError: cannot write to .*/gone: No "):
+            file.read("/acquisition/x/data")
+        assert file.look("/acquisition/x").neurodata_type == "TimeSeries"
+
+
 def test_the_import_is_cheap() -> None:
     """Neither the package nor the start of a child needs numpy, h5py or requests."""
     code = (

@@ -98,6 +98,8 @@ class RangeServer:
 
 
 class _Server(ThreadingHTTPServer):
+    # With the default of 5, connections that come together wait a second for another try.
+    request_queue_size = 128
     tls: Optional[ssl.SSLContext] = None
 
     def finish_request(self, request, client_address) -> None:

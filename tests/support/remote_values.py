@@ -28,8 +28,12 @@ def read_values(
     *,
     dtype: Any = None,
     limits: Optional[ReadLimits] = None,
+    batch_bytes: int = 0,
 ) -> Any:
-    """Read a dataset of a file that a server serves, without real waits between tries."""
+    """Read a dataset of a file that a server serves, without real waits between tries.
+
+    With ``batch_bytes``, read it in pieces, and return these.
+    """
     server.files["/file.nwb"] = content
     limits, time = limits or ReadLimits(), FakeTime()
     ranges = HttpRanges(
@@ -42,6 +46,8 @@ def read_values(
     with open_remote_file(ranges) as (file, num_bytes):
         bounds = (rows.start, rows.stop, rows.step)
         wanted = Wanted(file, path, bounds, dtype, num_bytes, limits)
+        if batch_bytes:
+            return list(wanted.batches(batch_bytes, lambda _done, _total: None))
         (values,) = read_each([wanted], lambda _done, _total: None)
         return values
 

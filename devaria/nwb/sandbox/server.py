@@ -19,7 +19,7 @@ from devaria.nwb.hdf5.datasets import Wanted, read_each
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.hdf5.texts import read_texts
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.sandbox.slots import Slots
+from devaria.nwb.sandbox.slots import Slots, writing_to
 from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import save_table
 
@@ -68,7 +68,7 @@ class Answers:
             whole: The shape of the dataset.
 
         Raises:
-            OSError: They cannot be written.
+            CannotWriteError: There is no room.
         """
         told = {"shape": values.shape, "dtype": values.dtype.str, "whole": whole}
         self._parent.send({"event": "array", "file": self.slots.file_of(values), **told})
@@ -174,4 +174,5 @@ class FileServer:
             limits=self._limits,
             progress=self._answers.progress,
         )
-        save_table(table, self._folder)
+        with writing_to(self._folder):
+            save_table(table, self._folder)

@@ -6,8 +6,9 @@ used again and again, since new pages of memory take as long as decoding.
 
 import mmap
 import os
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +17,31 @@ import numpy.typing as npt
 _MAX_KEPT_BYTES = 64 * 1024 * 1024
 
 
+class CannotWriteError(Exception):
+    """The folder cannot be written, or is full. An OSError would blame the file that is read."""
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Replace exceptions of writing, for the length of a ``with`` block.
+
+    Args:
+        folder: Where files are written.
+
+    Raises:
+        CannotWriteError: In place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CannotWriteError(f"cannot write to {folder}: {error.strerror}") from error
+
+
 class _Slot:
     def __init__(self, path: Path, num_bytes: int) -> None:
         self.path = path
         self.num_bytes = num_bytes
-        with path.open("wb+") as file:
+        with writing_to(path.parent), path.open("wb+") as file:
             if hasattr(os, "posix_fallocate"):
                 # Without it, a full disk would end this process by a signal.
                 os.posix_fallocate(file.fileno(), 0, num_bytes)
@@ -50,7 +71,7 @@ class Slots:
             dtype: Type of its values.
 
         Raises:
-            OSError: There is no room.
+            CannotWriteError: There is no room.
         """
         num_bytes = max(1, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
         self._last = (self._last + 1) % len(self._slots)
@@ -67,7 +88,7 @@ class Slots:
             values: The array that ``empty`` returned last, or any other.
 
         Raises:
-            OSError: There is no room.
+            CannotWriteError: There is no room.
         """
         slot = self._slots[self._last]
         if slot is None or not np.may_share_memory(values, np.frombuffer(slot.memory, np.uint8)):
