@@ -139,10 +139,8 @@ def ours_whole(parameters: Parameters) -> str:
     from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
 
     class Saving(FigpackNwbRasterPlotHandler):
-        def _publish(self, table: Any, *_: Any) -> str:
-            from devaria.figures.raster import UnitsRasterPlot
-
-            return _save(UnitsRasterPlot(table))
+        def publish(self, figure: Any, *_: Any) -> str:
+            return _save(figure.view)
 
     os.environ["FIGPACK_API_KEY"] = "none"
     params = {"nwb_url": parameters["url"], "units_path": "/units"}

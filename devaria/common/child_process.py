@@ -22,7 +22,7 @@ _MAX_EVENT_BYTES = 16_000_000
 
 
 class ChildProcess(_Popen):
-    """A child process that takes one request and sends events.
+    """A child process that takes requests and sends events.
 
     Args:
         module: Runs as `python -m module`.
@@ -47,7 +47,7 @@ class ChildProcess(_Popen):
         )
 
     def hand_over(self, request: Mapping[str, Any]) -> None:
-        """Send the request. A child that is gone shows by its exit code, not here.
+        """Send a request. A child that is gone shows by its exit code, not here.
 
         Args:
             request: JSON values.

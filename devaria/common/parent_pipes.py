@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, BinaryIO, Dict, Optional
+from collections import deque
+from typing import Any, BinaryIO, Deque, Dict, Optional
 
 
 class ParentPipes:
-    """Receives the request and sends events. A process has one of these.
+    """Receives requests and sends events. A process has one of these.
 
     It keeps the two pipes for itself and gives the rest of the process ordinary streams: standard
     input is empty, and standard output goes where standard error goes, for C code too. Programs
@@ -22,6 +23,9 @@ class ParentPipes:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._is_listening = False
+        self._lines: Deque[bytes] = deque()
+        self._num_lines = threading.Semaphore(0)
         self._events: BinaryIO = os.fdopen(os.dup(1), "wb")
         self._requests: BinaryIO = os.fdopen(os.dup(0), "rb")
         empty = os.open(os.devnull, os.O_RDONLY)
@@ -44,21 +48,28 @@ class ParentPipes:
             self._events.flush()
 
     def receive(self) -> Optional[Dict[str, Any]]:
-        """Wait for the request. From then on, the process ends when the parent does.
+        """Wait for the next request. After the first one, the process ends when the parent does.
 
         Returns:
-            The request; None if the parent closed the pipe without one.
+            The request; None if the parent closed the pipe without any.
         """
-        line = self._requests.readline()
-        if not line:
-            return None
-        threading.Thread(target=self._end_with_parent, daemon=True).start()
+        if self._is_listening:
+            self._num_lines.acquire()
+            line = self._lines.popleft()
+        else:
+            line = self._requests.readline()
+            if not line:
+                return None
+            self._is_listening = True
+            threading.Thread(target=self._listen, daemon=True).start()
         request: Dict[str, Any] = json.loads(line)
         return request
 
-    def _end_with_parent(self) -> None:
-        """Wait until the parent closes its end of the pipe, by dying or otherwise; then end."""
-        self._requests.read()
+    def _listen(self) -> None:
+        """Take requests until the parent closes its end of the pipe, by dying or otherwise."""
+        for line in self._requests:
+            self._lines.append(line)
+            self._num_lines.release()
         # If this process leads its group, the group holds only what it has started. Any other
         # group may hold processes that must go on.
         if hasattr(os, "killpg") and os.getpgid(0) == os.getpid():

@@ -1,4 +1,4 @@
-"""Progress of a raster job: a percentage for the runner, and console lines for people."""
+"""Progress of a figure job: a percentage for the runner, and console lines for people."""
 
 import time
 from typing import Callable
@@ -8,6 +8,9 @@ _LINE_GAP_SEC = 5.0
 
 #: Start and end of each part of the job, in percent of the whole job.
 _READ, _BUILD, _UPLOAD = (5, 60), (60, 75), (75, 99)
+
+#: The same of a part that reads and builds at once, piece by piece.
+_READ_AND_BUILD = (5, 75)
 
 
 class Progress:
@@ -41,12 +44,23 @@ class Progress:
         self._percent(self._highest)
 
     def read(self, done: int, total: int) -> None:
-        """Report how many bytes of the spike times are read."""
+        """Report how many bytes of the file are read."""
         self._part(_READ, done, total, f"Read {done / 1e6:.1f} of {total / 1e6:.1f} MB")
 
-    def built(self, done: int, total: int) -> None:
-        """Report how many spikes are sorted."""
-        self._part(_BUILD, done, total, f"Sorted {done:,} of {total:,} spikes")
+    def built(self, verb: str, done: int, total: int, unit: str) -> None:
+        """Report how much of the figure is built after all is read.
+
+        Args:
+            verb: What was done, such as "Sorted", for the console line.
+            done: How many are done.
+            total: How many there are to do.
+            unit: What is counted, such as "spikes".
+        """
+        self._part(_BUILD, done, total, f"{verb} {done:,} of {total:,} {unit}")
+
+    def read_and_built(self, verb: str, done: int, total: int, unit: str) -> None:
+        """Report how much of a figure is built that is read piece by piece; else as `built`."""
+        self._part(_READ_AND_BUILD, done, total, f"{verb} {done:,} of {total:,} {unit}")
 
     def uploaded(self, done: int, total: int) -> None:
         """Report how many files are uploaded. figpack prints lines of its own for them."""

@@ -1,13 +1,11 @@
 """The figpack view of a units table: figpack's raster plot, with arrays built by numpy."""
 
-from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, ContextManager
 
 import figpack
-import zarr
 from figpack_spike_sorting.views import RasterPlot
 
+from devaria.figures.chunks import writing_all_chunks
 from devaria.figures.raster_arrays import (
     BuildProgress,
     counts_per_second,
@@ -15,6 +13,7 @@ from devaria.figures.raster_arrays import (
     refuse_many_counts,
     spikes_in_time_order,
 )
+from devaria.figures.raster_labels import labelled_extension
 from devaria.nwb.units_table import UnitsTable
 
 #: Length of the chunks into which figpack divides the spikes of a large figure.
@@ -42,6 +41,7 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         super().__init__(
             start_time_sec=table.start_time_sec, end_time_sec=table.end_time_sec, plots=[]
         )
+        self.extension = labelled_extension()
         refuse_many_counts(table)
         self._table = table
         self._progress = progress
@@ -54,7 +54,7 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         """
         # Call the method that RasterPlot inherits: its own method would write an empty plot.
         figpack.ExtensionView.write_to_zarr_group(self, group)
-        with _writing_all_chunks():
+        with writing_all_chunks():
             self._write_spikes(group)
             self._write_counts(group)
         # In one call: each change of an attribute writes all of them to the disk.
@@ -79,16 +79,3 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         counts = counts_per_second(self._table)
         chunks = (min(counts.shape[0], 10_000), min(counts.shape[1], 500))
         group.create_dataset("spike_counts_1sec", data=counts, chunks=chunks)
-
-
-def _writing_all_chunks() -> ContextManager[Any]:
-    """Make zarr store chunks of zeros too.
-
-    zarr 3 leaves them out by default, but figpack's front end needs them. Without them, a figure
-    with one unit, whose unit numbers are all 0, fails when it is zoomed; if it is shorter than a
-    second, it fails at once.
-    """
-    if not hasattr(zarr, "config"):
-        return nullcontext()  # zarr 2 always stores them
-    writing: ContextManager[Any] = zarr.config.set({"array.write_empty_chunks": True})
-    return writing

@@ -2,7 +2,7 @@
 
 figpack 0.4.1 makes HTTP calls without time-outs, retries only some of them, and prints signed URLs.
 So this module replaces two things during an upload: ``requests.Session.request``, which figpack
-uses for all its calls, and standard output.
+uses for all its calls, and standard output. It imports requests and figpack only then.
 """
 
 import contextlib
@@ -14,17 +14,22 @@ import re
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, TextIO
-
-import figpack
-import requests
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, TextIO
 
 from devaria.common.retry import Backoff, retry_after_sec
 from devaria.common.text import without_queries
 
-KEY_VARIABLE = "FIGPACK_API_KEY"
+if TYPE_CHECKING:
+    import figpack
+    import requests
 
-#: The line that figpack prints after each file.
+KEY_VARIABLE = "FIGPACK_API_KEY"
+KEY_MISSING = (
+    f"{KEY_VARIABLE} is not set: get a key from the figpack service and `export {KEY_VARIABLE}=…`"
+)
+
+#: The lines that figpack prints before the first file, and after each.
+_STARTED = re.compile(r"Uploading (\d+) files")
 _UPLOADED = re.compile(r"Uploaded (\d+)/(\d+)")
 
 #: Called with the number of files uploaded, and the number of all files.
@@ -52,35 +57,42 @@ class UploadLimits:
     max_total_sec: float = 3600.0
 
 
-def upload_figure(
-    view: figpack.FigpackView,
+def publish(
+    view: "figpack.FigpackView",
     *,
     title: str,
-    description: str,
-    progress: UploadProgress,
-    limits: UploadLimits,
+    description: str = "",
+    progress: Optional[UploadProgress] = None,
+    limits: Optional[UploadLimits] = None,
 ) -> str:
     """Upload a figure. After a fault that may pass, the whole upload is tried again.
 
+    The key of the figpack service is in the environment variable ``FIGPACK_API_KEY``.
+
     Args:
-        view: The figure. figpack builds it before it uploads it.
+        view: The figure, any view of figpack. figpack builds it before it uploads it.
         title: Title of the figure's page.
         description: Description in markdown.
-        progress: Called with the files uploaded and all files. It starts again with each try.
-        limits: Time-outs and retries.
+        progress: Called with the files uploaded and all files, first with 0 files. It starts again
+            with each try.
+        limits: Time-outs and retries; None for the defaults.
 
     Returns:
         The figure's URL.
 
     Raises:
-        RuntimeError: The figure could not be built, or the upload failed. The text holds neither
-            the key nor a signed URL.
+        RuntimeError: The key is not set, the figure could not be built, or the upload failed. The
+            text holds neither the key nor a signed URL.
     """
+    if not os.environ.get(KEY_VARIABLE):
+        raise RuntimeError(KEY_MISSING)
+    limits = limits or UploadLimits()
     backoff = Backoff(limits.backoff_sec, math.inf, draw=_draw, factor=4.0)
     calls = _Calls(limits)
+    console = _Console(sys.stdout, progress or (lambda _done, _all: None))
     for attempt in range(1, limits.tries + 1):
         try:
-            with calls.watched(), contextlib.redirect_stdout(_Console(sys.stdout, progress)):
+            with calls.watched(), contextlib.redirect_stdout(console):
                 return _show(view, title, description)
         except Exception as error:
             text = f"{type(error).__name__}: {_without_secrets(str(error))}"
@@ -97,7 +109,7 @@ def upload_figure(
     raise RuntimeError(f"{what} failed{tries}: {text}")
 
 
-def _show(view: figpack.FigpackView, title: str, description: str) -> str:
+def _show(view: "figpack.FigpackView", title: str, description: str) -> str:
     url: str = view.show(
         title=title,
         description=description,
@@ -134,6 +146,8 @@ class _Calls:
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Route all calls of this process through this object."""
+        import requests
+
         self._may_pass, self.retry_after_sec = False, 0.0
         plain = requests.Session.request
 
@@ -159,7 +173,7 @@ class _Calls:
         finally:
             requests.Session.request = plain  # type: ignore[method-assign]
 
-    def _note_fault(self, response: requests.Response) -> None:
+    def _note_fault(self, response: "requests.Response") -> None:
         self._may_pass = response.status_code in (408, 429) or response.status_code >= 500
         asked_sec = retry_after_sec(response.headers.get("Retry-After", ""), time.time()) or 0.0
         self.retry_after_sec = min(max(self.retry_after_sec, asked_sec), self._max_retry_after_sec)
@@ -173,10 +187,13 @@ class _Console(io.TextIOBase):
         self._progress = progress
 
     def write(self, text: str) -> int:
+        # First the progress: who gets it may print lines, and this line has no end yet.
+        started, uploaded = _STARTED.match(text), _UPLOADED.match(text)
+        if started is not None:
+            self._progress(0, int(started[1]))
+        if uploaded is not None:
+            self._progress(int(uploaded[1]), int(uploaded[2]))
         self._target.write(_without_secrets(text))
-        match = _UPLOADED.match(text)
-        if match is not None:
-            self._progress(int(match[1]), int(match[2]))
         return len(text)
 
     def flush(self) -> None:

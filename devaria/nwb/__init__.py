@@ -1,10 +1,19 @@
 """Read remote NWB files.
 
-A submitted URL and the file behind it come from a stranger, so no module trusts them. The job
-handler imports this package only when a job runs: it needs h5py and numpy, which are optional.
+    from devaria.nwb import open_remote
+
+    with open_remote(url) as file:
+        node = file.look("/acquisition")
+        values = file.read("/acquisition/x/data", rows=slice(0, 1000))
+
+A submitted URL and the file behind it come from a stranger, so no module trusts them. A child
+process without keys parses the file (`sandbox`). Importing this package is cheap: it needs neither
+h5py nor numpy, which are optional.
 
 ::
 
+    sandbox/       `open_remote`, and the process that does the reading, with few rights
+    node           what a group or dataset holds
     params         checks the form of a URL and of a units path
     limits         the operator's limits on what is read
     errors         the exceptions for wrong parameters, and for files that cannot be used
@@ -14,6 +23,21 @@ handler imports this package only when a job runs: it needs h5py and numpy, whic
     units_reader   reads the units table of an open file
     spike_times    reads its spike times, the one large column
     units_table    the result, as arrays and as files that one process hands to another
-    sandbox/       the process that does the reading, without keys and with few rights
-    synthetic      writes a small NWB file for demos and tests
+    synthetic/     writes a small NWB file for demos and tests
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from devaria.nwb.sandbox.remote import open_remote
+
+__all__ = ["open_remote"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what handlers use when it is first used, since it takes long."""
+    if name == "open_remote":
+        from devaria.nwb.sandbox.remote import open_remote
+
+        return open_remote
+    raise AttributeError(name)

@@ -3,7 +3,8 @@
 ::
 
     ValueError
-    └── InvalidInputError    a job parameter is wrong: the URL, or the path of the units table
+    └── InvalidInputError    a job parameter is wrong: the URL, or a path in the file
+        └── NotInFileError   a path names nothing in the file
     Exception
     └── NwbError             the file cannot be used: unreachable, broken, hostile, or no spikes
 """
@@ -11,6 +12,10 @@
 
 class InvalidInputError(ValueError):
     """A job parameter is wrong. The submitter can correct it."""
+
+
+class NotInFileError(InvalidInputError):
+    """A path names nothing in the file."""
 
 
 class NwbError(Exception):

@@ -20,7 +20,9 @@ class ReadLimits:
         max_spikes: Spike times in the table (200 million; 4 bytes of memory each).
         max_rows: Rows of the table, with or without spikes (a million).
         max_units: Units with spikes (65,536, the limit of figpack; it can only be lowered).
-        max_chunk_bytes: Length of a decompressed chunk of a column (256 MiB).
+        max_read_bytes: Length of the values that one request reads, decompressed (2 GiB). Spike
+            times have their own limit, ``max_spikes``.
+        max_chunk_bytes: Length of a decompressed chunk of a dataset (256 MiB).
         max_expansion: Ratio of declared to stored bytes (1,100; deflate reaches 1,032, so a higher
             ratio means data that were never stored).
         max_span_sec: Time from the first spike to the last (30 days). A longer span means that the
@@ -34,6 +36,7 @@ class ReadLimits:
     max_spikes: int = 200_000_000
     max_rows: int = 1_000_000
     max_units: int = _MOST_UNITS
+    max_read_bytes: int = 2 * 1024**3
     max_chunk_bytes: int = 256 * 1024**2
     max_expansion: int = 1_100
     max_span_sec: int = 30 * 86_400
@@ -46,9 +49,9 @@ class ReadLimits:
         Args:
             environ: Environment variables. These are read: ``DEVARIA_MAX_FETCH_BYTES``,
                 ``DEVARIA_MAX_DOWNLOAD_BYTES``, ``DEVARIA_MAX_SPIKES``, ``DEVARIA_MAX_ROWS``,
-                ``DEVARIA_MAX_UNITS``, ``DEVARIA_MAX_CHUNK_BYTES``, ``DEVARIA_MAX_EXPANSION``,
-                ``DEVARIA_MAX_SPAN_SEC`` and ``DEVARIA_MAX_TOTAL_SEC``. Each is a whole number above
-                0; an empty one counts as not set.
+                ``DEVARIA_MAX_UNITS``, ``DEVARIA_MAX_READ_BYTES``, ``DEVARIA_MAX_CHUNK_BYTES``,
+                ``DEVARIA_MAX_EXPANSION``, ``DEVARIA_MAX_SPAN_SEC`` and ``DEVARIA_MAX_TOTAL_SEC``.
+                Each is a whole number above 0; an empty one counts as not set.
 
         Returns:
             The limits.

@@ -1,4 +1,4 @@
-"""Check job parameters: the URL of an NWB file, and the path of a units table in it."""
+"""Check job parameters: the URL of an NWB file, and the path of a group in it."""
 
 from typing import List
 from urllib.parse import urlsplit
@@ -49,11 +49,13 @@ def shown_url(url: str) -> str:
     return one_line(without_queries(url.split("#")[0]))
 
 
-def checked_units_path(path: object) -> str:
-    """Check the path of a units table.
+def checked_path(path: object, name: str = "units_path", example: str = "/units") -> str:
+    """Check the path of a group in the file.
 
     Args:
         path: The path that a submitter gave.
+        name: The parameter's name, for the text of an error.
+        example: A path of the right form, for the text of an error.
 
     Returns:
         The path with a leading slash.
@@ -62,13 +64,13 @@ def checked_units_path(path: object) -> str:
         InvalidInputError: It is not a string, names nothing, or holds ``..`` or control characters.
     """
     if not isinstance(path, str):
-        raise InvalidInputError("units_path must be a string such as /units")
+        raise InvalidInputError(f"{name} must be a string such as {example}")
     if not path_names(path):
         raise InvalidInputError(
-            f"units_path must be the path of a group, such as /units, not '{one_line(path)}'"
+            f"{name} must be the path of a group, such as {example}, not '{one_line(path)}'"
         )
     if not path.isprintable() or len(path) > 1024 or ".." in path_names(path):
-        raise InvalidInputError("units_path must not hold '..' or control characters")
+        raise InvalidInputError(f"{name} must not hold '..' or control characters")
     return path if path.startswith("/") else f"/{path}"
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from devaria.common.text import one_line
-from devaria.nwb.errors import InvalidInputError, NwbError
+from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
+from devaria.nwb.hdf5.browse import find_units_tables
 from devaria.nwb.hdf5.column import ReadProgress
 from devaria.nwb.hdf5.heap_guard import refuse_broken_strings
-from devaria.nwb.hdf5.link_guard import NotInFileError, find_units_tables, follow, safe_dataset
+from devaria.nwb.hdf5.link_guard import follow, safe_column
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.spike_times import SpikeTimes, SpikeTimesColumn
@@ -115,7 +116,7 @@ def _numeric(
     group: h5py.Group, name: str, kinds: str, file_bytes: int, limits: ReadLimits
 ) -> h5py.Dataset:
     try:
-        dataset = safe_dataset(group, name, file_bytes, limits)
+        dataset = safe_column(group, name, file_bytes, limits)
     except NotInFileError:
         raise NwbError(f"the units table has no {name}") from None
     if dataset.dtype.kind not in kinds:
@@ -173,7 +174,7 @@ def _refuse_implausible_times(first: float, last: float, limits: ReadLimits) -> 
 
 def _ids(group: h5py.Group, file_bytes: int, limits: ReadLimits) -> Optional[h5py.Dataset]:
     try:
-        return safe_dataset(group, "id", file_bytes, limits)
+        return safe_column(group, "id", file_bytes, limits)
     except NotInFileError:
         return None
 

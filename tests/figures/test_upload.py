@@ -1,6 +1,8 @@
 """Uploads: temporary faults are retried, others end in an error without secrets."""
 
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,9 +15,10 @@ import pytest
 import requests
 from figure_api import SIGNATURE, FigureApi
 
+from devaria.figures import publish
 from devaria.figures import upload as upload_module
 from devaria.figures.raster import UnitsRasterPlot
-from devaria.figures.upload import UploadLimits, upload_figure
+from devaria.figures.upload import UploadLimits
 from devaria.nwb.units_table import UnitsTable
 
 KEY = "fp-0123456789"
@@ -51,7 +54,7 @@ def upload(**limits: float) -> Tuple[str, List[Tuple[int, int]]]:
     """Upload a small figure with short waits; return its URL and the progress."""
     told: List[Tuple[int, int]] = []
     short: Any = {"read_timeout_sec": 5, "backoff_sec": 0.01, "max_retry_after_sec": 0.02, **limits}
-    url = upload_figure(
+    url = publish(
         UnitsRasterPlot(TABLE),
         title="T",
         description="D",
@@ -66,7 +69,7 @@ def test_figure_arrives(api: FigureApi) -> None:
     url, told = upload()
     assert url == f"{api.url}/figures/1/index.html"
     assert {"index.html", "data.zarr/.zmetadata", "manifest.json"} <= set(api.files)
-    assert told == [(number, len(api.files) - 1) for number in range(1, len(api.files))]
+    assert told == [(number, len(api.files) - 1) for number in range(len(api.files))]
     assert set(api.keys) == {KEY}
     assert api.asked[0] == "create"
     assert api.asked[-1] == "finalize"
@@ -191,3 +194,27 @@ def test_nothing_is_sent_when_the_time_is_up(api: FigureApi) -> None:
     with pytest.raises(RuntimeError, match="the upload failed: TimeoutError: the job took more"):
         upload(max_total_sec=0)
     assert api.asked == []
+
+
+def test_without_a_key_nothing_is_built(api: FigureApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing key is told at once, before a figure is built."""
+    monkeypatch.delenv("FIGPACK_API_KEY")
+    with pytest.raises(RuntimeError, match="FIGPACK_API_KEY is not set: get a key") as caught:
+        publish(None, title="T")  # type: ignore[arg-type]  # a view that nobody touches
+    assert "building" not in str(caught.value)
+    assert api.asked == []
+
+
+def test_the_import_is_cheap() -> None:
+    """Who names `publish` does not load figpack before the call."""
+    code = (
+        "import sys; from devaria.figures import publish; print(callable(publish));"
+        "print({'figpack', 'requests', 'numpy'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    assert done.stdout.split() == [b"True", b"set()"]
+
+
+def test_a_title_is_enough(api: FigureApi) -> None:
+    """The other arguments have defaults."""
+    assert publish(UnitsRasterPlot(TABLE), title="T") == f"{api.url}/figures/1/index.html"

@@ -18,7 +18,6 @@ from run_handler import Outcome, run_handler
 from devaria.execution.limits import JobLimits
 from devaria.execution.process import JobProcess
 from devaria.execution.signals import Wakeup
-from devaria.jobs import figpack_nwb_raster_plot as module
 from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
 from devaria.nwb.errors import NwbError
 from devaria.worker.server import LocalWorker
@@ -119,12 +118,6 @@ def test_title_and_description(published: Outcome) -> None:
     assert attrs["unit_ids"] == ["7", "9"]
 
 
-def test_markdown_in_parameters_stays_text() -> None:
-    """A parameter cannot end the code span that it stands in."""
-    text = module._description({"nwb_url": "https://h/<b>`x``", "units_path": "/a`[l](http://x)"})
-    assert text == ("NWB file: ``` https://h/<b>`x`` ```\n\nUnits table: `` /a`[l](http://x) ``")
-
-
 @pytest.mark.usefixtures("key")
 @pytest.mark.parametrize(
     ("params", "text"),
@@ -205,7 +198,8 @@ def test_missing_requirements(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIGPACK_API_KEY", "a-key")
     assert FigpackNwbRasterPlotHandler.missing_requirements() == []
     monkeypatch.delenv("FIGPACK_API_KEY")
-    monkeypatch.setitem(module._PACKAGES, "surely_not_installed", "surely-not-installed")
+    packages = {"surely_not_installed": ("surely-not-installed", "figpack")}
+    monkeypatch.setattr(FigpackNwbRasterPlotHandler, "packages", packages)
     package, key = FigpackNwbRasterPlotHandler.missing_requirements()
     assert package.startswith("surely-not-installed is not installed: `pip install")
     assert key.startswith("FIGPACK_API_KEY is not set: get a key")

@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 from nwb_files import add_units, memory_file
 
-from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.link_guard import (
-    NotInFileError,
-    find_units_tables,
-    follow,
-    refuse_expansion,
-    safe_dataset,
-)
+from devaria.nwb.errors import NotInFileError, NwbError
+from devaria.nwb.hdf5.browse import find_units_tables
+from devaria.nwb.hdf5.link_guard import follow, refuse_expansion, safe_column
 from devaria.nwb.limits import ReadLimits
 
 TRAINS = [[0.5, 1.5], [1.0]]
@@ -46,7 +41,7 @@ def test_soft_links_within_the_file_are_followed(file: h5py.File) -> None:
     file["a"] = h5py.SoftLink("units")
     group["times"] = h5py.SoftLink("./spike_times")
     assert follow(file["/"], "/a/times") == file["processing/spike_times"]
-    assert safe_dataset(file["processing"], "times", MANY_BYTES, LIMITS).shape == (3,)
+    assert safe_column(file["processing"], "times", MANY_BYTES, LIMITS).shape == (3,)
 
 
 def test_soft_link_circle_is_refused(file: h5py.File) -> None:
@@ -65,7 +60,7 @@ def test_external_links_are_refused(file: h5py.File, other: Path) -> None:
         with pytest.raises(NwbError, match="link to another file"):
             follow(file["/"], path)
     with pytest.raises(NwbError, match="link to another file"):
-        safe_dataset(file["mine"], "spike_times", MANY_BYTES, LIMITS)
+        safe_column(file["mine"], "spike_times", MANY_BYTES, LIMITS)
 
 
 def test_external_storage_is_refused(file: h5py.File, tmp_path: Path) -> None:
@@ -74,7 +69,7 @@ def test_external_storage_is_refused(file: h5py.File, tmp_path: Path) -> None:
     secret.write_bytes(b"12345678" * 10)
     file.create_dataset("x", (10,), "f8", external=[(str(secret), 0, 80)])
     with pytest.raises(NwbError, match="external storage"):
-        safe_dataset(file["/"], "x", MANY_BYTES, LIMITS)
+        safe_column(file["/"], "x", MANY_BYTES, LIMITS)
 
 
 def test_virtual_dataset_is_refused(file: h5py.File, other: Path) -> None:
@@ -83,7 +78,7 @@ def test_virtual_dataset_is_refused(file: h5py.File, other: Path) -> None:
     layout[:] = h5py.VirtualSource(str(other), "/units/spike_times", (3,))
     file.create_virtual_dataset("x", layout)
     with pytest.raises(NwbError, match="virtual dataset"):
-        safe_dataset(file["/"], "x", MANY_BYTES, LIMITS)
+        safe_column(file["/"], "x", MANY_BYTES, LIMITS)
 
 
 def test_bomb_by_fill_value_is_refused(file: h5py.File) -> None:
@@ -92,10 +87,10 @@ def test_bomb_by_fill_value_is_refused(file: h5py.File) -> None:
     file["chunked"][0] = 1.0
     file.create_dataset("contiguous", (10**8,), "f8")
     with pytest.raises(NwbError, match="declares 100,000,000 values, but only 0 bytes"):
-        safe_dataset(file["/"], "contiguous", MANY_BYTES, LIMITS)
+        safe_column(file["/"], "contiguous", MANY_BYTES, LIMITS)
     with pytest.raises(NwbError, match="declares 100,000,000 values, but only"):
-        safe_dataset(file["/"], "chunked", 700_000, LIMITS)
-    chunked = safe_dataset(file["/"], "chunked", MANY_BYTES, LIMITS)
+        safe_column(file["/"], "chunked", 700_000, LIMITS)
+    chunked = safe_column(file["/"], "chunked", MANY_BYTES, LIMITS)
     with pytest.raises(NwbError, match="declares 100,000,000 values, but only"):
         refuse_expansion("chunked", 10**8, 8, chunked.id.get_storage_size(), LIMITS)
 
@@ -104,14 +99,14 @@ def test_bomb_by_chunk_size_is_refused(file: h5py.File) -> None:
     """A chunk of a gigabyte is not decompressed."""
     file.create_dataset("x", (10**9,), "i1", chunks=(10**9,), compression="gzip")
     with pytest.raises(NwbError, match="too large"):
-        safe_dataset(file["/"], "x", MANY_BYTES, LIMITS)
+        safe_column(file["/"], "x", MANY_BYTES, LIMITS)
 
 
 def test_more_than_the_file_holds_is_refused(file: h5py.File) -> None:
     """A dataset that claims to be larger than the file is refused."""
     file["x"] = np.zeros(1000)
     with pytest.raises(NwbError, match="larger than the file"):
-        safe_dataset(file["/"], "x", 7999, LIMITS)
+        safe_column(file["/"], "x", 7999, LIMITS)
 
 
 @pytest.mark.parametrize("shape", [(), (2, 3)])
@@ -121,7 +116,7 @@ def test_other_shapes_are_refused(file: h5py.File, shape: tuple) -> None:
     file.create_group("g")
     for name in ("x", "g"):
         with pytest.raises(NwbError, match="not a one-dimensional dataset"):
-            safe_dataset(file["/"], name, MANY_BYTES, LIMITS)
+            safe_column(file["/"], name, MANY_BYTES, LIMITS)
 
 
 def test_unknown_filter_is_named(file: h5py.File) -> None:
@@ -132,7 +127,7 @@ def test_unknown_filter_is_named(file: h5py.File) -> None:
     space = h5py.h5s.create_simple((10,))
     h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F64LE, space, plist)
     with pytest.raises(NwbError, match="compressed by a filter not known here: 32015"):
-        safe_dataset(file["/"], "x", MANY_BYTES, LIMITS)
+        safe_column(file["/"], "x", MANY_BYTES, LIMITS)
 
 
 def test_missing_names(file: h5py.File) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from devaria.common.text import without_queries
 from devaria.nwb.errors import InvalidInputError
-from devaria.nwb.params import checked_units_path, checked_url
+from devaria.nwb.params import checked_path, checked_url
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_queries_are_cut_in_any_text() -> None:
 
 def test_path_starts_at_the_root() -> None:
     """A path has a leading slash in the end, given with or without one."""
-    assert checked_units_path("units") == checked_units_path("/units") == "/units"
+    assert checked_path("units") == checked_path("/units") == "/units"
 
 
 @pytest.mark.parametrize(
@@ -41,5 +41,5 @@ def test_path_starts_at_the_root() -> None:
 def test_other_paths_are_invalid_input(path: object) -> None:
     """A units path names something, and holds neither ``..`` nor control characters."""
     with pytest.raises(InvalidInputError, match="units_path must") as caught:
-        checked_units_path(path)
+        checked_path(path)
     assert str(caught.value).isprintable()

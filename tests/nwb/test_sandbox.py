@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 import psutil
@@ -21,7 +21,8 @@ from range_server import LOOPBACK, RangeServer
 from devaria.nwb.errors import NwbError
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.sandbox.landlock import landlock_version
-from devaria.nwb.sandbox.parent import Reading, ReadRequest, reading_environ
+from devaria.nwb.sandbox.parent import Opening, reading_environ
+from devaria.nwb.sandbox.remote import RemoteNwb
 from devaria.nwb.units_table import UnitsTable, load_table, save_table
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
@@ -41,10 +42,17 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> Dict[str, str]:
 def probe(what: str, folder: Path, environ: Dict[str, str], max_sec: int = 60) -> List[str]:
     """Run the probing child; return the lines that it says."""
     said: List[str] = []
-    request = ReadRequest("http://h/x", what, ReadLimits(max_total_sec=max_sec))
-    with Reading(request, folder, environ, module="probing_child") as reading:
-        reading.table(lambda *_news: None, said.append)
+    with probing(folder, environ, said.append, max_sec) as file:
+        file.units_table(what)
     return said
+
+
+def probing(
+    folder: Path, environ: Dict[str, str], say: Callable[[str], object], max_sec: int = 60
+) -> RemoteNwb:
+    """Start the probing child."""
+    opening = Opening("http://h/x", ReadLimits(max_total_sec=max_sec))
+    return RemoteNwb(opening, folder, environ, say=say, module="probing_child")
 
 
 def test_environment_is_what_python_needs(tmp_path: Path, environ: Dict[str, str]) -> None:
@@ -68,12 +76,11 @@ def test_code_in_the_parser_cannot_get_at_keys(
     monkeypatch.chdir(tmp_path)
     runner = subprocess.Popen(["sleep", "60"], env=environ)
     said: List[str] = []
-    request = ReadRequest("http://h/x", "look", ReadLimits())
-    reading = Reading(request, tmp_path / "table", environ, module="probing_child")
+    file = probing(tmp_path / "table", environ, said.append)
     try:
         assert f"/proc/{runner.pid}/environ" in environments_with_keys()
-        with reading, pytest.raises(NwbError, match="no valid units table"):  # it wrote none
-            reading.table(lambda *_news: None, said.append)
+        with file, pytest.raises(NwbError, match="no valid units table"):  # it wrote none
+            file.units_table("look")
     finally:
         runner.kill()
         runner.wait()
@@ -100,9 +107,9 @@ def test_packages_may_be_installed_anywhere(tmp_path: Path) -> None:
                 shutil.copytree(path, elsewhere / path.name)
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(elsewhere), *sys.path])}
     with RangeServer({"/file.nwb": units_bytes([[1.0, 2.0]])}) as server:
-        request = ReadRequest(server.url("/file.nwb"), "/units", ReadLimits(), LOOPBACK)
-        with Reading(request, table, environ) as reading:
-            found = reading.table(lambda *_news: None, lambda _line: None)
+        opening = Opening(server.url("/file.nwb"), ReadLimits(), LOOPBACK)
+        with RemoteNwb(opening, table, environ) as file:
+            found = file.units_table("/units")
     assert found.spike_times_sec.tolist() == [1.0, 2.0]
 
 
@@ -132,10 +139,10 @@ def test_end_of_the_child_is_an_error(
 
 def test_child_that_cannot_start_is_an_error(tmp_path: Path, environ: Dict[str, str]) -> None:
     """A child that dies before it has read its request is an error, not a hang or a broken pipe."""
-    request = ReadRequest("http://h/x" + "y" * 100_000, "/units", ReadLimits())
-    reading = Reading(request, tmp_path, environ, module="no_such_module")
-    with reading, pytest.raises(RuntimeError, match="its process ended with exit code 1"):
-        reading.table(lambda *_news: None, lambda _line: None)
+    opening = Opening("http://h/x" + "y" * 100_000, ReadLimits())
+    file = RemoteNwb(opening, tmp_path, environ, module="no_such_module")
+    with file, pytest.raises(RuntimeError, match="its process ended with exit code 1"):
+        file.units_table("/units")
 
 
 def test_child_goes_with_its_parent(tmp_path: Path, environ: Dict[str, str]) -> None:
@@ -156,11 +163,10 @@ def test_no_child_is_left(tmp_path: Path, environ: Dict[str, str]) -> None:
     def give_up(_line: str) -> None:
         raise KeyboardInterrupt
 
-    request = ReadRequest("http://h/x", "sleep", ReadLimits())
-    reading = Reading(request, tmp_path, environ, module="probing_child")
+    file = probing(tmp_path, environ, give_up)
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), reading:
-        reading.table(lambda *_news: None, give_up)
+    with pytest.raises(KeyboardInterrupt), file:
+        file.units_table("sleep")
     assert psutil.Process().children() == []
     assert time.monotonic() - started < 30
 

@@ -5,6 +5,7 @@ As `python probing_child.py parent FOLDER` it is a parent that starts such a chi
 child's process id, and waits.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List
+
+from devaria.common.parent_pipes import ParentPipes
 
 KEYS = (b"FIGPACK_API_KEY=", b"DEVARIA_RUNNER_API_KEY=")
 
@@ -55,12 +58,23 @@ def look_around(folder: Path) -> Dict[str, Any]:
     }
 
 
-def act(request: Dict[str, Any], folder: Path, send: Callable[[Dict[str, Any]], None]) -> None:
-    """Do what the request's units path names."""
-    what = request["units_path"]
-    send({"event": "said", "text": what})
+@contextlib.contextmanager
+def open_file(
+    _opening: Dict[str, Any], folder: Path, parent: ParentPipes
+) -> Iterator[Callable[[Dict[str, Any]], Any]]:
+    """Open nothing; answer a request by doing what its path names."""
+
+    def answer(request: Dict[str, Any]) -> Any:
+        return act(request["path"], folder, parent)
+
+    yield answer
+
+
+def act(what: str, folder: Path, parent: ParentPipes) -> Any:
+    """Do what a path names."""
+    parent.send({"event": "said", "text": what})
     if what == "look":
-        send({"event": "said", "text": json.dumps(look_around(folder))})
+        parent.send({"event": "said", "text": json.dumps(look_around(folder))})
     elif what == "loop":
         while True:
             pass
@@ -72,16 +86,24 @@ def act(request: Dict[str, Any], folder: Path, send: Callable[[Dict[str, Any]], 
         os._exit(3)
     elif what == "fail":
         raise ZeroDivisionError("\x1b[2Jby zero")
+    return None
 
 
 def be_a_parent(folder: str) -> None:
     """Start a child that sleeps, tell its process id, and wait."""
     from devaria.nwb.limits import ReadLimits
-    from devaria.nwb.sandbox.parent import Reading, ReadRequest
+    from devaria.nwb.sandbox.parent import Opening
+    from devaria.nwb.sandbox.remote import RemoteNwb
 
-    request = ReadRequest("http://h/x", "sleep", ReadLimits())
-    with Reading(request, Path(folder), os.environ, module="probing_child") as reading:
-        reading.table(lambda *_news: None, lambda _line: print(reading.pid, flush=True))
+    opening = Opening("http://h/x", ReadLimits())
+    with RemoteNwb(
+        opening,
+        Path(folder),
+        os.environ,
+        say=lambda _line: print(file.pid, flush=True),
+        module="probing_child",
+    ) as file:
+        file.text("sleep")
 
 
 if __name__ == "__main__":
@@ -90,5 +112,5 @@ if __name__ == "__main__":
     else:
         from devaria.nwb.sandbox import child as reading_child
 
-        reading_child.read = act
+        reading_child.open_file = open_file
         reading_child.main()

@@ -27,11 +27,24 @@ class RemoteFile(h5py.File):  # type: ignore[misc]  # h5py is untyped
         prefetcher: Fetches ranges in parallel. HDF5 reads from these ranges too.
         btree_prefetcher: Fetches an index of chunks in parallel.
         blocks: The file object that HDF5 reads.
+        url: URL of the file.
     """
 
     prefetcher: Prefetcher
     btree_prefetcher: BTreePrefetcher
     blocks: BlockFile
+    url: str
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Replace the exceptions of h5py by NwbErrors, for the length of a ``with`` block.
+
+        Raises:
+            NwbError: The file cannot be fetched, or is damaged.
+        """
+        self.blocks.failure = None
+        with _explained(self.blocks, self.url):
+            yield
 
     def read_bytes(self, start: int, stop: int) -> bytes:
         """Read bytes without HDF5.
@@ -86,18 +99,23 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
             ),
             note_read=btree_prefetcher.note_read,
         )
-        try:
-            # HDF5 must close the file before the file object is freed, or it may crash at exit.
-            with RemoteFile(blocks, "r") as file:
-                file.prefetcher, file.btree_prefetcher = prefetcher, btree_prefetcher
-                file.blocks = blocks
-                yield file, ranges.size
-        except (NwbError, InvalidInputError):
-            raise
-        except _HDF5_ERRORS as error:
-            if blocks.failure is not None:
-                raise blocks.failure from None
-            raise NwbError(f"{shown_url(ranges.url)} {_damage(error)}") from error
+        # HDF5 must close the file before the file object is freed, or it may crash at exit.
+        with _explained(blocks, ranges.url), RemoteFile(blocks, "r") as file:
+            file.prefetcher, file.btree_prefetcher = prefetcher, btree_prefetcher
+            file.blocks, file.url = blocks, ranges.url
+            yield file, ranges.size
+
+
+@contextmanager
+def _explained(blocks: BlockFile, url: str) -> Iterator[None]:
+    try:
+        yield
+    except (NwbError, InvalidInputError):
+        raise
+    except _HDF5_ERRORS as error:
+        if blocks.failure is not None:
+            raise blocks.failure from None
+        raise NwbError(f"{shown_url(url)} {_damage(error)}") from error
 
 
 def _damage(error: Exception) -> str:

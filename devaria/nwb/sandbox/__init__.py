@@ -1,1 +1,13 @@
-"""Read an untrusted file in a confined process."""
+"""Read an untrusted file in a confined process.
+
+::
+
+    remote      the parent's side: `open_remote`, and the operations on a file
+    arguments   checks what the caller asks for
+    parent      starts the process, and ends it
+    exchange    one request and its answer
+    checks      checks everything that the process says
+    child       the process itself
+    landlock    gives up its rights
+    server      answers the requests
+"""

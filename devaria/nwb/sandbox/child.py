@@ -1,8 +1,8 @@
 """The process that reads an untrusted file: `python -m devaria.nwb.sandbox.child FOLDER`.
 
 Its environment has no keys, and it cannot read any elsewhere (`devaria.nwb.sandbox.landlock`). It
-receives a `ReadRequest` and sends events: progress, then one outcome. It writes the table into the
-folder. It ends when its parent does.
+receives an `Opening` and then requests, and sends events (`devaria.nwb.sandbox.server`). It writes
+arrays into the folder. It ends when its parent does.
 
 For speed, it starts while the parent imports the figure libraries. It imports h5py and numpy only
 while its first request to the file's server is on its way.
@@ -14,20 +14,16 @@ import gc
 import os
 import signal
 import sys
-import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List
 
 from devaria.common.parent_pipes import ParentPipes
-from devaria.nwb.errors import InvalidInputError, NwbError
+from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.sandbox.landlock import confine
-
-#: Progress is sent at most this often, in seconds, and at the end.
-_PROGRESS_GAP_SEC = 0.1
 
 #: Longer error texts are cut.
 _MAX_TEXT_CHARACTERS = 4_000
@@ -45,12 +41,15 @@ _TEXT_GUESSERS = ("chardet", "charset_normalizer")
 #: own, with libraries and packages beside it.
 _PACKAGES = ("certifi", "h5py", "idna", "numpy", "requests", "urllib3", *_TEXT_GUESSERS)
 
-#: Sends an event to the parent.
-Send = Callable[[Dict[str, Any]], None]
+#: Messages of the parent about a stream of arrays, which come too late when the stream has ended.
+_LATE = ("next", "stop")
+
+#: Answers one request: returns the value of the last event.
+Answer = Callable[[Dict[str, Any]], Any]
 
 
 def main() -> None:
-    """Read the one table that the parent asks for."""
+    """Open the one file that the parent names, and answer requests about it."""
     # Garbage collections during imports take long, and find nothing.
     gc.disable()
     folder = Path(sys.argv[1])
@@ -58,11 +57,31 @@ def main() -> None:
     _die_with_parent()
     # Before the request comes, and before there is another thread.
     confine(folder, _needed_from_now_on())
-    request = parent.receive()
-    if request is not None:
-        parent.send(_outcome(request, folder, parent.send))
+    opening = parent.receive()
+    if opening is not None:
+        serve(opening, folder, parent)
     # At once, so that its memory is free while the parent builds the figure.
     os._exit(0)
+
+
+def serve(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> None:
+    """Answer requests for ever. The process ends when the parent closes the pipe.
+
+    Args:
+        opening: The fields of `devaria.nwb.sandbox.process.Opening`.
+        folder: Where arrays go.
+        parent: The pipes to the parent.
+    """
+    try:
+        with open_file(opening, folder, parent) as answer:
+            _answer_all(parent, answer)
+    except Exception as error:  # noqa: BLE001,RUF100 - the parent raises it, at each request
+        failure = error  # the name of an exception is gone after its clause
+
+        def refuse(_request: Dict[str, Any]) -> Any:
+            raise failure
+
+        _answer_all(parent, refuse)
 
 
 def _die_with_parent() -> None:
@@ -82,65 +101,59 @@ def _needed_from_now_on() -> List[Path]:
     return [*homes, *libraries, *packages, Path(__file__).parents[2]]
 
 
-def _outcome(request: Dict[str, Any], folder: Path, send: Send) -> Dict[str, Any]:
+def _answer_all(parent: ParentPipes, answer: Answer) -> None:
+    while True:
+        request = parent.receive() or {}
+        if request.get("op") not in _LATE:
+            parent.send(_outcome(request, answer))
+
+
+def _outcome(request: Dict[str, Any], answer: Answer) -> Dict[str, Any]:
     try:
-        read(request, folder, send)
-    except (InvalidInputError, NwbError) as error:
+        return {"event": "done", "value": answer(request)}
+    except (InvalidInputError, NotInFileError, NwbError) as error:
         return {"event": type(error).__name__, "text": str(error)[:_MAX_TEXT_CHARACTERS]}
     except Exception as error:  # noqa: BLE001,RUF100 - the parent raises it
         traceback.print_exc()
         text = f"{type(error).__name__}: {error}"
         return {"event": "failed", "text": text[:_MAX_TEXT_CHARACTERS]}
-    return {"event": "done"}
 
 
-def read(request: Dict[str, Any], folder: Path, send: Send) -> None:
-    """Read a table into a folder.
+@contextlib.contextmanager
+def open_file(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> Iterator[Answer]:
+    """Open the file, for the length of a ``with`` block.
 
     Args:
-        request: The fields of `devaria.nwb.sandbox.parent.ReadRequest`.
-        folder: Where the table's files go.
-        send: Sends the events; for several threads.
+        opening: The fields of `devaria.nwb.sandbox.process.Opening`.
+        folder: Where arrays go.
+        parent: The pipes to the parent.
+
+    Yields:
+        The function that answers a request.
 
     Raises:
-        InvalidInputError: The URL is wrong, or the file has no units table at the path.
+        InvalidInputError: The URL is wrong.
         NwbError: The file cannot be fetched or read.
     """
-    sent_sec = -1.0
-
-    def send_progress(done_bytes: int, total_bytes: int) -> None:
-        nonlocal sent_sec
-        now = time.monotonic()
-        if now - sent_sec >= _PROGRESS_GAP_SEC or done_bytes == total_bytes:
-            sent_sec = now
-            send({"event": "read", "done": done_bytes, "total": total_bytes})
-
     from devaria.nwb.http.ranges import HttpRanges
 
-    limits = ReadLimits(**request["limits"])
-    opening = ThreadPoolExecutor(1)
-    ranges = opening.submit(
+    limits = ReadLimits(**opening["limits"])
+    connecting = ThreadPoolExecutor(1)
+    ranges = connecting.submit(
         HttpRanges,
-        request["url"],
+        opening["url"],
         limits=limits,
         end_bytes=_END_BYTES,
-        allow_hosts=request["allow_hosts"],
-        say=lambda text: send({"event": "said", "text": text}),
+        allow_hosts=opening["allow_hosts"],
+        say=lambda text: parent.send({"event": "said", "text": text}),
     )
-    opening.shutdown(wait=False)
+    connecting.shutdown(wait=False)
     from devaria.nwb.hdf5.remote_file import open_remote_file
-    from devaria.nwb.units_reader import read_units_table
-    from devaria.nwb.units_table import save_table
+    from devaria.nwb.sandbox.server import Answers, FileServer
 
     with open_remote_file(ranges.result()) as (file, file_bytes):
-        table = read_units_table(
-            file,
-            request["units_path"],
-            file_bytes=file_bytes,
-            limits=limits,
-            progress=send_progress,
-        )
-    save_table(table, folder)
+        server = FileServer(file, file_bytes, limits, folder, Answers(parent, folder))
+        yield server.answer
 
 
 if __name__ == "__main__":

@@ -1,27 +1,25 @@
-"""Read an untrusted file in a child process that has no keys.
+"""Start the child process that reads an untrusted file, and take its events.
 
 A malicious file may make HDF5 crash, loop for ever, or run foreign code. So a child process
 (`devaria.nwb.sandbox.child`) reads it. The child gets neither the keys nor the rest of this
-environment. It is killed at the end of its time limit. Its result is plain arrays, which are
-checked (`devaria.nwb.units_table`). This module is the parent's side.
+environment. It is killed at the end of its time limit. This module is the parent's side of the
+process; `devaria.nwb.sandbox.remote` is the parent's side of the file.
 """
 
 import re
 import signal
 import subprocess
 import threading
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence, Type
+from typing import Any, Callable, Dict, Iterator, Mapping, Sequence
 
 from devaria.common.child_process import ChildProcess, exit_text, signal_name
 from devaria.common.text import one_line
-from devaria.nwb.errors import InvalidInputError, NwbError
+from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.limits import ReadLimits
-
-if TYPE_CHECKING:
-    from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.sandbox.exchange import Exchange
 
 #: The longest text that is taken from the child.
 _MAX_TEXT_CHARACTERS = 4_000
@@ -47,35 +45,41 @@ _LEAN = {
 }
 
 #: Called with the bytes of the file that are read, and those to read.
-ReadProgress = Callable[[int, int], None]
+ReadProgress = Callable[[int, int], object]
+
+#: Called with a line for the console.
+Say = Callable[[str], object]
+
+#: The errors that the child may name.
+_ERRORS = {each.__name__: each for each in (InvalidInputError, NotInFileError, NwbError)}
 
 
 @dataclass(frozen=True)
-class ReadRequest:
-    """A request to a child to read one units table.
+class Opening:
+    """What a child needs to open a file.
 
     Attributes:
-        units_path: The table's path in the file.
+        url: URL of the file, http or https.
         limits: Limits on what is read. The child is killed after `max_total_sec`.
         allow_hosts: Hosts that may be connected to although they are not public.
     """
 
     url: str
-    units_path: str
     limits: ReadLimits
     allow_hosts: Sequence[str] = ()
 
 
-class Reading:
-    """A child process that reads one units table. The constructor starts it.
+class ReadingProcess:
+    """A child process that reads one file. The constructor starts it.
 
-    As a context manager, it kills the child at the end of the block. The child is in this process's
-    group, so it also ends when that group is killed.
+    The child is in this process's group, so it also ends when that group is killed.
 
     Args:
-        request: What to read.
-        folder: An empty folder for the table, and for the child's temporary files.
+        opening: The file.
+        folder: An empty folder for arrays, and for the child's temporary files.
         environ: This process's environment.
+        say: Called with lines for the console.
+        progress: Called with the bytes read and to read.
         module: The module that the child runs.
 
     Attributes:
@@ -87,63 +91,84 @@ class Reading:
 
     def __init__(
         self,
-        request: ReadRequest,
+        opening: Opening,
         folder: Path,
         environ: Mapping[str, str],
-        *,
-        module: str = "devaria.nwb.sandbox.child",
+        say: Say,
+        progress: ReadProgress,
+        module: str,
     ) -> None:
-        self._folder = folder
-        self._max_sec = request.limits.max_total_sec
+        self._say = say
+        self._progress = progress
+        self._max_sec = opening.limits.max_total_sec
         self._timed_out = False
         self._process = ChildProcess(module, str(folder), env=reading_environ(environ, folder))
         self.pid = self._process.pid
         self._timer = threading.Timer(self._max_sec, self._time_out)
         self._timer.daemon = True
         self._timer.start()
-        self._process.hand_over(asdict(request))
+        self._folder = folder
+        self._events = self._process.events()
+        self._abandoned: Iterator[object] = iter(())
+        self._is_busy = self._is_closed = False
+        self._process.hand_over(asdict(opening))
 
-    def __enter__(self) -> "Reading":
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def close(self) -> None:
+        """Kill the child."""
+        self._is_closed = True
         self._timer.cancel()
         self._process.end()
 
-    def table(self, progress: ReadProgress, say: Callable[[str], None]) -> "UnitsTable":
-        """Wait until the table is read.
+    @contextmanager
+    def exchange(self, operation: str, **arguments: Any) -> Iterator[Exchange]:
+        """Send a request, and take the answer in the ``with`` block.
 
         Args:
-            progress: Called with the bytes read and to read.
-            say: Called with lines for the console.
+            operation: Name of the operation.
+            arguments: Its arguments, as JSON values.
 
-        Returns:
-            The table. Its spike times stay in the folder, and are read as they are needed.
+        Yields:
+            The answer.
 
         Raises:
-            InvalidInputError: The file has no units table at `units_path`.
-            NwbError: The file cannot be fetched or read, or the time limit is over.
-            RuntimeError: The child failed for another reason.
+            RuntimeError: The file is closed, or another answer is not taken yet.
         """
-        # Imported here, since it imports numpy, and the child starts before that.
-        from devaria.nwb.units_table import load_table
+        if self._is_closed:
+            raise RuntimeError("the file is closed")
+        if self._is_busy:
+            raise RuntimeError("arrays of this file are still being read: finish that loop first")
+        for _ in self._abandoned:  # up to the end of an answer that nobody took
+            pass
+        self._is_busy = True
+        self._process.hand_over({"op": operation, **arguments})
+        exchange = Exchange(self._answer(), self._process)
+        try:
+            yield exchange
+        finally:
+            self._is_busy = False
+            if not self._is_closed:
+                self._abandoned = exchange.abandoned(self._folder)
 
-        for event in self._process.events():
+    def _answer(self) -> Iterator[Dict[str, Any]]:
+        """Yield the events of one answer, up to its last one. Progress and lines are passed on."""
+        for event in self._events:
             kind = event["event"]
             if kind == "read":
-                progress(int(event["done"]), int(event["total"]))
+                self._pass_on_progress(event)
             elif kind == "said":
-                say(_text(event))
-            elif kind == "done":
-                return load_table(self._folder)
+                self._say(_text(event))
+            elif kind in ("about", "array", "done"):
+                yield event
+                if kind == "done":
+                    return
             else:
                 raise _error(kind, _text(event))
         raise self._death()
+
+    def _pass_on_progress(self, event: Mapping[str, Any]) -> None:
+        done, total = event.get("done"), event.get("total")
+        if isinstance(done, int) and isinstance(total, int) and 0 <= done <= total:
+            self._progress(done, total)
 
     def _time_out(self) -> None:
         self._timed_out = True
@@ -179,13 +204,11 @@ def reading_environ(environ: Mapping[str, str], folder: Path) -> Dict[str, str]:
     return {**kept, **_LEAN}
 
 
-def _error(kind: str, text: str) -> Exception:
-    if kind == "InvalidInputError":
-        return InvalidInputError(text)
-    if kind == "NwbError":
-        return NwbError(text)
+def _error(kind: object, text: str) -> Exception:
+    if isinstance(kind, str) and kind in _ERRORS:
+        return _ERRORS[kind](text)
     return RuntimeError(f"reading the file failed: {text}")
 
 
-def _text(event: Dict[str, Any]) -> str:
+def _text(event: Mapping[str, Any]) -> str:
     return one_line(str(event.get("text")), _MAX_TEXT_CHARACTERS)

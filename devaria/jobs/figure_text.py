@@ -1,0 +1,76 @@
+"""The description of a figure, in markdown, from parameters that a stranger has submitted."""
+
+import re
+from typing import Any, Dict, Mapping, Sequence
+
+from devaria.common.text import one_line
+
+#: Optional parameters that say where a job comes from, and what the description calls them.
+LINK_PARAMS = {"neurosift_url": "Neurosift", "dandiset_id": "Dandiset"}
+
+#: A longer text is no address and no identifier of a Dandiset.
+_MAX_CHARACTERS = 8192
+
+#: A longer note is cut.
+MAX_NOTE_CHARACTERS = 2000
+
+#: The characters with which markdown and HTML begin something.
+_MARKS = re.compile(r"[\\`*_{}\[\]<>&#|~!]")
+
+
+def link_texts(given: Mapping[str, Any]) -> Dict[str, str]:
+    """Return those of the optional texts that can be used; they never make a job fail.
+
+    Args:
+        given: The parameters as submitted. A text that is no string, has control characters or is
+            too long counts as not given.
+    """
+    texts = ((name, given.get(name)) for name in LINK_PARAMS)
+    return {
+        name: text
+        for name, text in texts
+        if isinstance(text, str) and text.isprintable() and len(text) <= _MAX_CHARACTERS
+    }
+
+
+def described(
+    params: Mapping[str, Any], source_name: str, path: str, notes: Sequence[str] = ()
+) -> str:
+    """Return the description of a figure.
+
+    Args:
+        params: The job's parameters: `nwb_url`, and maybe `neurosift_url` and `dandiset_id`.
+        source_name: What the figure shows, such as "Units table".
+        path: Its path in the file.
+        notes: Sentences to add, as plain text.
+
+    Returns:
+        Markdown. Nothing in parameters and notes acts as markdown. A link is made of http and
+        https URLs only.
+    """
+    from devaria.nwb.params import shown_url
+
+    nwb_url = params["nwb_url"]
+    lines = [f"NWB file: {_as_code(shown_url(nwb_url))}", f"{source_name}: {_as_code(path)}"]
+    for name, text in link_texts(params).items():
+        if text:
+            # The page's address may repeat the file's, so also its signature.
+            shown = shown_url(text) if "?" in nwb_url else text
+            lines.append(f"{LINK_PARAMS[name]}: {_as_link(shown)}")
+    lines += [_MARKS.sub(r"\\\g<0>", one_line(note, MAX_NOTE_CHARACTERS)) for note in notes]
+    return "\n\n".join(lines)
+
+
+def _as_link(text: str) -> str:
+    """Make a link of an http or https URL, and a code span of any other text."""
+    if re.fullmatch(r"https?://[^\s<>\\]+", text):
+        return f"<{text}>"
+    return _as_code(text)
+
+
+def _as_code(text: str) -> str:
+    """Quote a text for markdown, in a code span with more backticks than the text has in a row."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if longest else ""
+    return f"{fence}{pad}{text}{pad}{fence}"

@@ -1,0 +1,263 @@
+"""The base of the handlers that draw a figure from a remote NWB file.
+
+The file comes from a stranger, so a process without keys reads it. Meanwhile this process imports
+what draws figures. These imports take a second or more, so they stand inside functions: the runner
+and the processes of other jobs start without them.
+"""
+
+import gc
+import os
+import time
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Sequence, Tuple
+
+from devaria.common.text import one_line
+from devaria.figures.progress import Progress
+from devaria.figures.upload import KEY_MISSING, KEY_VARIABLE
+from devaria.jobs.base import HeartbeatCallback, JobHandler
+from devaria.jobs.figure_text import LINK_PARAMS, MAX_NOTE_CHARACTERS, described, link_texts
+from devaria.jobs.params import Param
+
+if TYPE_CHECKING:
+    from devaria.nwb.limits import ReadLimits
+
+#: Which package each import of all such handlers comes from, and which extra installs it.
+_PACKAGES = {"figpack": ("figpack", "figpack"), "h5py": ("h5py", "figpack")}
+
+
+def figure_params(**own: Param) -> Dict[str, Param]:
+    """Return the parameters of a figure's job type.
+
+    Args:
+        own: Those that other figures do not have, by name; first the path in the file.
+    """
+    return {
+        "nwb_url": Param(str, "http or https URL of an NWB 2 file"),
+        **own,
+        "neurosift_url": Param(str, "the web page that asks for the figure", default=""),
+        "dandiset_id": Param(str, "the Dandiset that the file belongs to", default=""),
+    }
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that is ready to be published.
+
+    Attributes:
+        view: A view of figpack.
+        notes: What the description and the console say besides, such as what was left out. Each
+            is one line of plain text, and may hold names from the file.
+        result: Entries of the job's result, beside the figure's URL and the parameters.
+    """
+
+    view: Any
+    notes: List[str] = field(default_factory=list)
+    result: Dict[str, Any] = field(default_factory=dict)
+
+
+class NwbFigureHandler(JobHandler):
+    """Reads a part of an NWB file in a process without keys, draws it and publishes the figure.
+
+    A subclass sets the class attributes, and implements `read` and `draw`.
+    """
+
+    #: The title of the figures.
+    title: ClassVar[str]
+
+    #: What it draws, in lower case, such as "raster plot".
+    figure_name: ClassVar[str]
+
+    #: The parameter that holds the path in the file, and an example of it.
+    path_param: ClassVar[str]
+    path_example: ClassVar[str]
+
+    #: What lies at that path, such as "Units table".
+    source_name: ClassVar[str]
+
+    #: Which package each further import comes from, and which extra of devaria installs it:
+    #: `{module: (package, extra)}`.
+    packages: ClassVar[Mapping[str, Tuple[str, str]]] = {}
+
+    #: The modules that `read` and `draw` need. They are imported while the file is connected to.
+    modules: ClassVar[Sequence[str]] = ()
+
+    @abstractmethod
+    def read(self, file: Any, path: str, params: Mapping[str, Any], progress: Progress) -> Any:
+        """Read what the figure needs. The reading process ends afterwards.
+
+        Args:
+            file: The open file.
+            path: The checked path in it.
+            params: The job's parameters.
+            progress: Takes the progress. The bytes that are read are reported already.
+
+        Returns:
+            What `draw` gets. Arrays may lie in the folder of the file.
+
+        Raises:
+            InvalidInputError: A parameter is wrong.
+            NwbError: The file cannot be used.
+        """
+
+    @abstractmethod
+    def draw(self, data: Any, params: Mapping[str, Any], progress: Progress) -> Figure:
+        """Build the figure.
+
+        Args:
+            data: What `read` returned.
+            params: The job's parameters.
+            progress: Takes the progress; a view may report while it is written.
+
+        Raises:
+            NwbError: The figure cannot be drawn.
+        """
+
+    def run(
+        self,
+        input_params: Dict[str, Any],
+        heartbeat_callback: HeartbeatCallback,
+        run_dir: Path,
+    ) -> Dict[str, Any]:
+        """Run one job. Optional texts that are no texts count as not given."""
+        texts = link_texts(input_params)
+        others = {name: each for name, each in input_params.items() if name not in LINK_PARAMS}
+        result = super().run({**others, **texts}, heartbeat_callback, run_dir)
+        # The result has what was given, without the defaults of these texts.
+        return {
+            name: each for name, each in result.items() if name not in LINK_PARAMS or name in texts
+        }
+
+    def execute(
+        self, input_params: Dict[str, Any], heartbeat_callback: HeartbeatCallback
+    ) -> Dict[str, Any]:
+        """Run one job.
+
+        Args:
+            input_params: The parameters that `params` declares.
+            heartbeat_callback: Called with the percentage done.
+
+        Returns:
+            `figpack_url`, the parameters, and what the figure adds.
+
+        Raises:
+            ValueError: A parameter is missing or malformed, or names nothing that can be drawn.
+            NwbError: The file cannot be fetched, is damaged, or holds nothing to draw.
+            RuntimeError: `FIGPACK_API_KEY` is not set, or the upload failed.
+        """
+        import shutil
+        import tempfile
+
+        if not os.environ.get(KEY_VARIABLE):
+            raise RuntimeError(KEY_MISSING)  # before minutes of work are lost
+        progress = Progress(
+            lambda percent: heartbeat_callback(progress_current=percent, progress_total=100),
+            self.log,
+        )
+        end_sec = time.monotonic() + _limits().max_total_sec
+        folder = Path(tempfile.mkdtemp(prefix="devaria-nwb-"))
+        try:
+            data = self._read(input_params, folder, progress)
+            figure = self.draw(data, input_params, progress)
+            for note in figure.notes:
+                self.log(one_line(note, MAX_NOTE_CHARACTERS))
+            figure_url = self.publish(figure, input_params, progress, end_sec)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.log(f"Figure URL: {figure_url}")
+        progress.reached(100)
+        self.log("Completed!")
+        given = {name: input_params[name] for name in self.params if name in input_params}
+        return {"figpack_url": figure_url, **given, **figure.result}
+
+    @classmethod
+    def missing_requirements(cls) -> List[str]:
+        """Return why this machine cannot draw such figures.
+
+        Returns:
+            A sentence for each package that is not installed, for a variable that sets a read
+            limit to no valid number, and for a missing figpack key.
+        """
+        missing = [
+            f'{package} is not installed: `pip install "devaria[{extra}]"`'
+            for module, (package, extra) in {**_PACKAGES, **cls.packages}.items()
+            if find_spec(module) is None
+        ]
+        try:
+            _limits()
+        except RuntimeError as error:
+            missing.append(str(error))
+        return missing if os.environ.get(KEY_VARIABLE) else [*missing, KEY_MISSING]
+
+    def publish(
+        self, figure: Figure, params: Mapping[str, Any], progress: Progress, end_sec: float
+    ) -> str:
+        """Publish the figure.
+
+        Args:
+            figure: The figure.
+            params: The job's parameters, for the description.
+            progress: Takes the number of uploaded files.
+            end_sec: When the job's time is over, by the monotonic clock.
+
+        Returns:
+            The figure's URL.
+
+        Raises:
+            RuntimeError: The figure could not be built, or the upload failed.
+        """
+        from devaria.figures.upload import UploadLimits, publish
+
+        def uploaded(done: int, total: int) -> None:
+            if not done:
+                self.log(f"Created the {self.figure_name}")
+                self.log("Uploading the figure")
+            progress.uploaded(done, total)
+
+        return publish(
+            figure.view,
+            title=self.title,
+            description=described(params, self.source_name, params[self.path_param], figure.notes),
+            progress=uploaded,
+            limits=UploadLimits(max_total_sec=end_sec - time.monotonic()),
+        )
+
+    def _read(self, params: Mapping[str, Any], folder: Path, progress: Progress) -> Any:
+        from devaria.nwb import open_remote
+        from devaria.nwb.params import checked_path, checked_url, shown_url
+
+        self.log("Importing libraries")
+        url = checked_url(params.get("nwb_url"))
+        path = checked_path(params.get(self.path_param), self.path_param, self.path_example)
+        with open_remote(
+            url, limits=_limits(), folder=folder, say=self.log, progress=progress.read
+        ) as file:
+            _import_all(self.modules)  # while the child starts and waits for its first bytes
+            self.log(f"Loading NWB file from {shown_url(url)}")
+            self.log(f"{self.path_param.replace('_', ' ').capitalize()}: {path}")
+            return self.read(file, path, params, progress)
+
+
+def _import_all(modules: Sequence[str]) -> None:
+    """Import what builds and uploads figures."""
+    # Keeps numpy from starting threads for linear algebra, which is not used here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # The garbage collector would find nothing, and take 6 % of the time.
+    gc.disable()
+    try:
+        for module in ("requests", "figpack", *modules):
+            import_module(module)
+    finally:
+        gc.enable()
+
+
+def _limits() -> "ReadLimits":
+    from devaria.nwb.limits import ReadLimits
+
+    try:
+        return ReadLimits.from_environment(os.environ)
+    except ValueError as error:  # a ValueError would blame the job's parameters
+        raise RuntimeError(str(error)) from None

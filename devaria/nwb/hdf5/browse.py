@@ -1,0 +1,185 @@
+"""Find and describe the groups and datasets of a file that may be malicious."""
+
+import math
+from collections import deque
+from typing import Any, Deque, Dict, Iterator, List, Sequence, Set, Tuple
+
+import h5py
+
+from devaria.common.text import one_line
+from devaria.nwb.errors import NotInFileError, NwbError
+from devaria.nwb.hdf5.attributes import attributes, neurodata_type
+from devaria.nwb.hdf5.link_guard import resolve
+from devaria.nwb.node import Node
+
+#: Limits of a search: each object may cost a request.
+_MAX_GROUPS_SEARCHED = 500
+_MAX_DATASETS_SEARCHED = 1_000
+_MAX_LISTED = 20
+
+#: Most groups and datasets that one `look` describes.
+_MAX_NODES = 2_000
+
+_MAX_NAME_CHARACTERS = 1_000
+
+
+def find_units_tables(file: h5py.File) -> List[str]:
+    """List the groups of a file that have spike times.
+
+    Returns:
+        Their paths, at most 20, those nearest to the root first. The search follows hard links
+        only, visits a group once, and ends after 500 groups.
+    """
+    found = []
+    for path, group in _groups(file):
+        if path and group.get("spike_times", getlink=True) is not None:
+            found.append(one_line(path))
+        if len(found) == _MAX_LISTED:
+            break
+    return found
+
+
+def find_types(file: h5py.File, types: Sequence[str]) -> List[str]:
+    """List the groups and datasets of some NWB types.
+
+    Args:
+        file: An open file.
+        types: Names of types, such as ``TimeSeries``.
+
+    Returns:
+        Their paths, at most 20, those nearest to the root first. The search follows hard links
+        only, visits a group once, and ends after 500 groups and 1,000 datasets.
+    """
+    found: List[str] = []
+    datasets = 0
+    for path, group in _groups(file):
+        if path and neurodata_type(group) in types:
+            found.append(path)
+        for name in _hard_links(group, h5py.Dataset, _MAX_DATASETS_SEARCHED - datasets):
+            datasets += 1
+            if neurodata_type(group[name]) in types:
+                found.append(f"{path}/{name}")
+        if len(found) >= _MAX_LISTED:
+            break
+    return found[:_MAX_LISTED]
+
+
+def look(file: h5py.File, path: str, depth: int) -> Node:
+    """Describe a group or dataset.
+
+    Args:
+        file: An open file.
+        path: Its path.
+        depth: How many levels below it to describe, 0 or more.
+
+    Returns:
+        What is there.
+
+    Raises:
+        NotInFileError: The path names nothing.
+        NwbError: The path leads out of the file, or there are more than 2,000 objects.
+    """
+    thing, resolved = resolve(file["/"], "/", path)
+    return _node(thing, resolved, depth, [_MAX_NODES])
+
+
+def kind_of(thing: Any) -> str:
+    """Return ``"group"``, ``"dataset"`` or, for a stored type, ``"type"``."""
+    if isinstance(thing, h5py.Group):
+        return "group"
+    return "dataset" if isinstance(thing, h5py.Dataset) else "type"
+
+
+def _node(thing: Any, path: str, depth: int, room: List[int]) -> Node:
+    room[0] -= 1
+    if room[0] < 0:
+        raise NwbError(f"{one_line(path)} is one of more than {_MAX_NODES:,} objects: too many")
+    told = attributes(thing)
+    name = told.get("neurodata_type")
+    common: Dict[str, Any] = {
+        "path": path,
+        "kind": kind_of(thing),
+        "neurodata_type": name if isinstance(name, str) else "",
+        "attributes": told,
+    }
+    if isinstance(thing, h5py.Group) and depth > 0:
+        children, refused = _children(thing, path, depth - 1, room)
+        return Node(**common, children=children, refused=refused)
+    if isinstance(thing, h5py.Dataset):
+        return Node(**common, **_values_of(thing))
+    return Node(**common)
+
+
+def _children(
+    group: h5py.Group, path: str, depth: int, room: List[int]
+) -> Tuple[Dict[str, Node], Dict[str, str]]:
+    children: Dict[str, Node] = {}
+    refused: Dict[str, str] = {}
+    for name in group:
+        if not name.isprintable() or len(name) > _MAX_NAME_CHARACTERS:
+            refused[one_line(name)] = "its name is too long or not printable"
+            continue
+        try:
+            child, child_path = resolve(group, path, name)
+        except NotInFileError:
+            refused[name] = "it is a link that leads nowhere"
+        except NwbError as error:
+            refused[name] = str(error)
+        else:
+            if kind_of(child) != "type":
+                children[name] = _node(child, child_path, depth, room)
+        if len(refused) > _MAX_NODES:
+            raise NwbError(f"{one_line(path)} has more than {_MAX_NODES:,} broken links")
+    return children, refused
+
+
+def _values_of(dataset: h5py.Dataset) -> Dict[str, Any]:
+    chunks = dataset.chunks
+    name = type_name(dataset)
+    item_bytes = dataset.id.get_type().get_size()
+    return {
+        "shape": (0,) if dataset.shape is None else dataset.shape,  # None: a null dataspace
+        "dtype": name,
+        "chunk_bytes": math.prod(chunks) * item_bytes if chunks else None,
+    }
+
+
+def type_name(dataset: h5py.Dataset) -> str:
+    """Name the type of a dataset's values, as ``Node.dtype`` does."""
+    try:
+        dtype = dataset.dtype
+    except (TypeError, ValueError):  # numpy has no such type
+        return "unknown"
+    if h5py.check_string_dtype(dtype) is not None:
+        return "text"
+    if h5py.check_ref_dtype(dtype) is not None:
+        return "reference"
+    if dtype.kind in "biufc":
+        return str(dtype.str)
+    if dtype.kind == "O":
+        return "vlen"
+    if dtype.subdtype is not None:
+        return "array"
+    return "compound" if dtype.names else "opaque"
+
+
+def _groups(file: h5py.File) -> Iterator[Tuple[str, h5py.Group]]:
+    """Visit each group once, those nearest to the root first."""
+    to_do: Deque[Tuple[str, h5py.Group]] = deque([("", file["/"])])
+    seen: Set[int] = set()
+    while to_do and len(seen) < _MAX_GROUPS_SEARCHED:
+        path, group = to_do.popleft()
+        address = int(h5py.h5o.get_info(group.id).addr)
+        if address in seen:
+            continue
+        seen.add(address)
+        yield path, group
+        room = _MAX_GROUPS_SEARCHED - len(to_do)
+        to_do.extend((f"{path}/{n}", group[n]) for n in _hard_links(group, h5py.Group, room))
+
+
+def _hard_links(group: h5py.Group, kind: Any, limit: int) -> Iterator[str]:
+    for name, _ in zip(group, range(max(0, limit))):
+        is_hard = isinstance(group.get(name, getlink=True), h5py.HardLink)
+        if is_hard and group.get(name, getclass=True) is kind:
+            yield name

@@ -1,0 +1,180 @@
+"""What the reading process answers to its parent's requests.
+
+Each request is one JSON object with an entry ``op``. The answer is a number of events: ``read``
+(progress), ``said`` (a line for the console), ``array`` (a file with values), and one last event:
+``done`` with a value, or an error.
+"""
+
+import time
+from collections import deque
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Callable, Deque, Dict, Tuple
+
+import numpy as np
+import numpy.typing as npt
+
+from devaria.common.parent_pipes import ParentPipes
+from devaria.nwb.errors import InvalidInputError
+from devaria.nwb.hdf5 import browse
+from devaria.nwb.hdf5.datasets import NumericDataset, read_texts
+from devaria.nwb.hdf5.remote_file import RemoteFile
+from devaria.nwb.limits import ReadLimits
+from devaria.nwb.units_reader import read_units_table
+from devaria.nwb.units_table import save_table
+
+#: Progress is sent at most this often, in seconds, and at the end.
+_PROGRESS_GAP_SEC = 0.1
+
+#: Most arrays of a stream that the parent has not released.
+_MAX_PIECES = 2
+
+Request = Dict[str, Any]
+
+
+class Answers:
+    """Sends what operations find out, and writes arrays into the folder.
+
+    Args:
+        parent: The pipes to the parent.
+        folder: Where files with values go.
+    """
+
+    def __init__(self, parent: ParentPipes, folder: Path) -> None:
+        self._parent = parent
+        self._folder = folder
+        self._progress_sec = -1.0
+        self._num_files = 0
+        self._unreleased = 0
+
+    def progress(self, done_bytes: int, total_bytes: int) -> None:
+        """Send progress, unless the last one is very new."""
+        now = time.monotonic()
+        if now - self._progress_sec >= _PROGRESS_GAP_SEC or done_bytes == total_bytes:
+            self._progress_sec = now
+            self._parent.send({"event": "read", "done": done_bytes, "total": total_bytes})
+
+    def about(self, shape: Tuple[int, ...]) -> None:
+        """Describe the dataset whose rows follow."""
+        self._parent.send({"event": "about", "shape": shape})
+
+    def array(self, values: "npt.NDArray[Any]", whole: Tuple[int, ...]) -> None:
+        """Send values.
+
+        Args:
+            values: What was read of a dataset.
+            whole: The shape of the dataset.
+        """
+        self._num_files += 1
+        name = f"values-{self._num_files}"
+        with (self._folder / name).open("wb") as file:
+            np.ascontiguousarray(values).tofile(file)
+        told = {"shape": values.shape, "dtype": values.dtype.str, "whole": whole}
+        self._parent.send({"event": "array", "file": name, **told})
+
+    def is_wanted(self) -> bool:
+        """Wait until another array of a stream may be sent; False if the parent wants no more."""
+        self._unreleased += 1
+        while self._unreleased > _MAX_PIECES:
+            request = self._parent.receive() or {}
+            if request.get("op") == "stop":
+                return False
+            self._unreleased -= 1
+        return True
+
+    def begin(self) -> None:
+        """Forget about the stream before."""
+        self._unreleased = 0
+
+
+class FileServer:
+    """Answers requests about one open file.
+
+    Args:
+        file: The open file.
+        file_bytes: Its length.
+        limits: How much is read at most.
+        folder: Where the units table goes.
+        answers: Sends what is found.
+    """
+
+    def __init__(
+        self, file: RemoteFile, file_bytes: int, limits: ReadLimits, folder: Path, answers: Answers
+    ) -> None:
+        self._file = file
+        self._file_bytes = file_bytes
+        self._limits = limits
+        self._folder = folder
+        self._answers = answers
+        self._operations: Dict[str, Callable[[Request], Any]] = {
+            "find": lambda request: browse.find_types(file, request["types"]),
+            "look": self._look,
+            "read": self._read,
+            "batches": self._batches,
+            "text": lambda request: read_texts(file, request["path"], file_bytes, limits),
+            "units_table": self._units_table,
+        }
+
+    def answer(self, request: Request) -> Any:
+        """Do what a request asks.
+
+        Args:
+            request: Has the name of the operation as ``op``, and its arguments.
+
+        Returns:
+            The value of the last event.
+
+        Raises:
+            InvalidInputError: A path or an argument is wrong.
+            NwbError: The file cannot be used.
+        """
+        self._answers.begin()
+        with self._file.explained():
+            return self._operations[request["op"]](request)
+
+    def _look(self, request: Request) -> Any:
+        return asdict(browse.look(self._file, request["path"], request["depth"]))
+
+    def _read(self, request: Request) -> None:
+        """Read datasets, each as one array."""
+        wanted: Deque[Any] = deque(request["wanted"])
+        while wanted and self._answers.is_wanted():
+            path, rows = wanted.popleft()
+            dataset = self._dataset(path)
+            dtype = _result_type(dataset, request["dtype"])
+            values = dataset.read(dataset.numbers(tuple(rows)), dtype)
+            self._answers.array(values, dataset.shape)
+
+    def _batches(self, request: Request) -> None:
+        """Read one dataset in pieces."""
+        dataset = self._dataset(request["path"])
+        dtype = _result_type(dataset, request["dtype"])
+        rows = dataset.numbers(tuple(request["rows"]))
+        self._answers.about(dataset.shape)
+        step = max(1, request["batch_bytes"] // max(1, dataset.row_bytes(dtype)))
+        for first in range(0, len(rows), step):
+            if not self._answers.is_wanted():
+                break
+            self._answers.array(dataset.read(rows[first : first + step], dtype), dataset.shape)
+
+    def _dataset(self, path: str) -> NumericDataset:
+        return NumericDataset(self._file, path, self._file_bytes, self._limits)
+
+    def _units_table(self, request: Request) -> None:
+        table = read_units_table(
+            self._file,
+            request["path"],
+            file_bytes=self._file_bytes,
+            limits=self._limits,
+            progress=self._answers.progress,
+        )
+        save_table(table, self._folder)
+
+
+def _result_type(dataset: NumericDataset, name: Any) -> "np.dtype[Any]":
+    if name is None:
+        return dataset.dtype
+    dtype: np.dtype[Any] = np.dtype(name)
+    if not np.can_cast(dataset.dtype, dtype, "same_kind"):
+        raise InvalidInputError(f"{dataset.dtype} cannot be converted to {dtype}")
+    return dtype
