@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, Iterator, List, Tuple
 
 import figpack.core._upload_bundle as figpack_upload
+import figpack.core.config as figpack_config
 import numpy as np
 import pytest
 import requests
@@ -45,6 +46,7 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FigureApi]:
     plain = requests.Session.request
     with FigureApi() as running:
         monkeypatch.setattr(figpack_upload, "FIGPACK_API_BASE_URL", running.url)
+        monkeypatch.setattr(figpack_config, "FIGPACK_API_BASE_URL", running.url)
         yield running
     assert requests.Session.request is plain
     assert list(tmp_path.iterdir()) == []
@@ -148,7 +150,7 @@ def test_unreachable_store_leaks_no_signature(
 ) -> None:
     """If files cannot be stored, neither error nor console holds the signed URL."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
-        api.put_port = closed.getsockname()[1]
+        api.put_url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     with pytest.raises(RuntimeError, match="the upload failed after 2 tries: Conn") as caught:
         upload(tries=2)
     console = capsys.readouterr().out
