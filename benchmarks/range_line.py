@@ -9,14 +9,16 @@ connections since its last call.
 """
 
 import asyncio
+import contextlib
 import json
 import mmap
 import re
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import Dict, Iterator, Tuple
 
 LATENCY_SEC = 0.040
 CONNECTION_BYTES_PER_SEC = 40e6
@@ -25,6 +27,23 @@ PIECE_BYTES = 128 * 1024
 
 _REQUEST = re.compile(rb"(GET|HEAD) (\S+) HTTP/1\.[01]\r\n")
 _RANGE = re.compile(rb"(?i)\r\nrange: *bytes=(\d*)-(\d*)")
+
+
+@contextlib.contextmanager
+def running_line(folder: Path) -> Iterator[str]:
+    """Serve a folder from a process of its own, for the length of a ``with`` block.
+
+    Yields:
+        The URL of the folder, without a slash at its end.
+    """
+    command = [sys.executable, __file__, str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 class Line:

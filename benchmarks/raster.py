@@ -17,7 +17,6 @@ Building uses this Python, and its zarr, for both routes.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
 from process_tree import watch
+from range_line import running_line
 
 from devaria.nwb.sandbox.parent import reading_environ
 
@@ -161,19 +161,6 @@ def _make(cache: Path, size: int, what: str) -> None:
     subprocess.run(making, check=True)
 
 
-@contextlib.contextmanager
-def _line(cache: Path) -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / "range_line.py"), str(cache)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
 Done = Dict[Tuple[str, str, int], Tuple[Run, Run]]
 
 
@@ -224,7 +211,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         cache = options.cache or Path(name)
         cache.mkdir(parents=True, exist_ok=True)
-        with _line(cache) as server:
+        with running_line(cache) as server:
             bench = Bench(server, options.stock_python)
             print(_HEAD)
             done: Done = {}

@@ -6,10 +6,8 @@ A figure API and a store answer on loopback, over TLS, behind proxies that delay
 Once the API stores the files itself, as devaria's local worker does; once another host does, as the
 public service has it. Both routes run in turn, each time in a new process, and upload the same
 raster plot. Devaria opens its connections 0.4 s before, while a job would read the file. "Upload"
-lasts from the first step after figpack has written the figure to the last step. "Publish" lasts from
-the call of `publish` (or figpack's `show`) to the figure's URL, which includes writing the figure.
-"Publish" lasts from the call of `publish` (or figpack's `show`) to the figure's URL; that includes
-writing the figure.
+lasts from the first step after figpack has written the figure to the last. "Publish" lasts from the
+call of `publish` (or figpack's `show`) to the figure's URL, which includes writing the figure.
 """
 
 import argparse

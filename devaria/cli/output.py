@@ -9,7 +9,7 @@ from typing import Any, Iterator, List, Optional, Sequence
 import click
 
 #: The least width of a column that is narrowed to fit a terminal, in characters.
-_MIN_WIDTH = 16
+_MIN_WIDTH = 15
 #: Where a text is cut in a column that does not wrap. Submitters choose job types of any length.
 _MAX_CELL = 60
 

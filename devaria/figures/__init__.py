@@ -5,8 +5,16 @@
     raster         the figpack view of a units table
     raster_arrays  the arrays of that view, computed with numpy
     raster_labels  the front end of that view, with labels in lower rows
+    pose           the view of a pose estimation
+    pose_arrays    its arrays: quantised positions, and what an overview shows
+    video          the view of a video
+    video_encoder  encodes the frames as they come
+    video_scaling  chooses which values are shown black and white
+    extension      how views of devaria's own bring their scripts
+    static/        these scripts: plain JavaScript
     chunks         how all views store their arrays
-    upload         `publish`: uploads a figure without leaking keys or signed URLs
+    api_key        the key of the service
+    upload/        `publish`: uploads a figure without leaking keys or signed URLs
     progress       turns the progress of a job's parts into percentages and console lines
 
 A handler publishes any view of figpack with ``from devaria.figures import publish``.

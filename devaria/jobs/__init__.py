@@ -3,7 +3,9 @@
 from typing import Dict, Type
 
 from devaria.jobs.base import HeartbeatCallback, JobHandler
+from devaria.jobs.figpack_nwb_pose_estimation import FigpackNwbPoseEstimationHandler
 from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
+from devaria.jobs.figpack_nwb_video_preview import FigpackNwbVideoPreviewHandler
 from devaria.jobs.hello_world import HelloWorldHandler
 from devaria.jobs.params import REQUIRED, Param
 
@@ -13,4 +15,6 @@ __all__ = ["JOB_HANDLERS", "REQUIRED", "HeartbeatCallback", "JobHandler", "Param
 JOB_HANDLERS: Dict[str, Type[JobHandler]] = {
     "hello_world": HelloWorldHandler,
     "figpack_nwb_raster_plot": FigpackNwbRasterPlotHandler,
+    "figpack_nwb_pose_estimation": FigpackNwbPoseEstimationHandler,
+    "figpack_nwb_video_preview": FigpackNwbVideoPreviewHandler,
 }

@@ -7,6 +7,7 @@ from devaria.jobs.nwb_figure import Figure, NwbFigureHandler, figure_params
 from devaria.jobs.params import Param
 
 if TYPE_CHECKING:
+    from devaria.nwb.sandbox.remote import RemoteNwb
     from devaria.nwb.units_table import UnitsTable
 
 
@@ -27,11 +28,11 @@ class FigpackNwbRasterPlotHandler(NwbFigureHandler):
     modules: ClassVar[Sequence[str]] = ("devaria.figures.raster",)
 
     def read(
-        self, file: Any, path: str, params: Mapping[str, Any], progress: Progress
+        self, file: "RemoteNwb", path: str, params: Mapping[str, Any], progress: Progress
     ) -> "UnitsTable":
         """Read the units table."""
         del params, progress  # the bytes that are read are all its progress
-        table: UnitsTable = file.units_table(path)
+        table = file.units_table(path)
         spikes, units = len(table.spike_times_sec), len(table.unit_ids)
         self.log(f"Read {spikes:,} spikes of {units:,} units")
         return table

@@ -14,8 +14,8 @@ _MAX_CHARACTERS = 8192
 #: A longer note is cut.
 MAX_NOTE_CHARACTERS = 2000
 
-#: The characters with which markdown and HTML begin something.
-_MARKS = re.compile(r"[\\`*_{}\[\]<>&#|~!]")
+#: The characters with which markdown, HTML and formulas begin something; and lists, at the start.
+_MARKS = re.compile(r"[\\`*_{}\[\]<>&#|~!$]|^[-+=]|(?<=\d)[.)](?= )")
 
 
 def link_texts(given: Mapping[str, Any]) -> Dict[str, str]:

@@ -9,21 +9,31 @@ import gc
 import os
 import time
 from abc import abstractmethod
-from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Dict,
+    List,
+    Mapping,
+    NamedTuple,
+    Sequence,
+    Tuple,
+)
 
 from devaria.common.text import one_line
+from devaria.figures.api_key import KEY_MISSING, KEY_VARIABLE
 from devaria.figures.progress import Progress
-from devaria.figures.upload import KEY_MISSING, KEY_VARIABLE
 from devaria.jobs.base import HeartbeatCallback, JobHandler
 from devaria.jobs.figure_text import LINK_PARAMS, MAX_NOTE_CHARACTERS, described, link_texts
 from devaria.jobs.params import Param
 
 if TYPE_CHECKING:
     from devaria.nwb.limits import ReadLimits
+    from devaria.nwb.sandbox.remote import RemoteNwb
 
 #: Which package each import of all such handlers comes from, and which extra installs it.
 _PACKAGES = {"figpack": ("figpack", "figpack"), "h5py": ("h5py", "figpack")}
@@ -43,11 +53,10 @@ def figure_params(**own: Param) -> Dict[str, Param]:
     }
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """A figure that is ready to be published.
 
-    Attributes:
+    Args:
         view: A view of figpack.
         notes: What the description and the console say besides, such as what was left out. Each
             is one line of plain text, and may hold names from the file.
@@ -55,8 +64,8 @@ class Figure:
     """
 
     view: Any
-    notes: List[str] = field(default_factory=list)
-    result: Dict[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    result: Mapping[str, Any] = {}
 
 
 class NwbFigureHandler(JobHandler):
@@ -82,18 +91,24 @@ class NwbFigureHandler(JobHandler):
     #: `{module: (package, extra)}`.
     packages: ClassVar[Mapping[str, Tuple[str, str]]] = {}
 
-    #: The modules that `read` and `draw` need. They are imported while the file is connected to.
+    #: The modules that `draw` needs. They are imported while the file is read.
     modules: ClassVar[Sequence[str]] = ()
 
+    #: Whether `read` reads piece by piece. It then reports the progress, with
+    #: `Progress.read_and_built`; else the bytes that are read are the progress.
+    in_pieces: ClassVar[bool] = False
+
     @abstractmethod
-    def read(self, file: Any, path: str, params: Mapping[str, Any], progress: Progress) -> Any:
+    def read(
+        self, file: "RemoteNwb", path: str, params: Mapping[str, Any], progress: Progress
+    ) -> Any:
         """Read what the figure needs. The reading process ends afterwards.
 
         Args:
             file: The open file.
             path: The checked path in it.
             params: The job's parameters.
-            progress: Takes the progress. The bytes that are read are reported already.
+            progress: Takes the progress, if `in_pieces` is set.
 
         Returns:
             What `draw` gets. Arrays may lie in the folder of the file.
@@ -226,25 +241,38 @@ class NwbFigureHandler(JobHandler):
         )
 
     def _read(self, params: Mapping[str, Any], folder: Path, progress: Progress) -> Any:
+        from concurrent.futures import ThreadPoolExecutor
+
         from devaria.nwb import open_remote
         from devaria.nwb.params import checked_path, checked_url, shown_url
 
         self.log("Importing libraries")
         url = checked_url(params.get("nwb_url"))
         path = checked_path(params.get(self.path_param), self.path_param, self.path_example)
-        with open_remote(
-            url, limits=_limits(), folder=folder, say=self.log, progress=progress.read
-        ) as file:
-            _import_all(self.modules)  # while the child starts and waits for its first bytes
-            self.log(f"Loading NWB file from {shown_url(url)}")
-            self.log(f"{self.path_param.replace('_', ' ').capitalize()}: {path}")
-            return self.read(file, path, params, progress)
+        # Keeps numpy from starting threads for linear algebra, which is not used here.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        with ThreadPoolExecutor(1) as pool:
+            with open_remote(
+                url,
+                limits=_limits(),
+                folder=folder,
+                say=self.log,
+                progress=_nothing if self.in_pieces else progress.read,
+            ) as file:
+                imported = pool.submit(_import_all, self.modules)  # while the file is read
+                self.log(f"Loading NWB file from {shown_url(url)}")
+                self.log(f"{self.path_param.replace('_', ' ').capitalize()}: {path}")
+                data = self.read(file, path, params, progress)
+            imported.result()
+        return data
+
+
+def _nothing(_done: int, _total: int) -> None:
+    """Report no progress."""
 
 
 def _import_all(modules: Sequence[str]) -> None:
     """Import what builds and uploads figures."""
-    # Keeps numpy from starting threads for linear algebra, which is not used here.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # The garbage collector would find nothing, and take 6 % of the time.
     gc.disable()
     try:

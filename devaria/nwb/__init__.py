@@ -23,6 +23,9 @@ h5py nor numpy, which are optional.
     units_reader   reads the units table of an open file
     spike_times    reads its spike times, the one large column
     units_table    the result, as arrays and as files that one process hands to another
+    pose_reader    reads a pose estimation: `pose_source` finds and checks its parts,
+                   `pose_times`, `pose_skeleton` and `pose_parts` are what it reads
+    image_series   reads frames of an image series; `image_times` chooses them
     synthetic/     writes a small NWB file for demos and tests
 """
 

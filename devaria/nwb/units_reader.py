@@ -5,6 +5,7 @@ In NWB 2 the spike times of all units are one column, ``spike_times``. The colum
 VectorIndex).
 """
 
+from contextlib import ExitStack
 from typing import Any, List, Optional, Tuple
 
 import h5py
@@ -14,12 +15,13 @@ import numpy.typing as npt
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.hdf5.browse import find_units_tables
-from devaria.nwb.hdf5.column import ReadProgress
-from devaria.nwb.hdf5.heap_guard import refuse_broken_strings
+from devaria.nwb.hdf5.chunked import ReadProgress
+from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.link_guard import follow, safe_column
 from devaria.nwb.hdf5.remote_file import RemoteFile
+from devaria.nwb.hdf5.values import RowsReader
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.spike_times import SpikeTimes, SpikeTimesColumn
+from devaria.nwb.spike_times import SpikeTimes
 from devaria.nwb.units_table import UnitsTable
 
 #: From this time on, neighbouring float32 numbers are more than a second apart. figpack stores
@@ -62,8 +64,8 @@ def read_units_table(
     times = _numeric(group, "spike_times", "iuf", file_bytes, limits)
     index = _numeric(group, "spike_times_index", "iu", file_bytes, limits)
     ids = _ids(group, file_bytes, limits)
-    _prefetch_contiguous(file, [index] if ids is None else [index, ids], file_bytes)
-    column = SpikeTimesColumn(file, times, file_bytes)
+    small = _prefetch_contiguous(file, [index] if ids is None else [index, ids], file_bytes)
+    column = RowsReader(file, times, "spike_times", range(times.shape[0]), file_bytes)
     stops = _read_stops(index, times.shape[0], limits)
     rows = np.flatnonzero(np.diff(stops, prepend=0))
     if len(rows) == 0:
@@ -73,7 +75,10 @@ def read_units_table(
             f"{len(rows):,} units have spikes; at most {limits.max_units:,} can be drawn"
         )
     unit_ids = _read_ids(file, ids, rows, len(stops))
-    spikes = column.read(int(stops[-1]), limits, progress or (lambda _done, _total: None))
+    small.close()
+    spikes = SpikeTimes(int(stops[-1]))
+    column.shorten(len(spikes.values))
+    column.read(spikes.put, limits, progress or (lambda _done, _total: None))
     values, kept_stops = _without_non_finite(spikes, stops[rows])
     if len(values) == 0:
         raise NwbError(f"the units table {one_line(units_path)} has no finite spike times")
@@ -179,16 +184,24 @@ def _ids(group: h5py.Group, file_bytes: int, limits: ReadLimits) -> Optional[h5p
         return None
 
 
-def _prefetch_contiguous(file: h5py.File, columns: List[h5py.Dataset], file_bytes: int) -> None:
-    """Fetch the small columns while HDF5 looks for the first chunks of the large one."""
+def _prefetch_contiguous(
+    file: h5py.File, columns: List[h5py.Dataset], file_bytes: int
+) -> ExitStack:
+    """Fetch the small columns while HDF5 looks for the first chunks of the large one.
+
+    Returns:
+        Drops them when it is closed.
+    """
+    stack = ExitStack()
     if not isinstance(file, RemoteFile):
-        return
+        return stack
     places = []
     for column in columns:
         start = column.id.get_offset()  # None for a column in chunks
         if start is not None:
             places.append((start, min(start + column.id.get_storage_size(), file_bytes)))
-    file.prefetcher.plan(sorted(places))
+    stack.callback(file.prefetcher.plan(sorted(places)).close)
+    return stack
 
 
 def _read_ids(
@@ -203,7 +216,7 @@ def _read_ids(
         raise NwbError(f"the units table has {num_rows:,} units, but only {ids.shape[0]:,} ids")
     if h5py.check_string_dtype(ids.dtype) is not None and ids.dtype.kind == "O":
         if isinstance(file, RemoteFile):
-            refuse_broken_strings(ids, rows, 4 * _MAX_ID_CHARACTERS, file.read_bytes)
+            refuse_long_strings(ids, rows, 4 * _MAX_ID_CHARACTERS, file.blocks.read_at)
         # One by one, since a thousand strings may all refer to the same 100 MB of the file.
         return [_id_text(ids[int(row)]) for row in rows]
     if ids.dtype.kind not in "iufbS" or ids.dtype.itemsize > _MAX_ID_CHARACTERS:

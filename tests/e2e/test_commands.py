@@ -54,20 +54,22 @@ def test_hello_world(tmp_path: Path, env: Dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("runner_log")
-def test_raster_plot(tmp_path: Path, env: Dict[str, str]) -> None:
-    """The example submission with a file of ours prints the result in the paper's form."""
+def test_figures(tmp_path: Path, env: Dict[str, str]) -> None:
+    """The example submissions with a file of ours print the result in the paper's form."""
     (tmp_path / "files").mkdir()
-    write_synthetic_nwb(tmp_path / "files" / "session.nwb", num_units=5, duration_sec=60)
+    nwb = tmp_path / "files" / "session.nwb"
+    write_synthetic_nwb(nwb, num_units=5, duration_sec=60, pose_sec=5, movie_sec=5)
     files = tmp_path / "files.out"
     command = [sys.executable, str(SUPPORT / "serve_files.py")]
     with running(command, tmp_path / "files", environment(), files):
         wait_until(lambda: "\n" in text_of(files), "the file is served")
         url = f"{text_of(files).strip()}/session.nwb"
-        script = block("devaria submit figpack_nwb_raster_plot")
-        done = shell(script.replace("https://example.org/session.nwb", url), tmp_path, env)
-    assert done.returncode == 0, done.stderr
-    assert '"figpack_url": "http' in done.stdout
-    assert f'"nwb_url": "{url}"' in done.stdout
+        for job_type in ("raster_plot", "pose_estimation", "video_preview"):
+            script = block(f"devaria submit figpack_nwb_{job_type}")
+            done = shell(script.replace("https://example.org/session.nwb", url), tmp_path, env)
+            assert done.returncode == 0, done.stderr
+            assert '"figpack_url": "http' in done.stdout
+            assert f'"nwb_url": "{url}"' in done.stdout
 
 
 def test_the_handler(tmp_path: Path, env: Dict[str, str]) -> None:

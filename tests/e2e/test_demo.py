@@ -9,11 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from processes import environment, text_of
+from processes import environment, finished, text_of, without
 from waiting import BOUND_SEC, wait_until
 
 DEMO = [sys.executable, "-m", "devaria", "demo"]
-FIGURE_URL = re.compile(r"The figure: (http://\S+/index\.html)")
+FIGURE = re.compile(r"The figure: (http://\S+/index\.html) \(figpack_nwb_(\w+)\)")
+FIGURES = ["raster_plot", "pose_estimation", "video_preview"]
 
 
 def _places(tmp_path: Path):
@@ -22,37 +23,39 @@ def _places(tmp_path: Path):
     return tmp_path / "here", environment(TMPDIR=str(tmp_path / "temporary"))
 
 
-def test_demo_runs_both_jobs_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    """With --exit it prints both results, exits with 0, and leaves no file or process."""
+def test_demo_runs_all_jobs_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """With --exit it prints results and figures, exits with 0, and leaves no file or process."""
     here, env = _places(tmp_path)
-    done = subprocess.run(
-        [*DEMO, "--exit"],
-        cwd=here,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=BOUND_SEC,
-        check=False,
-    )
+    done = finished([*DEMO, "--exit"], here, env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"message": "Hello, Alice!"' in done.stdout
-    assert FIGURE_URL.search(done.stdout), done.stdout
+    assert [name for _, name in FIGURE.findall(done.stdout)] == FIGURES
     assert list(here.iterdir()) == []
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+def test_demo_leaves_out_what_cannot_run_here(tmp_path: Path) -> None:
+    """Without the package for videos, it says so and shows the other figures."""
+    here, env = _places(tmp_path)
+    done = finished([*DEMO, "--exit"], here, {**env, **without("av", tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (
+        'figpack_nwb_video_preview is left out: av is not installed: `pip install "devaria[video]"`'
+    ) in done.stdout
+    assert [name for _, name in FIGURE.findall(done.stdout)] == FIGURES[:2]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_demo_serves_the_figure_until_ctrl_c(tmp_path: Path, number: signal.Signals) -> None:
-    """Without --exit the figure is served until Ctrl-C or SIGTERM; the exit code is 0."""
+def test_demo_serves_the_figures_until_ctrl_c(tmp_path: Path, number: signal.Signals) -> None:
+    """Without --exit the figures are served until Ctrl-C or SIGTERM; the exit code is 0."""
     here, env = _places(tmp_path)
     output = tmp_path / "output"
     with output.open("wb") as file:
         demo = subprocess.Popen(DEMO, cwd=here, env=env, stdout=file, stderr=subprocess.STDOUT)
     try:
-        wait_until(lambda: "Ctrl-C ends the demo" in text_of(output), "the demo serves the figure")
-        found = FIGURE_URL.search(text_of(output))
-        assert found is not None
-        assert requests.get(found.group(1), timeout=10).ok
+        wait_until(lambda: "Ctrl-C ends the demo" in text_of(output), "the demo serves figures")
+        for url, _ in FIGURE.findall(text_of(output)):
+            assert requests.get(url, timeout=10).ok
         children = psutil.Process(demo.pid).children(recursive=True)
         assert children, "the runner is a process of its own"
     finally:

@@ -67,7 +67,7 @@ def family(licence: str) -> str:
 
 def test_the_table_has_what_is_declared() -> None:
     """The table lists every dependency, and no others."""
-    for extra in ("", "figpack", "worker"):
+    for extra in ("", "figpack", "video", "worker"):
         brought_by = f"`{extra}`" if extra else "core"
         assert {name for name in TABLE if TABLE[name]["with"] == brought_by} == declared(extra)
 

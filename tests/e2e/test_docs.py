@@ -32,7 +32,7 @@ RUN_IN: Dict[str, str] = {
     'pip install -e ".[dev]" && pytest': ".ci/run: && pytest",
     'pip install -e ".[dev]" && pytest\nruff check && ruff format --check && mypy\n'
     "python -m build": ".ci/run: python -m build",
-    'pip install ".[figpack]"\nexport DEVARIA_RUNNER_API_KEY=<your key>\n'
+    'pip install ".[figpack,video]"\nexport DEVARIA_RUNNER_API_KEY=<your key>\n'
     "export FIGPACK_API_KEY=<your key>\ndevaria runner": "test_commands.py: def runner_log",
     "nohup devaria runner > /dev/null 2>&1 &": "test_commands.py: def test_runner_left_running",
     "screen -dmS devaria devaria runner": "test_commands.py: def test_runner_left_running",
@@ -43,7 +43,13 @@ RUN_IN: Dict[str, str] = {
         "test_commands.py: def test_hello_world"
     ),
     "devaria submit figpack_nwb_raster_plot -p nwb_url=https://example.org/session.nwb"
-    " -p units_path=/units --wait": "test_commands.py: def test_raster_plot",
+    " -p units_path=/units --wait": "test_commands.py: def test_figures",
+    "devaria submit figpack_nwb_pose_estimation -p nwb_url=https://example.org/session.nwb"
+    " -p path=/processing/behavior/PoseEstimation --wait": "test_commands.py: def test_figures",
+    "devaria submit figpack_nwb_video_preview -p nwb_url=https://example.org/session.nwb"
+    " -p image_series_path=/acquisition/TwoPhotonSeries --wait": (
+        "test_commands.py: def test_figures"
+    ),
     'pip install ".[worker]"\ndevaria worker': "test_commands.py: def env",
     "devaria submit hello_world -p name=Alice -p processing_time=1\ndevaria runner --burst\n"
     "devaria submit hello_world -p name=Alice -p processing_time=1 --wait": (

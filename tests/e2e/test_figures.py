@@ -8,16 +8,13 @@ figure exports.
 from typing import Any, Callable, Iterator, List
 
 import pytest
-from browser import CHROMIUM, FLAGS
+from figure_pages import OpenFigure, chromium
 from nwb_files import REAL_DIR, REAL_FILES, WITHOUT_UNITS, needs_real_files, units_bytes
 from range_server import RangeServer
 from run_handler import Outcome, run_handler
 
 from devaria.nwb.synthetic import write_synthetic_nwb
 from devaria.worker.server import LocalWorker
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 
 #: Whether any canvas but the first has so many pixels of ink right of the labels, coloured ones if
 #: that is asked. The first holds the axes; what the others hold there is spikes, and else nothing.
@@ -39,20 +36,9 @@ HAS_INK = """([wanted, colored]) =>
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Start the machine's Chromium with a profile of its own."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed: `apt-get install chromium`")
-    profile = tmp_path_factory.mktemp("profile")
-    with sync_api.sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            profile,
-            executable_path=CHROMIUM,
-            headless=True,
-            args=FLAGS,
-            viewport={"width": 1280, "height": 800},
-        )
+    """Run Chromium."""
+    with chromium(tmp_path_factory.mktemp("profile")) as context:
         yield context
-        context.close()
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +49,11 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorker]:
         yield running
 
 
-def publish(worker: LocalWorker, content: bytes, units_path: str) -> Outcome:
+def publish(worker: LocalWorker, content: bytes, units_path: str, **texts: str) -> Outcome:
     """Serve a file, and run the job that makes a figure of it."""
     with RangeServer({"/file.nwb": content}) as files:
         return run_handler(
-            {"nwb_url": files.url("/file.nwb"), "units_path": units_path},
+            {"nwb_url": files.url("/file.nwb"), "units_path": units_path, **texts},
             api_url=worker.figpack_api_url,
             api_key=worker.keys.runner,
         )
@@ -81,48 +67,32 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-class OpenFigure:
-    """A figure in a browser's page, with the errors and requests of the page."""
-
-    def __init__(self, page: Any, url: str) -> None:
-        self.page = page
-        self.errors: List[str] = []
-        self.requests: List[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.goto(url)
+class OpenRaster(OpenFigure):
+    """A raster plot in a browser's page."""
 
     def wait_for_spikes(self, pixels: int, *, colored: bool = False) -> None:
         """Wait until that many pixels of the raster are drawn."""
         self.page.wait_for_function(HAS_INK, arg=[pixels, colored], timeout=15_000)
 
-    def exported_texts(self) -> List[str]:
-        """Export the figure as SVG, and return the texts in it."""
-        self.page.get_by_text("Export as SVG").click()
-        self.page.wait_for_selector("svg text", state="attached", timeout=15_000)
-        return self.page.locator("svg text").all_text_contents()
-
 
 @pytest.fixture
-def open_figure(browser: Any, worker: LocalWorker) -> Iterator[Callable[[str], OpenFigure]]:
+def open_figure(browser: Any, worker: LocalWorker) -> Iterator[Callable[[str], OpenRaster]]:
     """Open a figure; it must cause no error and no request to another server."""
-    figures: List[OpenFigure] = []
+    figures: List[OpenRaster] = []
 
-    def open_url(url: str) -> OpenFigure:
-        figures.append(OpenFigure(browser.new_page(), url))
+    def open_url(url: str) -> OpenRaster:
+        figures.append(OpenRaster(browser, url))
         return figures[-1]
 
     yield open_url
     for figure in figures:
-        figure.page.close()
-        assert figure.errors == []
-        assert [url for url in figure.requests if not url.startswith(worker.url)] == []
+        figure.close(worker.url)
 
 
 @needs_real_files
 @pytest.mark.parametrize("name", REAL_FILES)
 def test_real_file_draws(
-    name: str, worker: LocalWorker, open_figure: Callable[[str], OpenFigure]
+    name: str, worker: LocalWorker, open_figure: Callable[[str], OpenRaster]
 ) -> None:
     """The figure of a real file shows its spikes and names its units."""
     units_path, num_units, num_spikes = REAL_FILES[name]
@@ -147,18 +117,20 @@ def test_real_file_without_units_names_what_there_is(name: str, worker: LocalWor
 
 
 def test_synthetic_file_draws(
-    synthetic: bytes, worker: LocalWorker, open_figure: Callable[[str], OpenFigure]
+    synthetic: bytes, worker: LocalWorker, open_figure: Callable[[str], OpenRaster]
 ) -> None:
-    """The figure of the demo's file shows spikes and ten minutes; 60 units are too many labels."""
+    """The figure of the demo's file shows spikes and ten minutes; names 60 units."""
     outcome = publish(worker, synthetic, "/units")
     assert "spikes of 60 units" in outcome.console
     figure = open_figure(outcome.result["figpack_url"])
     figure.wait_for_spikes(50_000)
-    assert {f"{minute} min" for minute in range(1, 10)} <= set(figure.exported_texts())
+    texts = set(figure.exported_texts())
+    assert {f"{minute} min" for minute in range(1, 10)} <= texts
+    assert {f"Unit {number}" for number in range(60)} <= texts
 
 
 def test_one_unit_shows_single_spikes(
-    worker: LocalWorker, open_figure: Callable[[str], OpenFigure]
+    worker: LocalWorker, open_figure: Callable[[str], OpenRaster]
 ) -> None:
     """Single spikes of one unit, all of whose unit numbers are 0, are drawn in its colour.
 
@@ -171,10 +143,29 @@ def test_one_unit_shows_single_spikes(
 
 @pytest.mark.parametrize("trains", [[[5.0]], [[5.0, 5.25, 5.5]]], ids=["one", "half a second"])
 def test_short_session_draws(
-    trains: List[List[float]], worker: LocalWorker, open_figure: Callable[[str], OpenFigure]
+    trains: List[List[float]], worker: LocalWorker, open_figure: Callable[[str], OpenRaster]
 ) -> None:
     """Spikes within a second, which figpack's own figure does not show, are drawn."""
     outcome = publish(worker, units_bytes(trains), "/units")
     figure = open_figure(outcome.result["figpack_url"])
     figure.wait_for_spikes(300, colored=True)
     assert "Unit 0" in figure.exported_texts()
+
+
+def test_description_has_a_link_and_no_foreign_markup(
+    worker: LocalWorker, open_figure: Callable[[str], OpenRaster]
+) -> None:
+    """The page that asked for the figure is a link; what else a submitter wrote is text."""
+    page = "https://neurosift.app/nwb?url=https://h/a_b_c.nwb&dandisetId=000123"
+    evil = "<img src=x onerror=alert(1)>[x](javascript:alert(1)) $x^2$"
+    outcome = publish(
+        worker, units_bytes([[1.0, 2.0]]), "/units", neurosift_url=page, dandiset_id=evil
+    )
+    assert outcome.result["neurosift_url"] == page
+    figure = open_figure(outcome.result["figpack_url"])
+    figure.page.get_by_text("Figure Info").click()
+    shown = figure.page.locator(".about-dialog-description")
+    assert f"Neurosift: {page}" in shown.inner_text()
+    assert f"Dandiset: {evil}" in shown.inner_text()
+    links = shown.locator("a").evaluate_all("links => links.map(link => link.href)")
+    assert links == [page]

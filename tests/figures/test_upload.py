@@ -17,9 +17,8 @@ import requests
 from figure_api import SIGNATURE, FigureApi
 
 from devaria.figures import publish
-from devaria.figures import upload as upload_module
 from devaria.figures.raster import UnitsRasterPlot
-from devaria.figures.upload import UploadLimits
+from devaria.figures.upload import UploadLimits, publishing
 from devaria.nwb.units_table import UnitsTable
 
 KEY = "fp-0123456789"
@@ -107,7 +106,7 @@ def test_waits_between_tries(
     """The second wait is four times the first; Retry-After (7 s) replaces both."""
     waits: List[float] = []
     clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=waits.append)
-    monkeypatch.setattr(upload_module, "time", clock)
+    monkeypatch.setattr(publishing, "time", clock)
     api.always = {"create": status}
     with pytest.raises(RuntimeError, match="after 3 tries"):
         upload(backoff_sec=5, max_retry_after_sec=60)

@@ -48,10 +48,11 @@ def test_markdown_in_url_and_path_stays_text() -> None:
 
 def test_notes_are_plain_text() -> None:
     """A name from the file cannot act as markdown or HTML, or begin a line."""
-    notes = ["Part `nose`: <b>no</b> *times*\n# x", "Left out 2"]
+    notes = ["Part `nose`: <b>no</b> *times*\n# x", "- $x$", "1. Left out 2.5"]
     text = described({"nwb_url": "https://h/x"}, "Units table", "/units", notes)
     assert text.endswith(
-        "\n\nPart \\`nose\\`: \\<b\\>no\\</b\\> \\*times\\*\\\\x0a\\# x\n\nLeft out 2"
+        "\n\nPart \\`nose\\`: \\<b\\>no\\</b\\> \\*times\\*\\\\x0a\\# x"
+        "\n\n\\- \\$x\\$\n\n1\\. Left out 2.5"
     )
 
 

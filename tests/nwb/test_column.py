@@ -16,7 +16,7 @@ from nwb_files import add_units, read_in_memory, read_over_http, units_bytes
 from range_server import RangeServer
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5 import column
+from devaria.nwb.hdf5 import chunked
 from devaria.nwb.http import prefetch
 from devaria.nwb.units_table import UnitsTable
 
@@ -41,9 +41,9 @@ def small_parts() -> ExitStack:
     """Return a context in which parts have a few kilobytes, and few are kept."""
     stack = ExitStack()
     stack.enter_context(
-        patch.multiple(prefetch, PART_BYTES=3000, _FIRST_PART_BYTES=1000, WINDOW_PARTS=4)
+        patch.multiple(prefetch, PART_BYTES=3000, _FIRST_PART_BYTES=1000, WINDOW_BYTES=12_000)
     )
-    stack.enter_context(patch.multiple(column, _MAX_GAP_BYTES=500, _SURVEYED=16))
+    stack.enter_context(patch.multiple(chunked, _MAX_GAP_BYTES=500, _SURVEYED=16))
     return stack
 
 

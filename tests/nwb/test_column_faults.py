@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from contextlib import closing
 from typing import Any, Iterator
 
 import h5py
@@ -11,8 +12,9 @@ from nwb_files import add_units, read_in_memory, read_over_http, units_bytes
 from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.column import ContiguousColumnReader
+from devaria.nwb.hdf5.contiguous import ContiguousReader
 from devaria.nwb.hdf5.remote_file import open_remote_file
+from devaria.nwb.http.prefetch import Prefetcher
 from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.units_reader import read_units_table
@@ -85,18 +87,13 @@ def test_fetched_bytes_are_bounded(server: RangeServer, limits: Any) -> None:
 
 
 def test_values_that_were_not_fetched_are_an_error() -> None:
-    """A contiguous column never passes on memory that nothing was read into."""
-
-    class EmptyPrefetcher:
-        def plan(self, _ranges: Any) -> None:
-            pass
-
-        def read(self, _start: int, _stop: int) -> None:
-            return None
-
+    """A contiguous dataset never passes on memory that nothing was read into."""
     content = units_bytes([[1.0, 2.0]])
-    with h5py.File(io.BytesIO(content), "r") as file:
-        dataset = file["units/spike_times"]
-        reader = ContiguousColumnReader(dataset, EmptyPrefetcher(), len(content))
-        with pytest.raises(AssertionError, match="values 0 to 2 were not fetched"):
-            reader.read(2, pytest.fail, lambda _done, _total: None)
+    with h5py.File(io.BytesIO(content), "r") as file, closing(
+        Prefetcher(lambda start, stop: content[start:stop], 1)
+    ) as prefetcher:
+        reader = ContiguousReader(file["units/spike_times"], range(2), prefetcher, len(content))
+        reader.plan()
+        prefetcher.clear()
+        with pytest.raises(AssertionError, match="rows 0 to 1 were not fetched"):
+            reader.read(pytest.fail, lambda _done, _total: None)

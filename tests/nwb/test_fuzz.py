@@ -1,31 +1,19 @@
-"""Mutated files give a table or a clear error, in limited time and memory.
+"""Mutated files give what a figure needs or a clear error, in limited time and memory.
 
 ``DEVARIA_TEST_FUZZ=2000 pytest tests/nwb/test_fuzz.py`` tries more mutations than the default.
 """
 
 import io
-import os
-import queue
-import subprocess
-import sys
-import threading
-from collections import Counter
-from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 import h5py
 import numpy as np
 import pytest
+from fuzzing import assert_mutants_are_read_or_explained
 from nwb_files import add_units
-from range_server import RangeServer
+from pose_files import add_part, add_pose, add_skeleton, walk
 
 pytest.importorskip("resource", reason="the memory limit needs Unix")
-
-_MUTATIONS = int(os.environ.get("DEVARIA_TEST_FUZZ", "200"))
-_MAX_SEC = 20
-
-#: HDF5 1.14 crashes on some damaged files. Jobs read in a child process for that reason.
-_HDF5_MAY_CRASH = h5py.version.hdf5_version_tuple < (2, 0, 0)
 
 _TRAINS = [[1.0, 2.0, 3.5], [], [3.0] * 40, np.arange(200) / 7]
 
@@ -54,89 +42,38 @@ def valid_files() -> List[bytes]:
     return files
 
 
-def mutate(content: bytes, rng: np.random.Generator) -> bytes:
-    """Change a few bytes, blank out or double a stretch, or cut the end off."""
-    mutant = np.frombuffer(content, np.uint8).copy()
-    place, length = int(rng.integers(8, len(mutant))), int(rng.integers(1, 64))
-    way = rng.integers(0, 10)
-    if way == 0:
-        mutant[place : place + length] = rng.choice([0, 255])
-    elif way == 1:
-        mutant[place // 8 * 8 :][:8] = rng.choice([0, 255, 1, 127])
-    elif way == 2:
-        other = int(rng.integers(8, len(mutant) - length))
-        mutant[other : other + length] = np.resize(mutant[place : place + length], length)
-    elif way == 3:
-        mutant = mutant[:place]
-    else:
-        places = rng.integers(8, len(mutant), rng.integers(1, 8))
-        mutant[places] = rng.integers(0, 256, len(places))
-    return mutant.tobytes()
-
-
-class Child:
-    """A process that reads files, and is killed when one takes too long."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parents[1] / "support" / "fuzz_child.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self._lines: queue.Queue[Optional[str]] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def outcome(self, url: str) -> str:
-        """Return the outcome for one file, or how the process failed."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(url + "\n")
-        self._process.stdin.flush()
-        try:
-            line = self._lines.get(timeout=_MAX_SEC)
-        except queue.Empty:
-            line = "too late"
-        if line is None:
-            line = f"died: {self._process.wait(10)}"
-        return line
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait(10)
-        self._reader.join(10)
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line.strip())
-        self._lines.put(None)
-
-
 def test_mutated_files() -> None:
     """Every mutation gives a table or a clear error, and every unchanged file is read."""
-    valid = valid_files()
-    outcomes: Dict[int, str] = {}
-    child = Child()
-    with RangeServer({}) as server:
-        for number in range(-len(valid), _MUTATIONS):
-            rng = np.random.default_rng(abs(number))
-            content = valid[number % len(valid)]
-            path = f"/{number}.nwb"
-            server.files = {path: content if number < 0 else mutate(content, rng)}
-            outcomes[number] = child.outcome(server.url(path))
-            if not outcomes[number].startswith(("table", "error: ")):
-                child.close()
-                child = Child()
-                if outcomes[number] == "died: -11" and _HDF5_MAY_CRASH:
-                    outcomes[number] = "error: the job's process died, which its runner reports"
-        child.close()
-    assert all(outcomes[number] == "table" for number in range(-len(valid), 0))
-    bad = {n: text for n, text in outcomes.items() if not text.startswith(("table", "error: "))}
-    print(Counter(text.split(":")[0] for text in outcomes.values()))
-    assert bad == {}
+    assert_mutants_are_read_or_explained("units", valid_files())
+
+
+def pose_files() -> List[bytes]:
+    """Return small valid files with a pose: all that a container can have, in several layouts."""
+    files = []
+    for options in _KINDS.values():
+        for libver in ("earliest", "latest"):
+            buffer = io.BytesIO()
+            with h5py.File(buffer, "w", libver=libver) as file:
+                _add_pose(file, {**options, "chunks": options.get("chunks") and (7, 2)})
+            files.append(buffer.getvalue())
+    return files
+
+
+def _add_pose(file: h5py.File, options: Dict[str, Any]) -> None:
+    pose = add_pose(file)
+    options = {name: value for name, value in options.items() if value}
+    times = np.arange(30.0)
+    add_part(pose, "a", walk(30), times=times, confidence=np.ones(30), **options)
+    add_part(pose, "b", walk(30).astype("i2"), same_times_as="a")
+    add_part(pose, "c", np.ones((9, 3)), start_and_rate=(0.5, 30.0))
+    pose["dimensions"] = np.array([[640, 480]], np.uint16)
+    pose["a/reference_frame"] = "(0, 0) is the top left corner"
+    skeleton = file.create_group("skeleton")
+    skeleton.attrs["neurodata_type"] = "Skeleton"
+    add_skeleton(skeleton, ["a", "b", "c"], np.array([[0, 1], [1, 2]], np.uint8))
+    pose["subject"] = h5py.SoftLink("/skeleton")
+
+
+def test_mutated_poses() -> None:
+    """Every mutation gives the data of a figure or a clear error."""
+    assert_mutants_are_read_or_explained("pose", pose_files())

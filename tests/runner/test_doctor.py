@@ -121,6 +121,13 @@ def test_one_job_type_of_several_that_is_not_ready(tmp_path, worker):
     assert "No module named 'no_such'" in broken["job type gone"].found
 
 
+def test_figpack_is_checked_for_every_figure(tmp_path, worker):
+    """A runner that offers one kind of figure alone needs its key; one without figures does not."""
+    found = found_by_doctor(tmp_path, worker.url, job_types=("figpack_nwb_video_preview",))
+    assert found["figpack"].found == "FIGPACK_API_KEY is not set"
+    assert "figpack" not in found_by_doctor(tmp_path, worker.url, job_types=("hello_world",))
+
+
 @pytest.mark.parametrize(
     ("answer", "state"),
     [

@@ -20,6 +20,32 @@ def environment(**settings: str) -> Dict[str, str]:
     return {**os.environ, "PATH": BIN + os.pathsep + os.environ["PATH"], **settings}
 
 
+#: What Python runs first: a finder of modules that does not find a package.
+_HIDES = """
+import sys
+from importlib.machinery import PathFinder
+
+
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name.partition(".")[0] == {package!r}:
+            return None
+        return PathFinder.find_spec(name, path, target)
+
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Hiding
+"""
+
+
+def without(package: str, folder: Path) -> Dict[str, str]:
+    """Return settings with which Python does not find a package; makes a folder for them."""
+    hiding = folder / f"without-{package}"
+    hiding.mkdir()
+    (hiding / "sitecustomize.py").write_text(_HIDES.format(package=package), encoding="utf-8")
+    return {"PYTHONPATH": str(hiding)}
+
+
 def shell(script: str, folder: Path, env: Dict[str, str]) -> "subprocess.CompletedProcess[str]":
     """Run lines of shell; the first that fails ends the run."""
     return finished(["bash", "-e", "-c", script], folder, env)

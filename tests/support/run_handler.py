@@ -1,8 +1,10 @@
-"""Run one raster job in a process of its own: figpack reads its settings when it is imported.
+"""Run one figure job in a process of its own: figpack reads its settings when it is imported.
 
-As a script, it takes the job's parameters as JSON and prints the outcome as its last line.
+As a script, it takes the handler as `module:Class` and the job's parameters as JSON, and prints the
+outcome as its last line.
 """
 
+import importlib
 import json
 import os
 import subprocess
@@ -24,14 +26,19 @@ class Outcome:
     left_behind: List[str]
 
 
-def run_handler(input_params: Dict[str, Any], *, api_url: str, api_key: str) -> Outcome:
+RASTER = "devaria.jobs.figpack_nwb_raster_plot:FigpackNwbRasterPlotHandler"
+
+
+def run_handler(
+    input_params: Dict[str, Any], *, api_url: str, api_key: str, handler: str = RASTER
+) -> Outcome:
     """Run a job that uploads to the figure store at ``api_url``."""
     env = {**os.environ, "FIGPACK_API_BASE_URL": api_url, "FIGPACK_API_KEY": api_key}
     env["DEVARIA_ALLOW_HOSTS"] = "127.0.0.1"
     env["PYTHONPATH"] = os.pathsep.join(sys.path)
     with tempfile.TemporaryDirectory() as scratch:
         done = subprocess.run(
-            [sys.executable, __file__, json.dumps(input_params)],
+            [sys.executable, __file__, handler, json.dumps(input_params)],
             env={**env, "TMPDIR": scratch},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -47,8 +54,8 @@ def run_handler(input_params: Dict[str, Any], *, api_url: str, api_key: str) -> 
 
 def main() -> None:
     """Run the job that the command line gives."""
-    from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
-
+    module, _, name = sys.argv[1].partition(":")
+    handler = getattr(importlib.import_module(module), name)()
     told: List[Any] = []
     outcome = {"result": {}, "error": "", "progress": told}
 
@@ -57,9 +64,8 @@ def main() -> None:
         told.append([progress_current, progress_total])
 
     try:
-        outcome["result"] = FigpackNwbRasterPlotHandler().execute(
-            json.loads(sys.argv[1]), heartbeat
-        )
+        with tempfile.TemporaryDirectory() as run_dir:
+            outcome["result"] = handler.run(json.loads(sys.argv[2]), heartbeat, Path(run_dir))
     except Exception as error:  # noqa: BLE001,RUF100 - any error is an outcome
         outcome["error"] = f"{type(error).__name__}: {error}"
     print(json.dumps(outcome))

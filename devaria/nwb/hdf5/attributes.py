@@ -26,10 +26,16 @@ def attributes(thing: Any) -> Dict[str, Attribute]:
     """
     found: Dict[str, Attribute] = {}
     for name, _ in zip(thing.attrs, range(_MAX_ATTRIBUTES)):
-        value = attribute(thing, name)
-        if value is not None and len(name) <= _MAX_NAME_CHARACTERS and name.isprintable():
-            found[name] = value
+        if is_plain_name(name, _MAX_NAME_CHARACTERS):
+            value = attribute(thing, name)
+            if value is not None:
+                found[name] = value
     return found
+
+
+def is_plain_name(name: object, max_characters: int) -> bool:
+    """Return whether a name is short and printable. h5py gives names that are no UTF-8 as bytes."""
+    return isinstance(name, str) and len(name) <= max_characters and name.isprintable()
 
 
 def attribute(thing: Any, name: str) -> Optional[Attribute]:

@@ -8,7 +8,7 @@ import h5py
 
 from devaria.common.text import one_line
 from devaria.nwb.errors import NotInFileError, NwbError
-from devaria.nwb.hdf5.attributes import attributes, neurodata_type
+from devaria.nwb.hdf5.attributes import attributes, is_plain_name, neurodata_type
 from devaria.nwb.hdf5.link_guard import resolve
 from devaria.nwb.node import Node
 
@@ -116,8 +116,8 @@ def _children(
     children: Dict[str, Node] = {}
     refused: Dict[str, str] = {}
     for name in group:
-        if not name.isprintable() or len(name) > _MAX_NAME_CHARACTERS:
-            refused[one_line(name)] = "its name is too long or not printable"
+        if not is_plain_name(name, _MAX_NAME_CHARACTERS):
+            refused[one_line(str(name))] = "its name is too long or not printable"
             continue
         try:
             child, child_path = resolve(group, path, name)

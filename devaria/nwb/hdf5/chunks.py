@@ -1,11 +1,9 @@
 """Decode the stored bytes of chunks into values: in threads, or by HDF5 itself."""
 
-import os
+import math
 import threading
 import zlib
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple, Union
+from typing import Any, List, Optional, Sequence
 
 import h5py
 import numpy as np
@@ -51,7 +49,8 @@ class ThreadDecoder:
             filter_mask: A set bit means that the filter at this position was not applied.
 
         Returns:
-            The values. They are overwritten when this thread decodes another chunk.
+            The values, along one axis. They are overwritten when this thread decodes another
+            chunk.
 
         Raises:
             UndecodableError: The bytes are damaged.
@@ -109,6 +108,8 @@ def _inflate(stored: Stored, target: memoryview) -> None:
 class Hdf5Decoder:
     """Decodes chunks with any filter of HDF5, through a file in memory that has one chunk.
 
+    It is for one thread, which holds h5py's lock meanwhile.
+
     Args:
         dataset: The dataset whose chunks will be decoded.
     """
@@ -118,7 +119,7 @@ class Hdf5Decoder:
     def __init__(self, dataset: h5py.Dataset) -> None:
         name = f"chunk decoder {id(self)}"
         self._file = h5py.File(name, "w", driver="core", backing_store=False)
-        space = h5py.h5s.create_simple((dataset.chunks[0],))
+        space = h5py.h5s.create_simple(dataset.chunks)
         layout = dataset.id.get_create_plist()
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_INCR)  # allocates no chunk before it is written
         stored_type = dataset.id.get_type().copy()
@@ -133,7 +134,7 @@ class Hdf5Decoder:
             filter_mask: A set bit means that the filter at this position was not applied.
 
         Returns:
-            The values.
+            The values, along the axes of the chunk.
 
         Raises:
             UndecodableError: The bytes are damaged, or not all filters were applied.
@@ -142,8 +143,9 @@ class Hdf5Decoder:
             # HDF5 may ignore the mask of a chunk that was just written.
             raise UndecodableError
         try:
-            self._chunk.id.write_direct_chunk((0,), b"".join(stored), filter_mask)
-            values: npt.NDArray[Any] = self._chunk[:]
+            corner = (0,) * self._chunk.ndim
+            self._chunk.id.write_direct_chunk(corner, b"".join(stored), filter_mask)
+            values: npt.NDArray[Any] = self._chunk[...]
         except OSError:
             raise UndecodableError from None
         return values
@@ -154,13 +156,13 @@ class Hdf5Decoder:
 
 
 def thread_decoder(dataset: h5py.Dataset) -> Optional[ThreadDecoder]:
-    """Return a decoder for a column that can be decoded in threads.
+    """Return a decoder for a dataset that can be decoded in threads.
 
     Args:
-        dataset: A one-dimensional dataset, in chunks or contiguous.
+        dataset: A dataset of numbers, in chunks or contiguous.
 
     Returns:
-        The decoder; None if only HDF5 can decode the column's type or filters.
+        The decoder; None if only HDF5 can decode the dataset's type or filters.
     """
     dtype = dataset.dtype
     if not dataset.id.get_type().equal(h5py.h5t.py_create(dtype)):
@@ -168,14 +170,14 @@ def thread_decoder(dataset: h5py.Dataset) -> Optional[ThreadDecoder]:
     filters = thread_filters(dataset, dtype.itemsize)
     if filters is None:
         return None
-    return ThreadDecoder(dtype, dataset.chunks[0] if dataset.chunks else 0, filters)
+    return ThreadDecoder(dtype, math.prod(dataset.chunks or (0,)), filters)
 
 
 def thread_filters(dataset: h5py.Dataset, item_bytes: int) -> Optional[List[int]]:
-    """Return the filters of a column, if ``ThreadDecoder`` supports all of them.
+    """Return the filters of a dataset, if ``ThreadDecoder`` supports all of them.
 
     Args:
-        dataset: A one-dimensional dataset.
+        dataset: Any dataset.
         item_bytes: Length of a stored value.
 
     Returns:
@@ -194,89 +196,3 @@ def thread_filters(dataset: h5py.Dataset, item_bytes: int) -> Optional[List[int]
         del expected[: expected.index(code) + 1]
         filters.append(code)
     return filters
-
-
-#: Called with the number of the first value, and the values; by several threads.
-Consume = Callable[[int, "npt.NDArray[Any]"], None]
-
-#: Small chunks are decoded in batches of this many stored bytes.
-_BATCH_BYTES = 512 * 1024
-
-#: Most bytes of all chunks that are decoded at the same time.
-_MAX_BUSY_BYTES = 64 * 1024 * 1024
-
-_THREADS = max(2, min(4, os.cpu_count() or 1))
-
-_Task = Tuple[int, Stored, int, int]
-
-
-class DecodingPipeline:
-    """Decodes chunks, in threads where the decoder allows it, and passes their values on.
-
-    Args:
-        decoder: Decodes a chunk.
-        consume: Called with the values.
-        chunk_bytes: Length of a decoded chunk.
-
-    Attributes:
-        undecodable: For each chunk that could not be decoded, the number of its first value.
-    """
-
-    def __init__(
-        self, decoder: Union[ThreadDecoder, Hdf5Decoder], consume: Consume, chunk_bytes: int
-    ) -> None:
-        self._decoder = decoder
-        self._consume = consume
-        threads = max(1, min(_THREADS, _MAX_BUSY_BYTES // chunk_bytes))
-        self._max_pending = 2 * threads if threads > 1 else 1
-        self._pool = ThreadPoolExecutor(threads, "decode")
-        self._pending: Deque[Future[None]] = deque()
-        self._batch: List[_Task] = []
-        self._batch_bytes = 0
-        self.undecodable: List[int] = []
-
-    def put(self, first: int, stored: Stored, filter_mask: int, length: int) -> None:
-        """Queue a chunk for decoding.
-
-        Args:
-            first: Number of its first value.
-            stored: Its bytes in the file.
-            filter_mask: A set bit means that the filter at this position was not applied.
-            length: How many of its values are needed.
-        """
-        if not self._decoder.in_threads:
-            self._decode([(first, stored, filter_mask, length)])
-            return
-        self._batch.append((first, stored, filter_mask, length))
-        self._batch_bytes += sum(map(len, stored))
-        if self._batch_bytes >= _BATCH_BYTES:
-            self._submit()
-
-    def finish(self) -> None:
-        """Wait until all chunks are decoded.
-
-        Raises:
-            Exception: Any exception of ``consume``.
-        """
-        self._submit()
-        while self._pending:
-            self._pending.popleft().result()
-
-    def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown()
-
-    def _submit(self) -> None:
-        if len(self._pending) >= self._max_pending:
-            self._pending.popleft().result()
-        self._pending.append(self._pool.submit(self._decode, self._batch))
-        self._batch, self._batch_bytes = [], 0
-
-    def _decode(self, tasks: List[_Task]) -> None:
-        for first, stored, filter_mask, length in tasks:
-            try:
-                values = self._decoder.decode(stored, filter_mask)
-            except UndecodableError:
-                self.undecodable.append(first)
-            else:
-                self._consume(first, values[:length])

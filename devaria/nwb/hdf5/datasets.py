@@ -10,9 +10,12 @@ import numpy.typing as npt
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.hdf5.browse import kind_of, type_name
-from devaria.nwb.hdf5.heap_guard import refuse_broken_strings
+from devaria.nwb.hdf5.chunked import ReadProgress
+from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.link_guard import follow, refuse_unsafe
 from devaria.nwb.hdf5.remote_file import RemoteFile
+from devaria.nwb.hdf5.selection import Where
+from devaria.nwb.hdf5.values import RowsReader
 from devaria.nwb.limits import ReadLimits
 
 #: Most texts of one dataset, and most characters of one text.
@@ -41,6 +44,7 @@ class NumericDataset:
     """
 
     def __init__(self, file: h5py.File, path: str, file_bytes: int, limits: ReadLimits) -> None:
+        self._file, self._file_bytes = file, file_bytes
         self._path = path
         self._limits = limits
         self._dataset = _dataset(file, path, file_bytes, limits)
@@ -69,12 +73,15 @@ class NumericDataset:
         item_bytes: int = max(dtype.itemsize, self.dtype.itemsize)
         return math.prod(self.shape[1:]) * item_bytes
 
-    def read(self, rows: range, dtype: "np.dtype[Any]") -> "npt.NDArray[Any]":
+    def read(
+        self, rows: range, dtype: "np.dtype[Any]", progress: ReadProgress
+    ) -> "npt.NDArray[Any]":
         """Read some rows.
 
         Args:
             rows: Their numbers, with a step of 1 or more.
             dtype: Type of the result.
+            progress: Called with bytes read and bytes in all.
 
         Returns:
             The values, with an axis of ``len(rows)`` first; for a single value, without axes.
@@ -92,9 +99,17 @@ class NumericDataset:
             return np.asarray(self._dataset[()]).astype(dtype)
         values = np.empty((len(rows), *self.shape[1:]), dtype)
         if values.size:
-            with np.errstate(over="ignore", invalid="ignore"):
-                values[...] = self._dataset[rows.start : rows[-1] + 1 : rows.step]
+            reader = RowsReader(
+                self._file, self._dataset, one_line(self._path), rows, self._file_bytes
+            )
+            reader.read(lambda where, part: _put(values, where, part), self._limits, progress)
         return values
+
+
+def _put(values: "npt.NDArray[Any]", where: Where, part: "npt.NDArray[Any]") -> None:
+    # Threads each have their own settings of numpy.
+    with np.errstate(over="ignore", invalid="ignore"):
+        values[where] = part
 
 
 def read_texts(file: h5py.File, path: str, file_bytes: int, limits: ReadLimits) -> List[str]:
@@ -122,7 +137,7 @@ def read_texts(file: h5py.File, path: str, file_bytes: int, limits: ReadLimits) 
         raise NwbError(f"{shown} has more than {_MAX_TEXTS:,} texts, or too long ones")
     if count and dataset.dtype.kind == "O" and isinstance(file, RemoteFile):
         rows = np.arange(count)
-        refuse_broken_strings(dataset, rows, 4 * _MAX_TEXT_CHARACTERS, file.read_bytes)
+        refuse_long_strings(dataset, rows, 4 * _MAX_TEXT_CHARACTERS, file.blocks.read_at)
     return [_text(value) for value in _one_by_one(dataset)]
 
 

@@ -1,4 +1,4 @@
-"""Check the variable-length strings of an HDF5 file before HDF5 reads them.
+"""Check variable-length values of an HDF5 file before HDF5 reads them.
 
 They are stored in "global heap collections". HDF5 steps from object to object in a collection by
 the lengths that the file gives. A length of 0 makes it loop for ever, in C code that Python cannot
@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from devaria.common.text import one_line
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.chunks import ThreadDecoder, UndecodableError, thread_filters
 
@@ -22,34 +23,61 @@ _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")]
 _COLLECTION_HEAD = struct.Struct("<4sB3xQ")
 _OBJECT_HEAD = struct.Struct("<HHIQ")
 
-#: Most bytes of all collections that one column refers to.
+#: Longest collection, and longest chunk of strings.
 _MAX_HEAP_BYTES = 64 * 1024 * 1024
 
 #: Returns the bytes of the file from one offset up to another.
 ReadBytes = Callable[[int, int], bytes]
 
 
-def refuse_broken_strings(
-    strings: h5py.Dataset, rows: "npt.NDArray[np.int64]", max_length: int, read_bytes: ReadBytes
-) -> None:
-    """Check the strings of some rows of a column.
+def refuse_broken_heap(start: int, content: memoryview, read_bytes: ReadBytes) -> None:
+    """Check a collection that HDF5 reads, by stepping through it as HDF5 would.
 
     Args:
-        strings: A column of variable-length strings, opened by ``link_guard.safe_dataset``.
+        start: Offset of the first byte that HDF5 reads.
+        content: The bytes that it reads. Those of a collection start with its head.
+        read_bytes: Reads bytes of the file.
+
+    Raises:
+        NwbError: It is a collection, and it is broken.
+    """
+    if len(content) < _COLLECTION_HEAD.size or bytes(content[:4]) != b"GCOL":
+        return
+    _, version, size = _COLLECTION_HEAD.unpack(content[: _COLLECTION_HEAD.size])
+    if version != 1 or size > _MAX_HEAP_BYTES:
+        raise _damage()
+    # HDF5 reads a long collection in two steps.
+    collection = content if size <= len(content) else read_bytes(start, start + size)
+    if len(collection) < size:
+        raise _damage()
+    place = _COLLECTION_HEAD.size
+    while place + _OBJECT_HEAD.size <= size:
+        number, _, _, length = _OBJECT_HEAD.unpack_from(collection, place)
+        # Object 0 is the free space at the end; its length includes its header.
+        step = length if number == 0 else _OBJECT_HEAD.size + (length + 7) // 8 * 8
+        if step < _OBJECT_HEAD.size or place + step > size:
+            raise _damage()
+        place += step
+
+
+def refuse_long_strings(
+    strings: h5py.Dataset, rows: "npt.NDArray[np.int64]", max_length: int, read_bytes: ReadBytes
+) -> None:
+    """Check the lengths of some strings of a dataset.
+
+    Args:
+        strings: A dataset of variable-length strings with at most one axis, which
+            ``link_guard.refuse_unsafe`` has accepted.
         rows: The rows that will be read, one or more.
         max_length: Longest string that is accepted, in bytes.
         read_bytes: Reads bytes of the file.
 
     Raises:
-        NwbError: A string is broken, too long, or stored in a way that cannot be checked.
+        NwbError: A string is too long, or its length is stored in a way that cannot be checked.
     """
-    references = _references(strings, int(rows.max()) + 1, read_bytes)[rows]
-    longest = int(references["length"].max())
+    longest = int(_references(strings, int(rows.max()) + 1, read_bytes)[rows]["length"].max())
     if longest > max_length:
-        raise NwbError(f"a unit's id has {longest:,} characters")
-    total_bytes = 0
-    for address in np.unique(references["address"][references["length"] > 0]).tolist():
-        total_bytes += _checked_collection(address, _MAX_HEAP_BYTES - total_bytes, read_bytes)
+        raise NwbError(f"{one_line(strings.name)} has a text of {longest:,} bytes: too long")
 
 
 def _references(strings: h5py.Dataset, count: int, read_bytes: ReadBytes) -> "npt.NDArray[np.void]":
@@ -89,31 +117,9 @@ def _references_in_chunks(
     return references
 
 
-def _checked_collection(address: int, max_bytes: int, read_bytes: ReadBytes) -> int:
-    """Step through a collection as HDF5 would, and return its length."""
-    head = read_bytes(address, address + _COLLECTION_HEAD.size)
-    if len(head) < _COLLECTION_HEAD.size:
-        raise _damage()
-    signature, version, size = _COLLECTION_HEAD.unpack(head)
-    if signature != b"GCOL" or version != 1 or size > max_bytes:
-        raise _damage()
-    collection = read_bytes(address, address + size)
-    if len(collection) != size:
-        raise _damage()
-    place = _COLLECTION_HEAD.size
-    while place + _OBJECT_HEAD.size <= size:
-        number, _, _, length = _OBJECT_HEAD.unpack_from(collection, place)
-        # Object 0 is the free space at the end; its length includes its header.
-        step = length if number == 0 else _OBJECT_HEAD.size + (length + 7) // 8 * 8
-        if step < _OBJECT_HEAD.size or place + step > size:
-            raise _damage()
-        place += step
-    return int(size)
-
-
 def _damage() -> NwbError:
-    return NwbError("the file is damaged: the strings of the units' ids are broken")
+    return NwbError("the file is damaged: a heap of variable-length texts in it is broken")
 
 
 def _unknown_form() -> NwbError:
-    return NwbError("the ids of the units are strings in a form that is not supported")
+    return NwbError("the file has texts in a form that is not supported")

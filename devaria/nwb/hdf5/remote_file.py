@@ -11,6 +11,7 @@ from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.file_kind import foreign_fault
 from devaria.nwb.hdf5.btree_prefetch import BTreePrefetcher
+from devaria.nwb.hdf5.heap_guard import refuse_broken_heap
 from devaria.nwb.http.block_file import BlockFile
 from devaria.nwb.http.prefetch import Prefetcher
 from devaria.nwb.http.ranges import CONNECTIONS, HttpRanges
@@ -46,19 +47,6 @@ class RemoteFile(h5py.File):  # type: ignore[misc]  # h5py is untyped
         with _explained(self.blocks, self.url):
             yield
 
-    def read_bytes(self, start: int, stop: int) -> bytes:
-        """Read bytes without HDF5.
-
-        Args:
-            start: Offset of the first byte.
-            stop: Offset after the last byte.
-
-        Returns:
-            The bytes; fewer if the file ends before ``stop``.
-        """
-        self.blocks.seek(start)
-        return self.blocks.read(max(0, min(stop, self.blocks.size) - start)) or b""
-
 
 @contextmanager
 def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
@@ -88,6 +76,11 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
             raise NwbError(f"{shown_url(ranges.url)} {fault}")
         prefetcher = stack.enter_context(closing(Prefetcher(ranges.read, CONNECTIONS)))
         btree_prefetcher = BTreePrefetcher(ranges.read, CONNECTIONS, ranges.size)
+
+        def note_read(start: int, content: memoryview) -> None:
+            btree_prefetcher.note_read(content)
+            refuse_broken_heap(start, content, blocks.read_at)
+
         blocks = BlockFile(
             ranges.read,
             ranges.size,
@@ -97,7 +90,7 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
                 or prefetcher.peek(position)
                 or ranges.peek_tail(position)
             ),
-            note_read=btree_prefetcher.note_read,
+            note_read=note_read,
         )
         # HDF5 must close the file before the file object is freed, or it may crash at exit.
         with _explained(blocks, ranges.url), RemoteFile(blocks, "r") as file:

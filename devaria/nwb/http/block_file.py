@@ -18,7 +18,7 @@ class BlockFile(io.RawIOBase):
         max_run_blocks: Most blocks that are fetched at once.
         peek: Called with the offset of a byte. Returns bytes that were fetched elsewhere and hold
             it, as an offset and the bytes; or None.
-        note_read: Called with the bytes of each read.
+        note_read: Called with the offset and the bytes of each read of HDF5.
 
     Attributes:
         size: Length of the file in bytes.
@@ -35,7 +35,7 @@ class BlockFile(io.RawIOBase):
         max_blocks: int = 256,
         max_run_blocks: int = 16,
         peek: Callable[[int], Optional[Tuple[int, bytes]]] = lambda _position: None,
-        note_read: Callable[[memoryview], None] = lambda _content: None,
+        note_read: Callable[[int, memoryview], None] = lambda _start, _content: None,
     ) -> None:
         super().__init__()
         self._fetch = fetch
@@ -91,20 +91,39 @@ class BlockFile(io.RawIOBase):
             Exception: Any exception of ``fetch``, which ``failure`` keeps too.
         """
         view = memoryview(buffer).cast("B")
-        end = min(self._position + len(view), self.size)
         start = self._position
         try:
-            while self._position < end:
-                stretch_start, stretch = self._stretch(self._position, end)
-                offset = self._position - stretch_start
-                part = stretch[offset : offset + end - self._position]
-                view[self._position - start : self._position - start + len(part)] = part
-                self._position += len(part)
-            self._note_read(view[: max(0, end - start)])
+            count = self._fill(view, start)
+            self._note_read(start, view[:count])
         except Exception as error:
             self.failure = self.failure or error
             raise
-        return max(0, end - start)
+        self._position = start + count
+        return count
+
+    def read_at(self, start: int, stop: int) -> bytes:
+        """Read bytes without moving the offset of the next read, and without ``note_read``.
+
+        Args:
+            start: Offset of the first byte.
+            stop: Offset after the last byte.
+
+        Returns:
+            The bytes; fewer if the file ends before ``stop``.
+        """
+        content = bytearray(max(0, min(stop, self.size) - start))
+        self._fill(memoryview(content), start)
+        return bytes(content)
+
+    def _fill(self, view: memoryview, start: int) -> int:
+        place, end = start, min(start + len(view), self.size)
+        while place < end:
+            stretch_start, stretch = self._stretch(place, end)
+            offset = place - stretch_start
+            part = stretch[offset : offset + end - place]
+            view[place - start : place - start + len(part)] = part
+            place += len(part)
+        return place - start
 
     def _stretch(self, position: int, end: int) -> Tuple[int, bytes]:
         number = position // BLOCK_BYTES

@@ -130,7 +130,10 @@ class FileServer:
         """
         self._answers.begin()
         with self._file.explained():
-            return self._operations[request["op"]](request)
+            try:
+                return self._operations[request["op"]](request)
+            finally:
+                self._file.prefetcher.clear()
 
     def _look(self, request: Request) -> Any:
         return asdict(browse.look(self._file, request["path"], request["depth"]))
@@ -142,7 +145,7 @@ class FileServer:
             path, rows = wanted.popleft()
             dataset = self._dataset(path)
             dtype = _result_type(dataset, request["dtype"])
-            values = dataset.read(dataset.numbers(tuple(rows)), dtype)
+            values = dataset.read(dataset.numbers(tuple(rows)), dtype, self._answers.progress)
             self._answers.array(values, dataset.shape)
 
     def _batches(self, request: Request) -> None:
@@ -155,7 +158,10 @@ class FileServer:
         for first in range(0, len(rows), step):
             if not self._answers.is_wanted():
                 break
-            self._answers.array(dataset.read(rows[first : first + step], dtype), dataset.shape)
+            self._answers.array(
+                dataset.read(rows[first : first + step], dtype, self._answers.progress),
+                dataset.shape,
+            )
 
     def _dataset(self, path: str) -> NumericDataset:
         return NumericDataset(self._file, path, self._file_bytes, self._limits)

@@ -131,7 +131,8 @@ def _flashes(train: "npt.NDArray[np.float64]", num_frames: int) -> "npt.NDArray[
     keep = np.exp(-1 / (_DECAY_SEC * _RATE_HZ))
     calcium = np.zeros(num_frames, np.float32)
     level = 0.0
-    for frame, number in enumerate(spikes.tolist()):
+    # Twice: a recording begins in the midst of activity, here as it ends.
+    for frame, number in [*enumerate(spikes.tolist())] * 2:
         level = level * keep + number
         calcium[frame] = level
     # The indicator answers to several spikes more than in proportion, and a cell that is always

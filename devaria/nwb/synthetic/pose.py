@@ -20,7 +20,7 @@ _RATE_HZ = 30.0
 _WIDTH, _HEIGHT = 640, 480
 
 #: The speed of a quick walk, in pixels a second.
-_SPEED = 130.0
+_SPEED = 110.0
 
 #: A step of each paw, in pixels, and the part of it in which the paw stands on the floor.
 _STEP, _STANCE = 60.0, 0.65
@@ -132,7 +132,7 @@ def _write_part(
 
 def _walked(times: _Values) -> _Values:
     """Return how far the animal has walked at each time, in pixels: in bouts, with rests."""
-    drive = 0.35 + 0.6 * np.sin(times / 2.6) + 0.35 * np.sin(times / 1.1 + 1)
+    drive = 0.55 + 0.6 * np.sin(times / 1.9) + 0.4 * np.sin(times / 0.8 + 1)
     ease = drive.clip(0, 1)
     speed = _SPEED * ease**2 * (3 - 2 * ease)
     return np.asarray(np.cumsum(speed) / _RATE_HZ)

@@ -17,7 +17,7 @@ from devaria.runner.doctor.check import FAILURE, OK, WARNING, Check, CheckContex
 _TIMEOUT_SEC = Timing().connect_timeout_sec
 _MAX_CLOCK_ERROR_SEC = 60.0
 _FIGPACK_URL = "https://figpack-api.figpack.org"
-_FIGPACK_JOB_TYPE = "figpack_nwb_raster_plot"
+_FIGPACK_JOB_TYPES = "figpack_"  # how their names begin
 _MAX_ANSWER_BYTES = 10_000
 #: Sent if there is no registration: any id shows whether the key is accepted.
 _NO_RUNNER = "none"
@@ -100,11 +100,11 @@ def _registration_checks(context: CheckContext, url: str) -> Iterator[Check]:
 
 def check_figpack(context: CheckContext) -> Iterator[Check]:
     """Check figpack's API and its key, if the runner is to make figures."""
-    if _FIGPACK_JOB_TYPE not in context.wanted:
+    if not any(name.startswith(_FIGPACK_JOB_TYPES) for name in context.wanted):
         return
     key = context.environ.get("FIGPACK_API_KEY", "").strip()
     if not key:
-        yield Check("figpack", WARNING, "FIGPACK_API_KEY is not set", "export it for raster plots")
+        yield Check("figpack", WARNING, "FIGPACK_API_KEY is not set", "export it for figures")
         return
     url = (context.environ.get("FIGPACK_API_BASE_URL") or _FIGPACK_URL).rstrip("/")
     try:
@@ -120,7 +120,7 @@ def check_figpack(context: CheckContext) -> Iterator[Check]:
         return
     if status in (401, 403):
         found = f"{url} refuses the key ({status})"
-        yield Check("figpack", WARNING, found, "correct FIGPACK_API_KEY; raster plots would fail")
+        yield Check("figpack", WARNING, found, "correct FIGPACK_API_KEY; figures would fail")
     elif is_figpack and 400 <= status < 500:  # the request lacks what an upload must have
         yield Check("figpack", OK, f"{url} answers, and does not refuse the key")
     else:

@@ -20,16 +20,12 @@ from typing import TYPE_CHECKING, Callable, Optional, TextIO
 
 from devaria.common.retry import Backoff
 from devaria.common.text import without_queries
+from devaria.figures.api_key import KEY_MISSING, KEY_VARIABLE
 
 if TYPE_CHECKING:
     import figpack
 
-    from devaria.figures.connections import UploadConnections
-
-KEY_VARIABLE = "FIGPACK_API_KEY"
-KEY_MISSING = (
-    f"{KEY_VARIABLE} is not set: get a key from the figpack service and `export {KEY_VARIABLE}=…`"
-)
+    from devaria.figures.upload.connections import UploadConnections
 
 #: The lines that figpack prints before the first file, and after each.
 _STARTED = re.compile(r"Uploading (\d+) files")
@@ -108,7 +104,7 @@ def opened_connections(limits: Optional[UploadLimits] = None) -> "UploadConnecti
     Returns:
         The connections, for a ``with`` block and for `publish`.
     """
-    from devaria.figures.connections import UploadConnections
+    from devaria.figures.upload.connections import UploadConnections
 
     connections = UploadConnections((limits or UploadLimits()).connect_timeout_sec)
     connections.open_ahead()
@@ -121,7 +117,7 @@ def _publish(
     limits: UploadLimits,
     connections: "UploadConnections",
 ) -> str:
-    from devaria.figures.figpack_calls import FigpackCalls
+    from devaria.figures.upload.figpack_calls import FigpackCalls
 
     backoff = Backoff(limits.backoff_sec, math.inf, draw=_draw, factor=4.0)
     calls = FigpackCalls(

@@ -19,7 +19,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
-from devaria.figures.store_hint import remembered_store
+from devaria.figures.upload.store_hint import remembered_store
 
 #: figpack calls its API step by step. With the store's connections these are eight in all; a figure
 #: has about as many files.

@@ -15,10 +15,10 @@ import requests
 from requests.utils import super_len
 
 from devaria.common.retry import retry_after_sec
-from devaria.figures.connections import STORE_CONNECTIONS, KeptSession, UploadConnections
-from devaria.figures.lanes import Lanes
-from devaria.figures.manifest import ManifestAhead, signed_urls
-from devaria.figures.store_hint import remember_store
+from devaria.figures.upload.connections import STORE_CONNECTIONS, KeptSession, UploadConnections
+from devaria.figures.upload.lanes import Lanes
+from devaria.figures.upload.manifest import ManifestAhead, signed_urls
+from devaria.figures.upload.store_hint import remember_store
 
 #: How many files figpack uploads at a time.
 _FIGPACK_THREADS = 16
