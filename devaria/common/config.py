@@ -42,6 +42,7 @@ class RunnerSettings:
         job_timeout_sec: The time limit of a job whose handler sets none, in seconds.
         max_job_memory_bytes: Resident memory of a job process and all that it starts, in bytes.
         handlers: Handlers beside the built-in ones, each as `job_type=module:Class`.
+        preload: Import ahead while idle, for the handlers that ask for it.
         environ: The environment that job processes get, less the worker's keys.
         timing: The intervals and time-outs of the runner.
         log_file_bytes: The log file is rotated at this size.
@@ -59,6 +60,7 @@ class RunnerSettings:
     job_timeout_sec: float = DEFAULT_JOB_TIMEOUT_SEC
     max_job_memory_bytes: float = float("inf")
     handlers: Tuple[str, ...] = ()
+    preload: bool = True
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     timing: Timing = field(default_factory=Timing)
     log_file_bytes: int = DEFAULT_LOG_FILE_BYTES

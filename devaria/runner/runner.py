@@ -63,13 +63,13 @@ class JobRunner:
             settings.directory,
             RunnerStatus(os.getpid(), time.time(), settings.worker_url),
         )
-        wakeup.do_regularly(self._status.write, settings.timing.status_sec)
         self._caller = Caller(client, wakeup, stop, self._status)
         handlers = {name: each.handler for name, each in found.items() if each.handler is not None}
         journal = Journal(settings.directory)
         self._tools = JobTools(
             settings, handlers, self._caller, journal, self._status, wakeup, stop
         )
+        wakeup.do_regularly(self._tend, settings.timing.status_sec)
         self._claimer = Claimer(self._tools)
         self._started = time.monotonic()
 
@@ -85,6 +85,9 @@ class JobRunner:
         """
         _log.info("devaria %s, worker %s", __version__, self._settings.worker_url)
         job_types = self._ready_types()
+        self._tools.prestart.preloads.offer(
+            {job_type: self._tools.handlers[job_type] for job_type in job_types}
+        )
         patience_sec = self._settings.timing.start_patience_sec
         try:
             registration = identify(self._caller, self._settings.directory, job_types, patience_sec)
@@ -95,12 +98,17 @@ class JobRunner:
         except AbandonedError:
             pass
         finally:
-            self._tools.prestart.drop()
+            self._tools.prestart.close()
             self._caller.close()
             self._status.close()
         jobs_done = self._status.jobs_done
         _log.info("Ended after %d job%s", jobs_done, "" if jobs_done == 1 else "s")
         return self._stop.exit_code if self._stop.wants_job_end else EXIT_OK
+
+    def _tend(self) -> None:
+        """Do what is to be done every few seconds. The main thread does it while it waits."""
+        self._status.write()
+        self._tools.prestart.preloads.tend()
 
     def _ready_types(self) -> List[str]:
         """Return the job types to offer: those wanted that can run here."""
@@ -128,6 +136,7 @@ class JobRunner:
         fruitless_lists = 0
         idle_since = time.monotonic()
         while not self._is_over():
+            self._tools.prestart.preloads.attend(registration.runner_id)
             jobs = self._caller.until_answered(
                 partial(
                     WorkerClient.available,
@@ -157,7 +166,7 @@ class JobRunner:
 
     def _registered_again(self, registration: Registration) -> Registration:
         _log.warning("the worker does not know this runner any more; registering again")
-        self._tools.prestart.drop()
+        self._tools.prestart.close()
         new = register(self._caller, self._settings.directory, registration.job_types)
         self._note_identity(new)
         return new
