@@ -114,14 +114,27 @@ def stock_whole(parameters: Parameters) -> str:
     return way
 
 
+class NoPipes:
+    """Takes the place of the pipes to a parent."""
+
+    def send(self, _event: Dict[str, Any]) -> None:
+        """Drop an event."""
+
+
 def ours_read(parameters: Parameters) -> str:
     """Read the table as the reading child does."""
     from devaria.nwb.limits import ReadLimits
-    from devaria.nwb.sandbox.child import read
+    from devaria.nwb.sandbox.child import open_file
 
-    request = {"url": parameters["url"], "units_path": "/units", "allow_hosts": ["127.0.0.1"]}
-    with tempfile.TemporaryDirectory() as folder:
-        read({**request, "limits": asdict(ReadLimits())}, Path(folder), lambda _event: None)
+    opening = {
+        "url": parameters["url"],
+        "limits": asdict(ReadLimits()),
+        "allow_hosts": ["127.0.0.1"],
+    }
+    with tempfile.TemporaryDirectory() as folder, open_file(
+        opening, Path(folder), NoPipes()
+    ) as answer:
+        answer({"op": "units_table", "path": "/units"})
     return ""
 
 

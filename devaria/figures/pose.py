@@ -27,7 +27,7 @@ COLORS = (
 )
 
 #: The scripts, in the order in which they need each other.
-_SCRIPTS = ("pose_data", "pose_picture", "pose_graph", "pose_controls", "pose")
+_SCRIPTS = ("page", "pose_data", "pose_picture", "pose_graph", "pose_controls", "pose")
 
 #: Positions outside these percentiles may be outliers.
 _PERCENTILES = (0.5, 99.5)

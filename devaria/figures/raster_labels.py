@@ -1,7 +1,7 @@
 """figpack's raster plot with labels of units in lower rows.
 
 The front end of figpack-spike-sorting names the units if their rows are 15 pixels high or more: 43
-units in a window of 800 pixels. Nothing in a figure's data changes that. Rows of 9 pixels still
+units in a window of 800 pixels. Nothing in a figure's data changes that. Rows of 6 pixels still
 have room for a small label, so the script that goes into the figure is changed in three places: on
 the screen for counts and for spikes, and in the export.
 """
@@ -13,8 +13,8 @@ from typing import Any
 
 from figpack_spike_sorting.spike_sorting_extension import spike_sorting_extension
 
-#: The height of the lowest rows with labels, in pixels: that of the smallest text one can read.
-MIN_ROW_PIXELS = 9
+#: The height of the lowest rows with labels, in pixels. The text is as high as its row, at most 12.
+MIN_ROW_PIXELS = 6
 
 #: `if (row >= limit) { … (number) * row + row / 2, … font = "12px Arial", … fillText(`Unit …`) }`,
 #: with the short names of the built script.
@@ -30,7 +30,7 @@ _LOWER_LABELS = (
 
 @lru_cache(maxsize=None)
 def labelled_extension() -> Any:
-    """Return the extension of figpack-spike-sorting, with labels in rows of 9 pixels and more.
+    """Return the extension of figpack-spike-sorting, with labels in rows of 6 pixels and more.
 
     If its script is not the one that is known here, it stays as it is: with fewer labels.
     """

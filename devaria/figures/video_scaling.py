@@ -31,15 +31,12 @@ class ValueRange(NamedTuple):
     Args:
         low: The value that is black, as is everything below it.
         high: The value that is white, as is everything above it. Larger than `low`.
+        in_words: What they are, as a sentence.
     """
 
     low: float
     high: float
-
-    @property
-    def in_words(self) -> str:
-        """Both values, such as `12 (black) to 3,400 (white)`."""
-        return f"{_number(self.low)} (black) to {_number(self.high)} (white)"
+    in_words: str = ""
 
 
 def value_range(sample: "npt.NDArray[Any]") -> ValueRange:
@@ -55,22 +52,28 @@ def value_range(sample: "npt.NDArray[Any]") -> ValueRange:
     Raises:
         NwbError: No value is finite.
     """
+    frames = f"{len(sample):,} frames" if len(sample) > 1 else "one frame"
     step = math.ceil(math.sqrt(sample.size / _MAX_SAMPLE_VALUES))
     values = sample[:, ::step, ::step].ravel()
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     if not len(values):
         raise NwbError(
-            f"there is nothing to show: in the {len(sample):,} frames that were looked at, "
-            "all values are NaN or infinite"
+            f"there is nothing to show: in the {frames} that were looked at, all values are NaN or "
+            "infinite"
         )
+    basis = f"the percentiles {BLACK_PERCENTILE} and {WHITE_PERCENTILE} of {frames}"
     low, high = np.percentile(values, [BLACK_PERCENTILE, WHITE_PERCENTILE]).tolist()
     if low == high:
+        basis = f"the smallest and the largest value of {frames}"
         low, high = float(values.min()), float(values.max())
     if low == high:
         half = max(0.5, abs(low) * 2**-20)  # more than the rounding of so large a number
-        low, high = low - half, high + half
-    return ValueRange(low, high)
+        return ValueRange(
+            low - half, low + half, f"Grey: all values of {frames} are {_number(low)}"
+        )
+    levels = f"Black is {_number(low)} and white {_number(high)}"
+    return ValueRange(low, high, f"{levels}: {basis}")
 
 
 class GreyScale:

@@ -30,6 +30,9 @@ _WHOLE_RATE = 30
 #: The slowest and the fastest video, in frames a second.
 _MIN_RATE, _MAX_RATE = 0.1, 1000.0
 
+#: A speed that differs from the true one by less than this, relatively, counts as the true one.
+_EVEN = 0.005
+
 
 class _Encoded(NamedTuple):
     """What `read` hands to `draw`.
@@ -124,9 +127,8 @@ def _grey_levels(
 
     if series.is_colour and series.dtype == "uint8":
         return None, "Colours as they are in the file"
-    sample = series.sample(file, shown.rows)
-    values = value_range(sample)
-    return values, f"Values {values.in_words}: percentiles 0.5 and 99.5 of {len(sample)} frames"
+    values = value_range(series.sample(file, shown.rows))
+    return values, values.in_words
 
 
 def _frame_rate(shown: "ShownFrames", mode: str) -> "Fraction":
@@ -151,8 +153,15 @@ def _selection(
         which = f"{count:,} frames, spread over all {total:,}"
     else:
         which = f"The first {count:,} of {total:,} frames"
+    if shown.has_times:
+        which += f", {shown.times_sec[0]:,.6g} to {shown.times_sec[-1]:,.6g} s"
     factor = speed_up(video, shown)
-    speed = "" if factor is None else f", {factor:,.3g} times real time"
+    if factor is None:
+        speed = ""
+    elif abs(factor - 1) < _EVEN:
+        speed = ", real time"
+    else:
+        speed = f", {factor:,.3g} times real time"
     return f"{which}: {float(video.frame_rate):,.4g} a second{speed}"
 
 

@@ -41,8 +41,8 @@ _VOLUME_TYPES = frozenset(("OnePhotonSeries", "TwoPhotonSeries"))
 _MAX_SIDE = 4096
 _MAX_FRAME_BYTES = 256 * 2**20
 
-#: Bytes of frames that are read at once, and frames and bytes of a sample.
-_BATCH_BYTES = 16 * 2**20
+#: Bytes of frames that are read at once, usually and at most; and frames and bytes of a sample.
+_BATCH_BYTES, _MAX_BATCH_BYTES = 16 * 2**20, 64 * 2**20
 _SAMPLE_FRAMES = 20
 _SAMPLE_BYTES = 64 * 2**20
 
@@ -63,7 +63,7 @@ class ImageSeries:
         dtype: The type of their values.
         is_volume: Whether the fourth axis is planes.
         times: When each frame was taken.
-        chunk_bytes: Length of a chunk of the frames; None if there are no chunks.
+        chunk_frames: How many frames lie in one chunk.
     """
 
     path: str
@@ -73,7 +73,7 @@ class ImageSeries:
     dtype: "np.dtype[Any]"
     is_volume: bool
     times: FrameTimes
-    chunk_bytes: Optional[int]
+    chunk_frames: int
 
     @property
     def is_colour(self) -> bool:
@@ -109,7 +109,8 @@ class ImageSeries:
         """
         evenly = _as_slice(rows)
         if evenly is not None:
-            batches = file.batches(self.data_path, evenly, batch_bytes=_BATCH_BYTES)
+            num_bytes = self._batch_bytes(evenly.step)
+            batches = file.batches(self.data_path, evenly, batch_bytes=num_bytes)
         else:
             wanted = [(self.data_path, slice(row, row + 1)) for row in rows.tolist()]
             batches = file.read_each(wanted)
@@ -140,14 +141,21 @@ class ImageSeries:
     def _sample_frames(self, rows: "npt.NDArray[np.int64]") -> int:
         """Return how many frames to look at, so that few bytes are fetched for it.
 
-        A chunk may hold many frames, and each frame of the sample needs a whole one.
+        A chunk may hold many frames, or parts of them, and each frame needs its chunks as a whole.
         """
         frame_bytes = _frame_bytes(self.shape, self.dtype)
-        chunk_bytes = max(frame_bytes, self.chunk_bytes or 0)
-        span = int(rows.max() - rows.min()) + 1
-        num_chunks = min(len(rows), math.ceil(span * frame_bytes / chunk_bytes))
-        cheap = max(num_chunks // 10, _BATCH_BYTES // chunk_bytes, 3)
+        num_chunks = len(np.unique(rows // self.chunk_frames))
+        cheap = max(num_chunks // 10, _BATCH_BYTES // (frame_bytes * self.chunk_frames), 3)
         return max(1, min(_SAMPLE_FRAMES, _SAMPLE_BYTES // frame_bytes, cheap))
+
+    def _batch_bytes(self, step: int) -> int:
+        """Return how many bytes of frames to read at once: those of a chunk, so that it is read once.
+
+        Args:
+            step: Every how many frames one is read.
+        """
+        chunk_bytes = self.chunk_frames // step * _frame_bytes(self.shape, self.dtype)
+        return max(_BATCH_BYTES, min(chunk_bytes, _MAX_BATCH_BYTES))
 
     def _pictures(self, frames: "npt.NDArray[Any]") -> "npt.NDArray[Any]":
         """Take the middle plane of volumes, and the colours without alpha."""
@@ -197,7 +205,7 @@ def open_image_series(file: "RemoteNwb", path: str, param: str) -> ImageSeries:
         dtype=dtype,
         is_volume=_is_volume(file, node, data.shape),
         times=read_frame_times(file, node, data.shape[0]),
-        chunk_bytes=data.chunk_bytes,
+        chunk_frames=data.chunk_shape[0] if data.chunk_shape else 1,
     )
 
 

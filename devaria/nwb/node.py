@@ -29,6 +29,7 @@ class Node:
         dtype: Type of a dataset's values: of numbers, as numpy writes it, such as ``"<f8"``; or
             ``"text"``, ``"compound"``, ``"reference"``, ``"opaque"``, ``"array"``, ``"vlen"`` or
             ``"unknown"``. Empty for a group.
+        chunk_shape: Lengths of the axes of a chunk; empty if the dataset has no chunks.
         chunk_bytes: Length of a decompressed chunk; None if the dataset has no chunks.
     """
 
@@ -40,4 +41,5 @@ class Node:
     refused: Dict[str, str] = field(default_factory=dict)
     shape: Tuple[int, ...] = ()
     dtype: str = ""
+    chunk_shape: Tuple[int, ...] = ()
     chunk_bytes: Optional[int] = None

@@ -65,7 +65,8 @@ def read_units_table(
     index = _numeric(group, "spike_times_index", "iu", file_bytes, limits)
     ids = _ids(group, file_bytes, limits)
     small = _prefetch_contiguous(file, [index] if ids is None else [index, ids], file_bytes)
-    column = RowsReader(file, times, "spike_times", range(times.shape[0]), file_bytes)
+    column = RowsReader(file, times, "spike_times", range(len(times)), file_bytes, limits)
+    column.survey()
     stops = _read_stops(index, times.shape[0], limits)
     rows = np.flatnonzero(np.diff(stops, prepend=0))
     if len(rows) == 0:
@@ -78,7 +79,7 @@ def read_units_table(
     small.close()
     spikes = SpikeTimes(int(stops[-1]))
     column.shorten(len(spikes.values))
-    column.read(spikes.put, limits, progress or (lambda _done, _total: None))
+    column.read_all(spikes.put, progress or (lambda _done, _total: None))
     values, kept_stops = _without_non_finite(spikes, stops[rows])
     if len(values) == 0:
         raise NwbError(f"the units table {one_line(units_path)} has no finite spike times")

@@ -163,6 +163,8 @@ def test_description_has_a_link_and_no_foreign_markup(
     )
     assert outcome.result["neurosift_url"] == page
     figure = open_figure(outcome.result["figpack_url"])
+    figure.wait_for_spikes(100)
+    figure.page.wait_for_load_state("networkidle")  # until then the page may close the dialog
     figure.page.get_by_text("Figure Info").click()
     shown = figure.page.locator(".about-dialog-description")
     assert f"Neurosift: {page}" in shown.inner_text()

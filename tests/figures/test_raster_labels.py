@@ -44,19 +44,30 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
-    ("num_units", "duration_sec", "num_named"),
-    [(4, SPIKES_SEC, 4), (35, COUNTS_SEC, 35), (60, SPIKES_SEC, 60), (200, COUNTS_SEC, 0)],
+    ("num_units", "duration_sec", "num_named", "num_exported"),
+    [
+        (4, SPIKES_SEC, 4, 4),
+        (35, COUNTS_SEC, 35, 35),
+        (60, SPIKES_SEC, 60, 60),
+        (100, COUNTS_SEC, 100, 0),  # the export has rows of 5 pixels
+        (200, COUNTS_SEC, 0, 0),
+    ],
 )
 def test_names_in_the_first_picture(
-    num_units: int, duration_sec: int, num_named: int, browser: Any, tmp_path: Path
+    num_units: int,
+    duration_sec: int,
+    num_named: int,
+    num_exported: int,
+    browser: Any,
+    tmp_path: Path,
 ) -> None:
-    """They are on the screen without a click, and in the export; 200 have no room."""
+    """They are on the screen without a click, and in the export, while a row has 6 pixels."""
     UnitsRasterPlot(table(num_units, duration_sec)).save(str(tmp_path / "figure"), title="T")
     with served_folder(tmp_path) as url:
         figure = OpenFigure(browser, f"{url}/figure/index.html")
         # The ticks of the axis stand in the same picture.
         figure.page.wait_for_function(_NAMED, arg=num_named)
-        names = [f"Unit {number}" for number in range(num_named)]
+        names = [f"Unit {number}" for number in range(num_exported)]
         exported = [text for text in figure.exported_texts() if text.startswith("Unit ")]
         assert sorted(exported) == sorted(names)
         figure.close(url)
@@ -68,9 +79,9 @@ def test_script_is_changed_where_labels_are_drawn_and_nowhere_else() -> None:
     assert labelled_extension().name == spike_sorting_extension.name
     # With another build of the script: look whether it still says what is changed.
     limit = re.findall(r">=(\w+)\)\{\w+\.globalAlpha=1", before)[0]
-    assert after.count(">=9){") == before.count(f">={limit}){{") == 3
+    assert after.count(">=6){") == before.count(f">={limit}){{") == 3
     font = re.compile(r'Math\.min\(12,\w+\)\+"px Arial",\w+\.textBaseline="middle"')
-    assert font.sub('"12px Arial"', after).replace(">=9){", f">={limit}){{") == before
+    assert font.sub('"12px Arial"', after).replace(">=6){", f">={limit}){{") == before
 
 
 def test_another_script_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

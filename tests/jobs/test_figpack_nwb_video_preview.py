@@ -168,13 +168,13 @@ def test_result(published: Outcome, files: RangeServer, figures: LocalWorker) ->
 def test_console_and_progress(published: Outcome, files: RangeServer) -> None:
     """Each step is in the console, without the signature, and progress rises to the end."""
     own = [line[11:] for line in published.console.splitlines() if line.startswith("[")]
-    levels = next(line for line in own if line.startswith("Values "))
+    levels = next(line for line in own if line.startswith("Black is "))
     assert own == [
         "Importing libraries",
         f"Loading NWB file from {files.url('/to/movie.nwb')}?…",
         f"Image series path: {MOVIE}",
         "Reading 17 of 50 frames (ImageSeries)",
-        "17 frames, spread over all 50: 30 a second, 4.5 times real time",
+        "17 frames, spread over all 50, 10 to 12.4 s: 30 a second, 4.5 times real time",
         levels,
         "Created the video preview",
         "Uploading the figure",
@@ -193,8 +193,8 @@ def test_description(published: Outcome) -> None:
     attrs = metadata(published)["metadata"][".zattrs"]
     assert attrs["title"] == "Video Preview from NWB Image Series"
     assert f"Image series: `{MOVIE}`" in attrs["description"]
-    assert "17 frames, spread over all 50: 30 a second, 4.5 times real time" in attrs["description"]
-    assert "percentiles 0.5 and 99.5 of 17 frames" in attrs["description"]
+    assert "17 frames, spread over all 50, 10 to 12.4 s: 30 a second, 4.5" in attrs["description"]
+    assert "the percentiles 0.5 and 99.5 of 17 frames" in attrs["description"]
     assert "<https://neurosift.app/nwb>" in attrs["description"]
     assert "s3cr3t" not in attrs["description"]
     assert (attrs["width"], attrs["height"], attrs["num_frames"]) == (64, 48, 17)
@@ -225,7 +225,7 @@ def test_real_file(figures: LocalWorker) -> None:
     with h5py.File(MATLAB_VIDEO) as file:
         frames = file["acquisition/Camera input/data"][()]
     assert len(np.unique(frames)) == 1  # a camera with its lid on: grey, as is said
-    assert "Values -0.5 (black) to 0.5 (white)" in outcome.console
+    assert "Grey: all values of 12 frames are 0" in outcome.console
     levels, _ = decoded(outcome)
     assert np.abs(levels[:, :30, :24] - 128).max() < 2
 
@@ -247,13 +247,16 @@ def test_real_external_file(tmp_path: Path) -> None:
         (
             "/colour",
             {},
-            ["All 6 frames: 30 a second, 3 times real time", "Colours as they are in the file"],
+            [
+                "All 6 frames, 0 to 0.5 s: 30 a second, 3 times real time",
+                "Colours as they are in the file",
+            ],
         ),
         (
             "/volume",
             {"mode": "start", "max_frames": 2},
             [
-                "The first 2 of 6 frames: 10 a second, 1 times real time",
+                "The first 2 of 6 frames, 0 to 0.1 s: 10 a second, real time",
                 "…",
                 "Volumes: plane 3 of 5 is shown",
             ],
@@ -262,7 +265,7 @@ def test_real_external_file(tmp_path: Path) -> None:
             "/stamped",
             {"mode": "start"},
             [
-                "All 6 frames: 1 a second, 1 times real time",
+                "All 6 frames, 0 to 5 s: 1 a second, real time",
                 "…",
                 "The times in the file are not in order: the frames are shown sorted by time",
             ],
@@ -279,12 +282,12 @@ def test_real_external_file(tmp_path: Path) -> None:
         (
             "/slow",
             {"mode": "start"},
-            ["All 6 frames: 0.1 a second, 10 times real time", "…"],
+            ["All 6 frames, 0 to 500 s: 0.1 a second, 10 times real time", "…"],
         ),
         (
             "/constant",
             {},
-            ["…", "Values -4 (black) to -3 (white): percentiles 0.5 and 99.5 of 4 frames"],
+            ["…", "Grey: all values of 4 frames are -3.5"],
         ),
     ],
 )

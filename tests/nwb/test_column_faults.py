@@ -90,10 +90,10 @@ def test_values_that_were_not_fetched_are_an_error() -> None:
     """A contiguous dataset never passes on memory that nothing was read into."""
     content = units_bytes([[1.0, 2.0]])
     with h5py.File(io.BytesIO(content), "r") as file, closing(
-        Prefetcher(lambda start, stop: content[start:stop], 1)
+        Prefetcher(lambda start, stop: content[start:stop], 1, 1, len(content))
     ) as prefetcher:
         reader = ContiguousReader(file["units/spike_times"], range(2), prefetcher, len(content))
         reader.plan()
         prefetcher.clear()
         with pytest.raises(AssertionError, match="rows 0 to 1 were not fetched"):
-            reader.read(pytest.fail, lambda _done, _total: None)
+            reader.read(0, 2, pytest.fail)

@@ -18,6 +18,7 @@ from range_server import LOOPBACK, RangeServer
 from devaria.nwb import open_remote
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.image_series import ImageSeries, open_image_series
+from devaria.nwb.image_times import FrameTimes
 
 RNG = np.random.default_rng(11)
 COUNT = 12
@@ -166,6 +167,7 @@ def test_frames_equal_those_of_h5py(file: Any, name: str) -> None:
 def test_frames_in_chunks_of_any_shape(file: Any) -> None:
     """Chunks with many frames, and with parts of frames, give the same."""
     series = opened(file, "/sound/chunked")
+    assert series.chunk_frames == 5
     frames = all_frames(file, series, [1, 4, 7, 10])
     np.testing.assert_array_equal(frames, SOUND["uint16"][[1, 4, 7, 10]])
 
@@ -193,6 +195,42 @@ def test_a_sample_is_some_of_the_frames(file: Any) -> None:
     np.testing.assert_array_equal(sample, SOUND["volume"][..., 3])
     few = opened(file, "/sound/alpha").sample(file, np.array([5, 3, 8]))
     np.testing.assert_array_equal(few, SOUND["alpha"][[5, 3, 8]][..., :3])
+
+
+def long_series(side: int, chunk_frames: int) -> ImageSeries:
+    """A series of 20,000 square frames, of which so many lie in one chunk."""
+    return ImageSeries(
+        path="/x",
+        type_name="ImageSeries",
+        data_path="/x/data",
+        shape=(20_000, side, side),
+        dtype=np.dtype(np.uint16),
+        is_volume=False,
+        times=FrameTimes(20_000),
+        chunk_frames=chunk_frames,
+    )
+
+
+@pytest.mark.parametrize(
+    ("side", "chunk_frames", "step", "frames"),
+    [(512, 1, 1, 20), (512, 1, 20, 20), (128, 50, 20, 20), (512, 125, 1, 3), (4096, 1, 1, 2)],
+)
+def test_a_sample_fetches_little(side: int, chunk_frames: int, step: int, frames: int) -> None:
+    """A sample has fewer frames where each needs a large part of the file."""
+    series = long_series(side, chunk_frames)
+    rows = series.times.shown("whole" if step > 1 else "start", 1000).rows
+    assert rows[1] == step
+    assert series._sample_frames(rows) == frames
+
+
+@pytest.mark.parametrize(
+    ("chunk_frames", "step", "frames"), [(1, 1, 32), (10, 1, 32), (63, 1, 63), (500, 20, 32)]
+)
+def test_a_chunk_is_read_once(chunk_frames: int, step: int, frames: int) -> None:
+    """Frames that share a chunk are read at once, up to 64 MiB."""
+    series = long_series(512, chunk_frames)
+    assert series._batch_bytes(step) == frames * 512 * 512 * 2
+    assert long_series(512, 1_000)._batch_bytes(1) == 64 * 2**20
 
 
 def test_planes_and_colours_are_told_apart(file: Any) -> None:

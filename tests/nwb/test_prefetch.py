@@ -52,7 +52,7 @@ def source() -> Source:
 @pytest.fixture
 def prefetcher(source: Source) -> Iterator[Prefetcher]:
     """Return a prefetcher of that source, with three threads."""
-    with closing(Prefetcher(source.fetch, 3)) as made:
+    with closing(Prefetcher(source.fetch, 3, 3, len(CONTENT))) as made:
         yield made
         source.is_open.set()
 
@@ -171,7 +171,7 @@ def test_failure_is_the_readers(prefetcher: Prefetcher, source: Source) -> None:
 
 def test_closing_ends_the_threads(source: Source) -> None:
     """Closing ends the fetching threads."""
-    with closing(Prefetcher(source.fetch, 3)) as made:
+    with closing(Prefetcher(source.fetch, 3, 3, len(CONTENT))) as made:
         made.plan([(0, 50_000)])
         source.wait_for(5)
     for thread in made._threads:

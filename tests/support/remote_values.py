@@ -4,10 +4,9 @@ import io
 from typing import Any, Callable, Optional
 
 import h5py
-import numpy as np
 from range_server import LOOPBACK, FakeTime, RangeServer
 
-from devaria.nwb.hdf5.datasets import NumericDataset
+from devaria.nwb.hdf5.datasets import Wanted, read_each
 from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.limits import ReadLimits
@@ -41,9 +40,10 @@ def read_values(
         clock=time.clock,
     )
     with open_remote_file(ranges) as (file, num_bytes):
-        dataset = NumericDataset(file, path, num_bytes, limits)
-        wanted = dataset.numbers((rows.start, rows.stop, rows.step))
-        return dataset.read(wanted, np.dtype(dtype or dataset.dtype), lambda _done, _total: None)
+        bounds = (rows.start, rows.stop, rows.step)
+        wanted = Wanted(file, path, bounds, dtype, num_bytes, limits)
+        (values,) = read_each([wanted], lambda _done, _total: None)
+        return values
 
 
 def read_by_h5py(content: bytes, path: str = "x", rows: slice = slice(None)) -> Any:

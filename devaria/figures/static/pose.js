@@ -27,7 +27,6 @@ const TITLE_HEIGHT = 18;
  */
 function drawingSvg(context, draw) {
   const short = (value) => Math.round(value * 100) / 100;
-  const escaped = (text) => String(text).replace(/[&<>"']/g, (each) => `&#${each.charCodeAt(0)};`);
   const { moveTo, lineTo, rect, fillText } = context;
   const own = {
     moveTo: (x, y) => moveTo.call(context, short(x), short(y)),
@@ -163,7 +162,7 @@ class PoseFigure {
     if (currentTime !== undefined) this.time = this.clamped(currentTime);
     this.leaveSelection = this.selection.onChange((state) => {
       if (!this.isAlive()) return;
-      if (state.currentTime !== undefined && state.currentTime !== this.time && !this.playing) {
+      if (state.currentTime !== undefined && state.currentTime !== this.time) {
         this.time = this.clamped(state.currentTime);
       }
       this.changed(false);
@@ -369,6 +368,9 @@ class PoseFigure {
       if (this.isAlive()) this.pressed(event);
     };
     document.addEventListener("keydown", this.onKey);
+    const observer = new ResizeObserver(() => this.changed(false));
+    observer.observe(this.controls.stage);
+    observer.observe(this.controls.graph);
     // After a click, space and arrow keys are the player's again, not the clicked control's.
     for (const type of ["click", "change"]) {
       this.root.addEventListener(type, ({ target }) => {

@@ -1,5 +1,8 @@
 // The controls below the picture, and the list of parts. Names are set as text, never as HTML.
 
+const PLAY = "Play (space)";
+const PAUSE = "Pause (space)";
+
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 100];
 const TRAILS_SEC = [0, 0.5, 1, 2, 5, 10, 30];
 
@@ -8,25 +11,26 @@ const WIDE = 720;
 
 const STYLE = `
 .dvp { position: relative; display: flex; box-sizing: border-box; overflow: hidden; background: white;
-  color: #222; font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+  color: #213547; font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 .dvp * { box-sizing: border-box; }
 .dvp-main { flex: 1; min-width: 0; display: flex; flex-direction: column; }
 .dvp-stage { position: relative; flex: 1 1 0; min-height: 120px; }
 .dvp-graph { position: relative; flex: none; touch-action: pan-y pinch-zoom; }
 .dvp-graph:focus-visible, .dvp button:focus-visible, .dvp input:focus-visible,
-.dvp select:focus-visible { outline: 2px solid #0060df; outline-offset: 1px; }
+.dvp select:focus-visible { outline: 2px solid #1f6feb; outline-offset: 1px; }
 .dvp canvas { position: absolute; inset: 0; width: 100%; height: 100%; }
 .dvp-bar { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 12px; padding: 4px 12px; }
 .dvp-bar label { display: inline-flex; align-items: center; gap: 5px; white-space: nowrap; }
-.dvp-time { flex: 1 1 160px; min-width: 120px; height: 28px; margin: 0; accent-color: #0060df; }
+.dvp-time { flex: 1 1 160px; min-width: 120px; height: 28px; margin: 0; accent-color: #1f6feb; }
 .dvp-now { min-width: 17em; font-variant-numeric: tabular-nums; }
-.dvp button, .dvp select { min-height: 30px; min-width: 34px; padding: 2px 8px; font: inherit; color: inherit;
-  background: #f4f4f6; border: 1px solid #8a8a94; border-radius: 4px; cursor: pointer; }
-.dvp button:hover { background: #e6e6ee; }
-.dvp-play { min-width: 76px !important; font-weight: 600 !important; }
-.dvp-confidence input { width: 110px; accent-color: #0060df; }
+.dvp button, .dvp select { height: 34px; min-width: 40px; padding: 2px 8px; font: inherit; color: inherit;
+  background: #f6f8fa; border: 1px solid #8a939d; border-radius: 6px; cursor: pointer; }
+.dvp button:hover, .dvp select:hover { border-color: #1f6feb; }
+.dvp button.dvp-play { min-width: 56px; }
+.dvp button svg { display: block; margin: auto; width: 18px; height: 18px; fill: currentColor; }
+.dvp-confidence input { width: 110px; accent-color: #1f6feb; }
 .dvp-confidence output { min-width: 2.6em; font-variant-numeric: tabular-nums; }
-.dvp-notes { margin: 0; padding: 0 12px 4px; color: #555; font-size: 12px; max-height: 48px; overflow-y: auto; }
+.dvp-notes { margin: 0; padding: 0 12px 4px; color: #57626d; font-size: 12px; max-height: 48px; overflow-y: auto; }
 .dvp-parts { display: flex; flex-direction: column; padding: 8px 4px 8px 8px; border-left: 1px solid #ddd; }
 .dvp-parts-head { display: flex; gap: 6px; align-items: center; padding: 6px 0; }
 .dvp-parts .dvp-bar { padding: 0 4px 10px 0; gap: 6px 12px; border-bottom: 1px solid #ddd; }
@@ -39,24 +43,13 @@ const STYLE = `
 .dvp-wide .dvp-parts { flex: none; width: 212px; }
 .dvp-wide .dvp-show-parts { display: none; }
 .dvp-narrow .dvp-parts { position: absolute; z-index: 2; inset: 8px 8px auto auto; width: min(260px, 80%);
-  max-height: 60%; background: white; border: 1px solid #8a8a94; border-radius: 6px; box-shadow: 0 2px 10px #0003; }
+  max-height: 60%; background: white; border: 1px solid #8a939d; border-radius: 6px; box-shadow: 0 2px 10px #0003; }
 .dvp-narrow .dvp-parts[hidden] { display: none; }
 .dvp-narrow .dvp-bar { gap: 4px 8px; padding: 3px 8px; }
 .dvp-error { position: absolute; inset: 8px 8px auto 8px; z-index: 3; padding: 6px 10px; background: #fff0f0;
   border: 1px solid #c00; border-radius: 4px; }
 .dvp-error[hidden] { display: none; }
 `;
-
-/** Make an element. `properties` are set, `children` are elements or texts. */
-function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name.startsWith("aria-")) made.setAttribute(name, value);
-    else made[name] = value;
-  }
-  made.append(...children);
-  return made;
-}
 
 function select(label, options, chosen, onChange) {
   const made = element("select", { "aria-label": label });
@@ -114,13 +107,7 @@ class Controls {
   }
 
   makeTimeBar(act) {
-    const button = (text, label, onClick) => {
-      const made = element("button", { type: "button", textContent: text, "aria-label": label });
-      made.title = label;
-      made.addEventListener("click", onClick);
-      return made;
-    };
-    this.play = button("▶ Play", "Play or pause (space)", act.togglePlay);
+    this.play = makeButton("play", PLAY, act.togglePlay);
     this.play.classList.add("dvp-play");
     this.slider = element("input", {
       type: "range",
@@ -135,9 +122,9 @@ class Controls {
     return element(
       "div",
       { className: "dvp-bar" },
-      button("|◀", "Previous frame (left arrow)", () => act.step(-1)),
+      makeButton("back", "Previous frame (left arrow)", () => act.step(-1)),
       this.play,
-      button("▶|", "Next frame (right arrow)", () => act.step(1)),
+      makeButton("forward", "Next frame (right arrow)", () => act.step(1)),
       this.slider,
       this.now,
     );
@@ -264,8 +251,9 @@ class Controls {
     const shown = this.timeText(time);
     this.now.textContent = `${shown}${frameText}${waiting ? " · loading…" : ""}`;
     this.slider.setAttribute("aria-valuetext", shown);
-    const text = playing ? "❚❚ Pause" : "▶ Play";
-    if (this.play.textContent !== text) this.play.textContent = text;
+    if (this.isPlaying === playing) return;
+    this.isPlaying = playing;
+    setIcon(this.play, playing ? "pause" : "play", playing ? PAUSE : PLAY);
   }
 
   timeText(time) {

@@ -168,8 +168,7 @@ class Clock {
     this.trackStep = attributes.track_step;
     this.trackName = `track_${number}`;
     this.cache = cache;
-    // A tracker may skip frames, but in a longer pause nothing is known.
-    this.hold = Math.max(10 * this.interval, 1e-9);
+    this.hold = Infinity;
   }
 
   /** Return the finest level with at most `most` entries in a span of time. */
@@ -197,21 +196,25 @@ class Clock {
     return { block, index };
   }
 
-  /** Return the time of the frame after a time, or before it; undefined if there is none. */
-  async neighbourOf(time, direction) {
+  /** Return the time of the first frame after a time; undefined if there is none. */
+  async timeAfter(time) {
     const { frames } = this;
-    let number = Math.max(0, frames.blockAt(time));
-    for (; number >= 0 && number < frames.blockTimes.length; number += direction) {
-      const times = await frames.loadTimes(number);
-      const count = frames.count(number);
-      if (direction > 0) {
-        const next = lastUpTo(times, time, count) + 1;
-        if (next < count) return times[next];
-      } else {
-        for (let i = lastUpTo(times, time, count); i >= 0; i--) {
-          if (times[i] < time) return times[i];
-        }
-      }
+    for (let n = Math.max(0, frames.blockAt(time)); n < frames.blockTimes.length; n++) {
+      const times = await frames.loadTimes(n);
+      const next = lastUpTo(times, time, frames.count(n)) + 1;
+      if (next < frames.count(n)) return times[next];
+    }
+    return undefined;
+  }
+
+  /** Return the time of the last frame up to a time, or before it; undefined if there is none. */
+  async timeUpTo(time, isBefore) {
+    const { frames } = this;
+    for (let n = frames.blockAt(time); n >= 0; n--) {
+      const times = await frames.loadTimes(n);
+      let index = lastUpTo(times, time, frames.count(n));
+      while (isBefore && index >= 0 && times[index] === time) index--;
+      if (index >= 0) return times[index];
     }
     return undefined;
   }
@@ -238,6 +241,10 @@ class PoseData {
     this.inFrames = attrs.time_unit === "frame";
     this.perSec = this.inFrames ? FRAMES_PER_SEC : 1;
     this.interval = Math.max(...this.clocks.map((clock) => clock.interval));
+    for (const clock of this.clocks) {
+      // A tracker may skip frames, but in a longer pause nothing is known.
+      clock.hold = 10 * (clock.interval || this.interval) || Infinity;
+    }
   }
 
   /** Return which parts use a clock. */
@@ -245,16 +252,25 @@ class PoseData {
     return this.parts.filter((part) => part.clock === clock);
   }
 
-  /** Return the time of the next or previous frame of the given parts. */
+  /** Return the time of the next frame of the given parts, or of the one before the shown one. */
   async neighbourOf(time, direction, parts) {
-    const clocks = new Set(parts.map((part) => part.clock));
-    const times = await Promise.all(
-      [...clocks].map((clock) => clock.neighbourOf(time, direction)),
-    );
-    const there = times.filter((each) => each !== undefined);
-    if (!there.length) return undefined;
-    return direction > 0 ? Math.min(...there) : Math.max(...there);
+    const clocks = [...new Set(parts.map((part) => part.clock))];
+    const found = async (ask) => {
+      const times = await Promise.all(clocks.map(ask));
+      return times.filter((each) => each !== undefined);
+    };
+    if (direction > 0) return smallest(await found((clock) => clock.timeAfter(time)));
+    const shown = largest(await found((clock) => clock.timeUpTo(time, false)));
+    return largest(await found((clock) => clock.timeUpTo(shown, true)));
   }
+}
+
+function smallest(values) {
+  return values.length ? Math.min(...values) : undefined;
+}
+
+function largest(values) {
+  return values.length ? Math.max(...values) : undefined;
 }
 
 /** Return how to turn a stored number above 0 into a value: offset + number * step. */

@@ -6,6 +6,9 @@ const MAX_ENTRIES = 6000;
 const GRAPH_MARGIN = { left: 54, right: 12, top: 6, bottom: 22 };
 const ROW_GAP = 8;
 
+/** A lower row has no room for numbers beside it. */
+const LEAST_TICKED = 28;
+
 /** Share of the height of x, y and confidence. */
 const ROW_SHARES = [2, 2, 1];
 
@@ -155,7 +158,8 @@ class Graph {
     context.textAlign = "right";
     context.textBaseline = "middle";
     context.beginPath();
-    for (const tick of niceTicks(...row.range, Math.max(1, row.height / 30))) {
+    const wanted = row.height < LEAST_TICKED ? 0 : Math.max(1, row.height / 30);
+    for (const tick of wanted ? niceTicks(...row.range, wanted) : []) {
       const y = this.y(row, tick);
       context.moveTo(left, y);
       context.lineTo(left + this.innerWidth, y);
@@ -180,7 +184,7 @@ class Graph {
     context.textAlign = "center";
     context.textBaseline = "top";
     context.beginPath();
-    const wanted = Math.max(2, this.innerWidth / 90);
+    const wanted = Math.max(2, this.innerWidth / (this.span[1] < 1e6 ? 90 : 160));
     for (const { time, text } of timeTicks(...this.span, wanted, this.data.inFrames)) {
       const x = this.x(time);
       context.moveTo(x, bottom);

@@ -59,6 +59,19 @@ function traceMarker(context, shape, x, y, radius) {
   }
 }
 
+function boxAround(x, y, radius) {
+  return { left: x - radius, top: y - radius, right: x + radius, bottom: y + radius };
+}
+
+function overlap(one, other) {
+  return (
+    one.left < other.right &&
+    other.left < one.right &&
+    one.top < other.bottom - 1 &&
+    other.top < one.bottom - 1
+  );
+}
+
 /** Draws the picture. `settings` is the figure's state: threshold, labels, trail, parts shown. */
 class Picture {
   constructor(data, settings) {
@@ -328,7 +341,7 @@ class Picture {
     context.restore();
   }
 
-  /** Write the names beside the points; where two would overlap, on another side. */
+  /** Write the names beside the points: on a side where they cover no name, and best no point. */
   drawLabels(context, points) {
     context.save();
     context.font = FONT;
@@ -337,40 +350,41 @@ class Picture {
     context.lineJoin = "round";
     context.lineWidth = 3;
     context.strokeStyle = "rgba(255, 255, 255, 0.85)";
-    const taken = [];
+    const markers = points.map(({ x, y }) => boxAround(x, y, POINT_RADIUS));
+    const names = [];
     for (const point of points) {
-      const box = this.labelBox(context, point, taken);
+      const box = this.labelBox(context, point, names, markers);
       if (!box) continue;
-      taken.push(box);
+      names.push(box);
       context.globalAlpha = point.faint ? 2 * FAINT : 1;
       context.fillStyle = point.part.color;
-      context.strokeText(point.part.label, box.x, box.y + LABEL_HEIGHT / 2);
-      context.fillText(point.part.label, box.x, box.y + LABEL_HEIGHT / 2);
+      context.strokeText(point.part.label, box.left, box.top + LABEL_HEIGHT / 2);
+      context.fillText(point.part.label, box.left, box.top + LABEL_HEIGHT / 2);
     }
     context.restore();
   }
 
-  labelBox(context, { part, x, y }, taken) {
+  labelBox(context, { part, x, y }, names, markers) {
     const width = this.labelWidth(context, part.label);
     const sides = [
-      { x: x + LABEL_GAP, y: y - LABEL_HEIGHT / 2 },
-      { x: x - LABEL_GAP - width, y: y - LABEL_HEIGHT / 2 },
-      { x: x - width / 2, y: y - LABEL_GAP - LABEL_HEIGHT },
-      { x: x - width / 2, y: y + LABEL_GAP },
-    ].map((box) => ({ ...box, width }));
-    const isFree = (box) =>
-      box.x >= this.frame.left &&
-      box.x + width <= this.frame.left + this.frame.width &&
-      !taken.some(
-        (other) =>
-          box.x < other.x + other.width &&
-          other.x < box.x + width &&
-          Math.abs(box.y - other.y) < LABEL_HEIGHT - 2,
-      );
+      [x + LABEL_GAP, y - LABEL_HEIGHT / 2],
+      [x - LABEL_GAP - width, y - LABEL_HEIGHT / 2],
+      [x - width / 2, y - LABEL_GAP - LABEL_HEIGHT + 2],
+      [x - width / 2, y + LABEL_GAP - 2],
+      [x + POINT_RADIUS, y - LABEL_GAP - LABEL_HEIGHT + 4],
+      [x - POINT_RADIUS - width, y - LABEL_GAP - LABEL_HEIGHT + 4],
+      [x + POINT_RADIUS, y + LABEL_GAP - 4],
+      [x - POINT_RADIUS - width, y + LABEL_GAP - 4],
+    ].map(([left, top]) => ({ left, top, right: left + width, bottom: top + LABEL_HEIGHT }));
+    const isFree = (box, others) =>
+      box.left >= 0 &&
+      box.right <= this.size.width &&
+      !others.some((other) => overlap(box, other));
     // The side of the frame before is tried first, so that names do not jump about.
     const last = this.labelSides[part.number];
-    const order = [last, ...[0, 1, 2, 3].filter((side) => side !== last)];
-    const side = order.find((each) => isFree(sides[each]));
+    const order = [last, ...sides.keys()];
+    const find = (others) => order.find((each) => isFree(sides[each], others));
+    const side = find([...names, ...markers]) ?? find(names);
     if (side === undefined) return null;
     this.labelSides[part.number] = side;
     return sides[side];

@@ -27,9 +27,12 @@ class VideoView {
 
   build() {
     const { attrs } = this;
-    this.video = element("video", { playsInline: true, muted: true, preload: "auto" });
+    this.video = element("video", { playsInline: true, muted: true, preload: "auto", tabIndex: -1 });
+    // Browsers may leave an earlier frame of a paused video on the screen after some quick seeks.
+    // So what is seen is a canvas, on which each frame is drawn.
+    this.canvas = element("canvas", { width: attrs.width, height: attrs.height, role: "img" });
     this.badge = element("div", { className: "badge", textContent: this.speedText() });
-    this.picture = element("div", { className: "picture" }, this.video, this.badge);
+    this.picture = element("div", { className: "picture" }, this.video, this.canvas, this.badge);
     this.message = element("div", { className: "message", role: "status" });
     this.stage = element("div", { className: "stage" }, this.picture, this.message);
     this.root = element(
@@ -107,7 +110,7 @@ class VideoView {
   /** Show the first frame, and follow the keys and the other views. */
   begin() {
     this.say("");
-    this.video.addEventListener("click", () => this.player.toggle());
+    this.canvas.addEventListener("click", () => this.player.toggle());
     this.onKey = (event) => this.pressed(event);
     document.addEventListener("keydown", this.onKey);
     if (this.selection) {
@@ -205,6 +208,9 @@ class VideoView {
   }
 
   showFrame(index) {
+    const { width, height } = this.canvas;
+    this.canvas.getContext("2d").drawImage(this.video, 0, 0, width, height);
+    this.canvas.setAttribute("aria-label", `Frame ${index + 1}`);
     this.slider.value = index;
     this.time.textContent = this.timeText();
     this.frame.textContent = this.frameText();
@@ -254,7 +260,7 @@ class VideoView {
       left: `${(clientWidth - size[0]) / 2}px`,
       top: `${(clientHeight - size[1]) / 2}px`,
     });
-    this.video.style.imageRendering = scale >= SHARP_SCALE ? "pixelated" : "auto";
+    this.canvas.style.imageRendering = scale >= SHARP_SCALE ? "pixelated" : "auto";
   }
 
   /** Draw the frame on the screen, and what is to be known about it, for the export as SVG. */
@@ -287,7 +293,7 @@ class VideoView {
     });
     const context = canvas.getContext("2d");
     context.imageSmoothingEnabled = scale < SHARP_SCALE;
-    context.drawImage(this.video, 0, 0, canvas.width, canvas.height);
+    context.drawImage(this.canvas, 0, 0, canvas.width, canvas.height);
     return context.getImageData(0, 0, canvas.width, canvas.height);
   }
 }

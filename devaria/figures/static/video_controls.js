@@ -6,7 +6,8 @@ const STYLE = `
 .devaria-video * { box-sizing: border-box; }
 .devaria-video .stage { flex: 1 1 0; min-height: 0; position: relative; background: #16181d; }
 .devaria-video .picture { position: absolute; }
-.devaria-video video { display: block; width: 100%; height: 100%; cursor: pointer; }
+.devaria-video .picture > :is(video, canvas) { position: absolute; inset: 0; width: 100%; height: 100%; }
+.devaria-video canvas { cursor: pointer; }
 .devaria-video .badge { position: absolute; left: 8px; top: 8px; padding: 2px 8px;
   border-radius: 4px; background: rgba(0, 0, 0, 0.65); color: #fff; font-weight: 600;
   pointer-events: none; font-variant-numeric: tabular-nums; }
@@ -26,41 +27,13 @@ const STYLE = `
 .devaria-video svg { width: 18px; height: 18px; fill: currentColor; }
 .devaria-video .time { font-size: 16px; font-weight: 600; font-variant-numeric: tabular-nums; }
 .devaria-video .frame { color: #57626d; font-variant-numeric: tabular-nums; }
-.devaria-video .caption { margin-top: 4px; max-height: 5.2em; overflow: auto; color: #57626d;
+.devaria-video .caption { margin-top: 4px; max-height: 5.7em; overflow: auto; color: #57626d;
   font-size: 12.5px; overflow-wrap: anywhere; }
 .devaria-video .caption b { color: #213547; }
 `;
 
-const ICONS = {
-  back: "M14 3v12L5 9zM3 3h2v12H3z",
-  play: "M4 2l12 7-12 7z",
-  pause: "M4 2h4v14H4zM10 2h4v14h-4z",
-  forward: "M4 3v12l9-6zM13 3h2v12h-2z",
-};
-
 /** Speeds to choose from, as multiples of the speed at which the video was made to play. */
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4];
-
-/** Show one of `ICONS` in a button. */
-function setIcon(button, name, label) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  svg.setAttribute("viewBox", "0 0 18 18");
-  svg.setAttribute("aria-hidden", "true");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  button.replaceChildren(svg);
-  button.setAttribute("aria-label", label);
-  button.title = label;
-}
-
-/** Make a button with an icon. */
-function makeButton(icon, label, onClick) {
-  const button = element("button", { type: "button" });
-  setIcon(button, icon, label);
-  button.addEventListener("click", onClick);
-  return button;
-}
 
 /** Make the choice of speeds. */
 function makeSpeedChoice(onChange) {

@@ -10,12 +10,18 @@ from devaria.common.text import one_line
 from devaria.nwb.errors import NotInFileError, NwbError
 from devaria.nwb.hdf5.attributes import attributes, is_plain_name, neurodata_type
 from devaria.nwb.hdf5.link_guard import resolve
+from devaria.nwb.hdf5.metadata import address_of
+from devaria.nwb.hdf5.pointers import header
+from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.node import Node
 
 #: Limits of a search: each object may cost a request.
 _MAX_GROUPS_SEARCHED = 500
 _MAX_DATASETS_SEARCHED = 1_000
 _MAX_LISTED = 20
+
+#: A search fetches so many levels of groups ahead.
+_MAX_LEVELS_AHEAD = 6
 
 #: Most groups and datasets that one `look` describes.
 _MAX_NODES = 2_000
@@ -50,6 +56,7 @@ def find_types(file: h5py.File, types: Sequence[str]) -> List[str]:
         Their paths, at most 20, those nearest to the root first. The search follows hard links
         only, visits a group once, and ends after 500 groups and 1,000 datasets.
     """
+    _fetch_below(file, file["/"], _MAX_LEVELS_AHEAD)
     found: List[str] = []
     datasets = 0
     for path, group in _groups(file):
@@ -80,6 +87,7 @@ def look(file: h5py.File, path: str, depth: int) -> Node:
         NwbError: The path leads out of the file, or there are more than 2,000 objects.
     """
     thing, resolved = resolve(file["/"], "/", path)
+    _fetch_below(file, thing, depth)
     return _node(thing, resolved, depth, [_MAX_NODES])
 
 
@@ -88,6 +96,12 @@ def kind_of(thing: Any) -> str:
     if isinstance(thing, h5py.Group):
         return "group"
     return "dataset" if isinstance(thing, h5py.Dataset) else "type"
+
+
+def _fetch_below(file: h5py.File, thing: Any, levels: int) -> None:
+    """Fetch the headers of all objects at once, in place of one after another."""
+    if isinstance(file, RemoteFile):
+        file.metadata.search([header(address_of(thing), levels)])
 
 
 def _node(thing: Any, path: str, depth: int, room: List[int]) -> Node:
@@ -140,6 +154,7 @@ def _values_of(dataset: h5py.Dataset) -> Dict[str, Any]:
     return {
         "shape": (0,) if dataset.shape is None else dataset.shape,  # None: a null dataspace
         "dtype": name,
+        "chunk_shape": chunks or (),
         "chunk_bytes": math.prod(chunks) * item_bytes if chunks else None,
     }
 
@@ -169,7 +184,7 @@ def _groups(file: h5py.File) -> Iterator[Tuple[str, h5py.Group]]:
     seen: Set[int] = set()
     while to_do and len(seen) < _MAX_GROUPS_SEARCHED:
         path, group = to_do.popleft()
-        address = int(h5py.h5o.get_info(group.id).addr)
+        address = address_of(group)
         if address in seen:
             continue
         seen.add(address)

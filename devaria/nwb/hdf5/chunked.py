@@ -6,17 +6,15 @@ is decoded as soon as its bytes are there. Unusual chunks are left to HDF5, so t
 those that HDF5 itself would read.
 """
 
-import math
-from contextlib import ExitStack, closing
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from collections import deque
+from contextlib import ExitStack, closing, contextmanager
+from typing import Callable, Deque, Iterator, List, NamedTuple, Tuple
 
 import h5py
 
-from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.btree_prefetch import BTreePrefetcher
+from devaria.nwb.hdf5.chunk_index import Chunk, ChunkIndex
 from devaria.nwb.hdf5.chunks import Hdf5Decoder, Stored, thread_decoder
 from devaria.nwb.hdf5.pipeline import Consume, DecodingPipeline
-from devaria.nwb.hdf5.selection import Selection
 from devaria.nwb.http.prefetch import Plan, Prefetcher
 
 #: The first chunks, whose places show how the dataset lies in the file.
@@ -28,8 +26,8 @@ _MIN_DENSITY = 0.5
 #: Gaps between chunks up to this length are fetched too: that is faster than another request.
 _MAX_GAP_BYTES = 128 * 1024
 
-#: Chunks that do not follow each other are planned in groups of this many stored bytes: fetching
-#: starts before the whole index is read.
+#: Chunks are planned in groups of this many stored bytes: fetching starts before the whole index is
+#: read.
 _GROUP_BYTES = 8 * 1024 * 1024
 
 #: How often fetching may start again at a chunk beyond the planned stretch. After that, such chunks
@@ -40,82 +38,83 @@ _MAX_LEAPS = 8
 ReadProgress = Callable[[int, int], None]
 
 
-class _Chunk(NamedTuple):
-    """A chunk's place in the file, and its number in the selection."""
-
-    start: int
-    stop: int
-    number: int
-    filter_mask: int
-
-
 class _Group(NamedTuple):
-    """Chunks that are fetched together, in file order."""
+    """Chunks of one piece that are fetched together, in file order."""
 
-    chunks: List[_Chunk]
+    piece: int
+    chunks: List[Chunk]
     plan: Plan
 
 
 class ChunkedReader:
     """Reads some rows of a dataset that is stored in chunks.
 
+    Call ``plan`` and then ``read_piece`` for each piece; or ``survey`` and then ``read_all``, which
+    starts sooner if the dataset is long and its chunks lie close to each other.
+
     Args:
         dataset: A dataset that ``link_guard.refuse_unsafe`` has accepted.
-        selection: The wanted rows.
+        index: Finds its chunks.
         prefetcher: Fetches ranges of the file.
-        btree_prefetcher: Fetches the index.
-        file_bytes: Length of the file.
 
     Attributes:
-        selection: The wanted rows. They may become fewer at the end before ``read``.
-        absent: The numbers of the chunks that are not stored; known after ``read``.
-        left: The numbers of the chunks that are left to HDF5; known after ``read``.
+        index: Finds its chunks.
+        left: The numbers of the chunks that were left to HDF5 in the last reading.
     """
 
-    def __init__(
-        self,
-        dataset: h5py.Dataset,
-        selection: Selection,
-        prefetcher: Prefetcher,
-        btree_prefetcher: BTreePrefetcher,
-        file_bytes: int,
-    ) -> None:
+    def __init__(self, dataset: h5py.Dataset, index: ChunkIndex, prefetcher: Prefetcher) -> None:
         self._dataset = dataset
-        self.selection = selection
+        self.index = index
         self._prefetcher = prefetcher
-        self._btree_prefetcher = btree_prefetcher
-        self._file_bytes = file_bytes
-        self._chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
-        self._has_filters = dataset.id.get_create_plist().get_nfilters() > 0
-        self._surveyed: List[_Chunk] = []
-        self._noted: List[_Chunk] = []
+        self._surveyed: List[Chunk] = []
+        self._noted: List[Chunk] = []
         self._noted_bytes = 0
-        self._groups: List[_Group] = []
-        self._is_planned = False
-        self._seen = bytearray()
+        self._groups: Deque[_Group] = deque()
+        self._piece_chunks = 1
         self._leaps = self._done = self._stretch_stop = 0
-        self._stored_bytes = 0
-        self.absent: List[int] = []
+        self._tell: Callable[[], object] = lambda: None
         self.left: List[int] = []
-        # HDF5 keeps the part of the index that it reads for this.
-        dataset.id.chunk_iter(self._survey)
-        is_longer = len(self._surveyed) == _SURVEYED
-        self._is_streaming = is_longer and _is_dense(self._surveyed)
 
-    def plan(self) -> None:
-        """Find the places of all wanted chunks, and start to fetch them.
+    def survey(self) -> None:
+        """Look at the places of the first chunks.
 
         Raises:
             NwbError: The index gives a chunk an impossible place, or the server fails.
         """
-        self._is_planned = True
-        self._seen = bytearray(self.selection.num_chunks)
-        self._btree_prefetcher.start()
-        self._dataset.id.chunk_iter(self._note)
-        self._plan_noted()
+        self._surveyed = self.index.first(_SURVEYED)
 
-    def read(self, consume: Consume, progress: ReadProgress) -> None:
-        """Read the chunks.
+    def plan(self, piece_chunks: int) -> None:
+        """Find the places of all wanted chunks, and start to fetch them.
+
+        Args:
+            piece_chunks: How many chunks each piece has, 1 or more; the last may have fewer.
+
+        Raises:
+            NwbError: The index gives a chunk an impossible place, or the server fails.
+        """
+        self._piece_chunks = max(1, piece_chunks)
+        self.index.walk(self._note)
+        self._plan_noted()
+        self._groups = deque(sorted(self._groups, key=lambda group: group.piece))
+
+    def read_piece(self, piece: int, consume: Consume, progress: ReadProgress) -> None:
+        """Read the chunks of one piece. Pieces are read in their order.
+
+        Args:
+            piece: Its number.
+            consume: Called with the values, in any order, by several threads.
+            progress: Called with the chunks that are read, and with those of a whole piece.
+
+        Raises:
+            NwbError: The server fails.
+        """
+        self._done = 0
+        self._tell = lambda: progress(self._done, self._piece_chunks)
+        with self._decoding(consume):
+            self._read_groups(piece)
+
+    def read_all(self, consume: Consume, progress: ReadProgress) -> None:
+        """Read all chunks.
 
         Args:
             consume: Called with the values, in any order, by several threads.
@@ -124,103 +123,55 @@ class ChunkedReader:
         Raises:
             NwbError: The index gives a chunk an impossible place, or the server fails.
         """
-        self._progress = progress
+        num_chunks = self.index.selection.num_chunks
         surveyed = sum(chunk.stop - chunk.start for chunk in self._surveyed)
-        chunks = max(1, len(self._surveyed))
-        self._total_bytes = max(1, surveyed * self.selection.num_chunks // chunks)
-        progress(0, self._total_bytes)
+        total_bytes = max(1, surveyed * num_chunks // max(1, len(self._surveyed)))
+        progress(0, total_bytes)
+        with self._decoding(consume):
+            self._tell = lambda: progress(total_bytes * self._done // num_chunks, total_bytes)
+            if len(self._surveyed) == _SURVEYED and _is_dense(self._surveyed):
+                self._stream(num_chunks)
+            else:
+                self.index.fetch()
+                self.plan(num_chunks)
+            self._read_groups(0)
+        progress(total_bytes, total_bytes)
+
+    @contextmanager
+    def _decoding(self, consume: Consume) -> Iterator[None]:
         with ExitStack() as stack:
             decoder = thread_decoder(self._dataset) or stack.enter_context(
                 closing(Hdf5Decoder(self._dataset))
             )
-            self._pipeline = stack.enter_context(
-                closing(DecodingPipeline(decoder, self.selection, consume, self._chunk_bytes))
-            )
-            if not self._is_planned and self._is_streaming:
-                self._stream()
-            elif not self._is_planned:
-                self.plan()
-            self._read_groups()
-            self._pipeline.finish()
-        self.left += self._pipeline.undecodable
-        self.absent = [number for number, seen in enumerate(self._seen) if not seen]
-        progress(self._total_bytes, self._total_bytes)
+            selection, chunk_bytes = self.index.selection, self.index.chunk_bytes
+            pipeline = DecodingPipeline(decoder, selection, consume, chunk_bytes)
+            self._pipeline = stack.enter_context(closing(pipeline))
+            self.left = []
+            yield
+            pipeline.finish()
+        self.left += pipeline.undecodable
+        del self._pipeline  # it holds the values, which the caller owns
 
-    def stored_bytes(self, enough: int) -> int:
-        """Return the length of the chunks in the file that hold wanted rows; call it after `read`.
-
-        Args:
-            enough: If they are shorter than this, all chunks of the dataset count.
-        """
-        if self._stored_bytes < enough:
-            self._stored_bytes = 0
-            self._dataset.id.chunk_iter(self._count)
-        return self._stored_bytes
-
-    def _count(self, info: Any) -> None:
-        self._stored_bytes += info.size
-
-    def _survey(self, info: Any) -> Optional[bool]:
-        if self.selection.is_beyond(info.chunk_offset):
-            return True
-        chunk = self._chunk(info)
-        if chunk is not None:
-            self._surveyed.append(chunk)
-        return True if len(self._surveyed) == _SURVEYED else None
-
-    def _chunk(self, info: Any) -> Optional[_Chunk]:
-        number = self.selection.number(info.chunk_offset)
-        # A filter that cannot compress a chunk makes it longer, but only a little.
-        if info.size > 2 * self._chunk_bytes + 64 * 1024:
-            raise _wrong_index()
-        if number is None:
-            return None
-        return _Chunk(info.byte_offset, info.byte_offset + info.size, number, info.filter_mask)
-
-    def _found(self, info: Any) -> Optional[_Chunk]:
-        """Check a chunk's place in the file; return the chunk if it is wanted and usual."""
-        chunk = self._chunk(info)
-        if chunk is None:
-            return None
-        if self._seen[chunk.number] or chunk.stop > self._file_bytes:
-            raise _wrong_index()
-        self._seen[chunk.number] = 1
-        self._stored_bytes += info.size
-        if self._is_unfiltered_edge(info):
-            self.left.append(chunk.number)
-            return None
-        return chunk
-
-    def _is_unfiltered_edge(self, info: Any) -> bool:
-        """Tell whether a chunk may be stored without filters since it reaches beyond the edge.
-
-        Nothing that h5py shows says so (H5Pset_chunk_opts). Such a chunk has its full length.
-        """
-        if info.size != self._chunk_bytes or not self._has_filters:
-            return False
-        ends = (at + length for at, length in zip(info.chunk_offset, self.selection.chunks))
-        return any(end > length for end, length in zip(ends, self._dataset.shape))
-
-    def _note(self, info: Any) -> Optional[bool]:
-        """Note the place of a chunk. HDF5 calls this for each chunk, in the order of the index."""
-        if self.selection.is_beyond(info.chunk_offset):
-            return True
-        chunk = self._found(info)
-        if chunk is not None:
-            self._noted.append(chunk)
-            self._noted_bytes += info.size
-            if self._noted_bytes >= _GROUP_BYTES:
-                self._plan_noted()
-        return None
+    def _note(self, chunk: Chunk) -> None:
+        piece = chunk.number // self._piece_chunks
+        if self._noted and (
+            self._noted_bytes >= _GROUP_BYTES
+            or self._noted[0].number // self._piece_chunks != piece
+        ):
+            self._plan_noted()
+        self._noted.append(chunk)
+        self._noted_bytes += chunk.stop - chunk.start
 
     def _plan_noted(self) -> None:
-        chunks = sorted(self._noted)
-        self._groups.append(_Group(chunks, self._prefetcher.plan(_coalesced(chunks))))
+        if self._noted:
+            piece = self._noted[0].number // self._piece_chunks
+            chunks = sorted(self._noted)
+            self._groups.append(_Group(piece, chunks, self._prefetcher.plan(_coalesced(chunks))))
         self._noted, self._noted_bytes = [], 0
 
-    def _read_groups(self) -> None:
-        while self._groups:
-            group = self._groups.pop(0)
+    def _read_groups(self, piece: int) -> None:
+        while self._groups and self._groups[0].piece == piece:
+            group = self._groups.popleft()
             for chunk in group.chunks:
                 stored = group.plan.read(chunk.start, chunk.stop)
                 if stored is None:
@@ -229,59 +180,46 @@ class ChunkedReader:
                     self._put(chunk, stored)
             group.plan.close()
 
-    def _stream(self) -> None:
+    def _stream(self, num_chunks: int) -> None:
         """Fetch the stretch that probably holds all chunks, and read them as HDF5 finds them."""
-        self._seen = bytearray(self.selection.num_chunks)
-        self._stretch = self._fetched_from(self._surveyed[0], self.selection.num_chunks)
-        self._dataset.id.chunk_iter(self._visit)
+        self._piece_chunks = num_chunks
+        self._stretch = self._fetched_from(self._surveyed[0], num_chunks)
+        self.index.walk(self._read_on)
         self._stretch.close()
         self._plan_noted()
 
-    def _fetched_from(self, chunk: _Chunk, num_chunks: int) -> Plan:
+    def _fetched_from(self, chunk: Chunk, num_chunks: int) -> Plan:
         surveyed_bytes = self._surveyed[-1].stop - self._surveyed[0].start
         # A little more than expected: another request at the end would cost a round trip.
         expected = surveyed_bytes * num_chunks // _SURVEYED * 33 // 32
-        self._stretch_stop = min(max(chunk.start + expected, chunk.stop), self._file_bytes)
+        self._stretch_stop = max(chunk.start + expected, chunk.stop)
         return self._prefetcher.plan([(chunk.start, self._stretch_stop)], is_urgent=True)
 
-    def _visit(self, info: Any) -> Optional[bool]:
-        """Read a chunk, or note its place. HDF5 calls this for each chunk."""
-        if self.selection.is_beyond(info.chunk_offset):
-            return True
-        chunk = self._found(info)
-        if chunk is not None:
-            self._read_on(chunk)
-        return None
-
-    def _read_on(self, chunk: _Chunk) -> None:
+    def _read_on(self, chunk: Chunk) -> None:
         if chunk.stop > self._stretch_stop and self._leaps < _MAX_LEAPS:
             self._leaps += 1
             self._stretch.close()
-            self._stretch = self._fetched_from(chunk, self.selection.num_chunks - self._done)
+            left = self.index.selection.num_chunks - self._done
+            self._stretch = self._fetched_from(chunk, left)
         stored = self._stretch.read(chunk.start, chunk.stop)
         if stored is None:
             self._noted.append(chunk)  # not in the stretch, or the reader has passed it
         else:
             self._put(chunk, stored)
 
-    def _put(self, chunk: _Chunk, stored: Stored) -> None:
+    def _put(self, chunk: Chunk, stored: Stored) -> None:
         self._pipeline.put(chunk.number, stored, chunk.filter_mask)
         self._done += 1
-        done_bytes = self._total_bytes * self._done // self.selection.num_chunks
-        self._progress(done_bytes, self._total_bytes)
+        self._tell()
 
 
-def _wrong_index() -> NwbError:
-    return NwbError("the file is damaged: an index of chunks is wrong")
-
-
-def _is_dense(chunks: List[_Chunk]) -> bool:
+def _is_dense(chunks: List[Chunk]) -> bool:
     stored = sum(chunk.stop - chunk.start for chunk in chunks)
     ascending = all(a.stop <= b.start for a, b in zip(chunks, chunks[1:]))
     return ascending and stored >= _MIN_DENSITY * (chunks[-1].stop - chunks[0].start)
 
 
-def _coalesced(chunks: List[_Chunk]) -> List[Tuple[int, int]]:
+def _coalesced(chunks: List[Chunk]) -> List[Tuple[int, int]]:
     ranges: List[Tuple[int, int]] = []
     for chunk in chunks:
         if ranges and chunk.start - ranges[-1][1] <= _MAX_GAP_BYTES:

@@ -1,7 +1,7 @@
 """Read a dataset that is stored contiguously, without filters."""
 
 import math
-from typing import Any, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple
 
 import h5py
 import numpy as np
@@ -12,8 +12,8 @@ from devaria.nwb.hdf5.chunked import ReadProgress
 from devaria.nwb.hdf5.pipeline import Consume
 from devaria.nwb.http.prefetch import Plan, Prefetcher
 
-#: Rows are passed on in pieces of about this many bytes of the file.
-_PIECE_BYTES = 1024 * 1024
+#: Rows are read in parts of about this many bytes of the file.
+_READ_BYTES = 1024 * 1024
 
 #: Rows with longer gaps between them are fetched one by one.
 _MAX_GAP_BYTES = 128 * 1024
@@ -29,7 +29,7 @@ class ContiguousReader:
         file_bytes: Length of the file.
 
     Attributes:
-        rows: Numbers of the wanted rows. They may become fewer at the end before ``read``.
+        rows: Numbers of the wanted rows. They may become fewer at the end before ``plan``.
 
     Raises:
         NwbError: The dataset ends beyond the end of the file.
@@ -52,7 +52,7 @@ class ContiguousReader:
         """Start to fetch the rows."""
         self._plan = self._prefetcher.plan(self._ranges())
 
-    def read(self, consume: Consume, progress: ReadProgress) -> None:
+    def read_all(self, consume: Consume, progress: ReadProgress) -> None:
         """Read the rows.
 
         Args:
@@ -62,20 +62,46 @@ class ContiguousReader:
         Raises:
             NwbError: The server fails.
         """
-        plan = self._plan or self._prefetcher.plan(self._ranges())
-        rows, step = self.rows, self._rows_a_piece()
-        total_bytes = max(1, len(rows) * self._row_bytes)
+        total_bytes = max(1, len(self.rows) * self._row_bytes)
         progress(0, total_bytes)
-        for first in range(0, len(rows), step):
-            part = rows[first : first + step]
-            consume((slice(first, first + len(part)),), self._read(plan, part))
-            progress((first + len(part)) * self._row_bytes, total_bytes)
-        plan.close()
+        self.plan()
+        self.read(
+            0,
+            len(self.rows),
+            consume,
+            lambda stop: progress(stop * self._row_bytes, total_bytes),
+        )
 
-    def _rows_a_piece(self) -> int:
+    def read(
+        self,
+        first: int,
+        stop: int,
+        consume: Consume,
+        note_read: Callable[[int], object] = lambda _stop: None,
+    ) -> None:
+        """Read some of the wanted rows, after `plan`, in their order.
+
+        Args:
+            first: The first row, counted among the wanted.
+            stop: The row after the last one.
+            consume: Called with the values, in order.
+            note_read: Called with the row up to which all are read.
+
+        Raises:
+            NwbError: The server fails.
+        """
+        step = self._rows_a_read()
+        for start in range(first, stop, step):
+            end = min(start + step, stop)
+            consume((slice(start, end),), self._read(self.rows[start:end]))
+            note_read(end)
+        if stop == len(self.rows) and self._plan is not None:
+            self._plan.close()
+
+    def _rows_a_read(self) -> int:
         if self._has_gaps():
             return 1
-        return max(1, _PIECE_BYTES // max(1, self._row_bytes * self.rows.step))
+        return max(1, _READ_BYTES // max(1, self._row_bytes * self.rows.step))
 
     def _has_gaps(self) -> bool:
         return (self.rows.step - 1) * self._row_bytes > _MAX_GAP_BYTES
@@ -88,9 +114,9 @@ class ContiguousReader:
     def _place(self, first: int, last: int) -> Tuple[int, int]:
         return self._start + first * self._row_bytes, self._start + (last + 1) * self._row_bytes
 
-    def _read(self, plan: Plan, rows: range) -> "npt.NDArray[Any]":
-        pieces = plan.read(*self._place(rows[0], rows[-1]))
-        if pieces is None:
+    def _read(self, rows: range) -> "npt.NDArray[Any]":
+        pieces = self._plan and self._plan.read(*self._place(rows[0], rows[-1]))
+        if not pieces:
             # All of it is planned, so this cannot happen. Going on would leave these values
             # uninitialised.
             raise AssertionError(f"rows {rows[0]:,} to {rows[-1]:,} were not fetched")

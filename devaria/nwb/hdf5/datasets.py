@@ -1,7 +1,7 @@
-"""Read any numeric dataset, and any dataset of texts."""
+"""Open datasets of a file that may be malicious, and read those of numbers."""
 
 import math
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Tuple
 
 import h5py
 import numpy as np
@@ -11,99 +11,208 @@ from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.hdf5.browse import kind_of, type_name
 from devaria.nwb.hdf5.chunked import ReadProgress
-from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.link_guard import follow, refuse_unsafe
-from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.hdf5.selection import Where
 from devaria.nwb.hdf5.values import RowsReader
 from devaria.nwb.limits import ReadLimits
 
-#: Most texts of one dataset, and most characters of one text.
-_MAX_TEXTS, _MAX_TEXT_CHARACTERS = 10_000, 10_000
+#: So many bytes of values are planned ahead of the reading.
+_AHEAD_BYTES = 128 * 1024 * 1024
+
+#: Returns an array without values, of a shape and a type.
+Empty = Callable[[Tuple[int, ...], "np.dtype[Any]"], "npt.NDArray[Any]"]
 
 #: Start, stop and step of a slice of the first axis.
 Rows = Tuple[Any, Any, Any]
 
 
-class NumericDataset:
-    """A dataset of numbers, whose values are all stored in the file.
+class Wanted:
+    """Wanted rows of a dataset of numbers, whose values are all stored in the file.
 
     Args:
         file: An open file.
         path: Path of the dataset.
+        rows: The rows, as ``slice`` has them.
+        dtype: Type of the result, as numpy names it; None for the type of the dataset.
         file_bytes: Length of the file.
         limits: How much is read at most.
+        empty: Makes the arrays for the values.
 
     Attributes:
-        shape: Lengths of the axes.
-        dtype: Type of the values that are read, in this machine's byte order.
+        shape: Lengths of the dataset's axes.
+        num_bytes: Length of the values.
 
     Raises:
-        InvalidInputError: The path names no dataset.
+        NotInFileError: The path names nothing.
+        InvalidInputError: The path names no dataset; or a single value, which has no rows; or its
+            values cannot become of that type.
         NwbError: It holds no numbers, or must not be read.
     """
 
-    def __init__(self, file: h5py.File, path: str, file_bytes: int, limits: ReadLimits) -> None:
-        self._file, self._file_bytes = file, file_bytes
-        self._path = path
+    def __init__(
+        self,
+        file: h5py.File,
+        path: str,
+        rows: Rows,
+        dtype: Any,
+        file_bytes: int,
+        limits: ReadLimits,
+        empty: Empty = np.empty,
+    ) -> None:
+        self._empty = empty
+        self._shown = one_line(path)
         self._limits = limits
-        self._dataset = _dataset(file, path, file_bytes, limits)
+        self._dataset = opened_dataset(file, path, file_bytes, limits)
         if type_name(self._dataset)[:1] not in ("<", ">", "|"):
-            raise NwbError(f"{one_line(path)} holds {type_name(self._dataset)}, not numbers")
+            raise NwbError(f"{self._shown} holds {type_name(self._dataset)}, not numbers")
         self.shape: Tuple[int, ...] = self._dataset.shape
-        self.dtype: np.dtype[Any] = self._dataset.dtype.newbyteorder("=")
+        self._dtype = self._result_type(dtype)
+        self._rows = self._numbers(rows)
+        self._row_shape = self.shape[1:]
+        item_bytes = max(self._dtype.itemsize, self._dataset.dtype.itemsize)
+        self._row_bytes: int = math.prod(self._row_shape) * item_bytes
+        self.num_bytes = len(self._rows) * self._row_bytes
+        self._has_values = bool(self.shape) and self.num_bytes > 0
+        if self._has_values:
+            told = (self._shown, self._rows, file_bytes, limits)
+            self._reader = RowsReader(file, self._dataset, *told)
 
-    def numbers(self, rows: Rows) -> range:
-        """Return the numbers of the rows that a slice takes.
+    def fetch_index(self) -> None:
+        """Start to fetch what is needed to find the values."""
+        if self._has_values:
+            self._reader.fetch_index()
 
-        Args:
-            rows: Start, stop and step, as ``slice`` has them.
+    def is_ready(self) -> bool:
+        """Return whether `plan` will not wait for the network."""
+        return not self._has_values or self._reader.is_ready()
+
+    def plan(self) -> None:
+        """Start to fetch all values.
 
         Raises:
-            InvalidInputError: The dataset is a single value, which has no rows.
+            NwbError: The values are more than the limit, or cannot be found.
         """
+        self._refuse_size(self.num_bytes)
+        if self._has_values and not self._reader.is_long():
+            self._reader.pieces(len(self._rows))
+            self._reader.plan()
+
+    def read(self, progress: ReadProgress) -> "npt.NDArray[Any]":
+        """Read all values, after `plan`.
+
+        Args:
+            progress: Called with what is read and what is to be read, in any unit.
+
+        Returns:
+            The values, with an axis of the wanted rows first; for a single value, without axes.
+
+        Raises:
+            NwbError: The values cannot be read.
+        """
+        if not self._has_values:
+            return self._without_reader()
+        if not self._reader.is_long():
+            return self._piece(0, len(self._rows), 0, progress)
+        values = self._empty((len(self._rows), *self._row_shape), self._dtype)
+        self._reader.survey()
+        self._reader.read_all(lambda where, part: _put(values, where, part), progress)
+        return values
+
+    def batches(self, batch_bytes: int, progress: ReadProgress) -> Iterator["npt.NDArray[Any]"]:
+        """Read the rows in pieces.
+
+        Args:
+            batch_bytes: The longest piece; each has a row at least.
+            progress: Called with bytes read and bytes in all.
+
+        Yields:
+            The rows in their order, one or more at a time; nothing if there are none.
+
+        Raises:
+            NwbError: The values cannot be read.
+        """
+        self._refuse_size(min(self.num_bytes, max(batch_bytes, self._row_bytes)))
+        if not self._has_values:
+            if self._rows:
+                yield self._without_reader()
+            return
+        pieces = self._reader.pieces(max(1, batch_bytes // self._row_bytes))
+        self._reader.fetch_index()
+        self._reader.plan()
+        for number, (first, stop) in enumerate(pieces):
+            done, share = first * self._row_bytes, (stop - first) * self._row_bytes
+            yield self._piece(first, stop, number, _within(progress, done, share, self.num_bytes))
+
+    def _piece(
+        self, first: int, stop: int, number: int, progress: ReadProgress
+    ) -> "npt.NDArray[Any]":
+        values = self._empty((stop - first, *self._row_shape), self._dtype)
+        self._reader.read_piece(number, lambda where, part: _put(values, where, part), progress)
+        return values
+
+    def _without_reader(self) -> "npt.NDArray[Any]":
+        if self.shape:
+            return self._empty((len(self._rows), *self._row_shape), self._dtype)
+        return np.asarray(self._dataset[()]).astype(self._dtype)
+
+    def _numbers(self, rows: Rows) -> range:
         if not self.shape:
             if rows != (None, None, None):
-                raise InvalidInputError(f"{one_line(self._path)} is a single value: it has no rows")
+                raise InvalidInputError(f"{self._shown} is a single value: it has no rows")
             return range(1)
         return range(*slice(*rows).indices(self.shape[0]))
 
-    def row_bytes(self, dtype: "np.dtype[Any]") -> int:
-        """Return the length of one row's values."""
-        item_bytes: int = max(dtype.itemsize, self.dtype.itemsize)
-        return math.prod(self.shape[1:]) * item_bytes
+    def _result_type(self, name: Any) -> "np.dtype[Any]":
+        stored: np.dtype[Any] = self._dataset.dtype.newbyteorder("=")
+        wanted = stored if name is None else np.dtype(name)
+        if not np.can_cast(stored, wanted, "same_kind"):
+            raise InvalidInputError(f"{self._shown} holds {stored}, which cannot become {wanted}")
+        return wanted
 
-    def read(
-        self, rows: range, dtype: "np.dtype[Any]", progress: ReadProgress
-    ) -> "npt.NDArray[Any]":
-        """Read some rows.
-
-        Args:
-            rows: Their numbers, with a step of 1 or more.
-            dtype: Type of the result.
-            progress: Called with bytes read and bytes in all.
-
-        Returns:
-            The values, with an axis of ``len(rows)`` first; for a single value, without axes.
-
-        Raises:
-            NwbError: They are more than the limit, or cannot be read.
-        """
-        num_bytes = len(rows) * self.row_bytes(dtype)
-        if num_bytes > self._limits.max_read_bytes:
+    def _refuse_size(self, num_bytes: int) -> None:
+        most = self._limits.max_read_bytes
+        if num_bytes > most:
             raise NwbError(
-                f"{one_line(self._path)} needs {num_bytes:,} bytes; at most "
-                f"{self._limits.max_read_bytes:,} may be read at once (DEVARIA_MAX_READ_BYTES)"
+                f"{self._shown} needs {num_bytes:,} bytes; at most {most:,} may be read at once "
+                "(DEVARIA_MAX_READ_BYTES)"
             )
-        if not self.shape:
-            return np.asarray(self._dataset[()]).astype(dtype)
-        values = np.empty((len(rows), *self.shape[1:]), dtype)
-        if values.size:
-            reader = RowsReader(
-                self._file, self._dataset, one_line(self._path), rows, self._file_bytes
-            )
-            reader.read(lambda where, part: _put(values, where, part), self._limits, progress)
-        return values
+
+
+def read_each(wanted: List[Wanted], progress: ReadProgress) -> Iterator["npt.NDArray[Any]"]:
+    """Read datasets one after another, and fetch the next ones meanwhile.
+
+    Args:
+        wanted: The datasets.
+        progress: Called with bytes read and bytes in all.
+
+    Yields:
+        The values of each.
+
+    Raises:
+        NwbError: Values are more than the limit, or cannot be read.
+    """
+    for each in wanted:
+        each.fetch_index()
+    total_bytes = max(1, sum(each.num_bytes for each in wanted))
+    done_bytes = planned_bytes = planned = 0
+    for number, each in enumerate(wanted):
+        while planned < len(wanted) and (
+            planned == number
+            or (planned_bytes - done_bytes < _AHEAD_BYTES and wanted[planned].is_ready())
+        ):
+            wanted[planned].plan()
+            planned_bytes += wanted[planned].num_bytes
+            planned += 1
+        yield each.read(_within(progress, done_bytes, each.num_bytes, total_bytes))
+        done_bytes += each.num_bytes
+    progress(total_bytes, total_bytes)
+
+
+def _within(
+    progress: ReadProgress, done_bytes: int, share_bytes: int, total_bytes: int
+) -> ReadProgress:
+    """Return the progress of a part, which is told as progress of the whole."""
+    return lambda done, total: progress(done_bytes + share_bytes * done // total, total_bytes)
 
 
 def _put(values: "npt.NDArray[Any]", where: Where, part: "npt.NDArray[Any]") -> None:
@@ -112,51 +221,20 @@ def _put(values: "npt.NDArray[Any]", where: Where, part: "npt.NDArray[Any]") -> 
         values[where] = part
 
 
-def read_texts(file: h5py.File, path: str, file_bytes: int, limits: ReadLimits) -> List[str]:
-    """Read a dataset of texts.
+def opened_dataset(file: h5py.File, path: str, file_bytes: int, limits: ReadLimits) -> h5py.Dataset:
+    """Open a dataset whose values are all stored in the file.
 
     Args:
         file: An open file.
-        path: Path of the dataset: one axis, or a single text.
+        path: Path of the dataset.
         file_bytes: Length of the file.
         limits: How much is read at most.
 
-    Returns:
-        The texts.
-
     Raises:
+        NotInFileError: The path names nothing.
         InvalidInputError: The path names no dataset.
-        NwbError: It holds no texts, too many or too long ones, or must not be read.
+        NwbError: The dataset has no values, or must not be read.
     """
-    dataset = _dataset(file, path, file_bytes, limits)
-    shown = one_line(path)
-    if type_name(dataset) != "text" or dataset.ndim > 1:
-        raise NwbError(f"{shown} is not a list of texts")
-    count = math.prod(dataset.shape)
-    if count > _MAX_TEXTS or dataset.dtype.itemsize > 4 * _MAX_TEXT_CHARACTERS:
-        raise NwbError(f"{shown} has more than {_MAX_TEXTS:,} texts, or too long ones")
-    if count and dataset.dtype.kind == "O" and isinstance(file, RemoteFile):
-        rows = np.arange(count)
-        refuse_long_strings(dataset, rows, 4 * _MAX_TEXT_CHARACTERS, file.blocks.read_at)
-    return [_text(value) for value in _one_by_one(dataset)]
-
-
-def _one_by_one(dataset: h5py.Dataset) -> Iterator[Any]:
-    """Read texts singly, since a thousand of them may all refer to the same 100 MB of the file."""
-    if dataset.ndim == 0:
-        yield dataset[()]
-    elif dataset.dtype.kind == "O":
-        for row in range(dataset.shape[0]):
-            yield dataset[row]
-    else:
-        yield from dataset[:]
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-
-
-def _dataset(file: h5py.File, path: str, file_bytes: int, limits: ReadLimits) -> h5py.Dataset:
     found = follow(file["/"], path)
     shown = one_line(path)
     if not isinstance(found, h5py.Dataset):

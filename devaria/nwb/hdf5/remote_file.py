@@ -3,18 +3,18 @@
 import gc
 import re
 from contextlib import ExitStack, closing, contextmanager
-from typing import Iterator, Tuple
+from typing import Iterator, Optional, Tuple
 
 import h5py
 
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.file_kind import foreign_fault
-from devaria.nwb.hdf5.btree_prefetch import BTreePrefetcher
 from devaria.nwb.hdf5.heap_guard import refuse_broken_heap
+from devaria.nwb.hdf5.metadata import MetadataPrefetcher
 from devaria.nwb.http.block_file import BlockFile
 from devaria.nwb.http.prefetch import Prefetcher
-from devaria.nwb.http.ranges import CONNECTIONS, HttpRanges
+from devaria.nwb.http.ranges import CONNECTIONS, MOST_CONNECTIONS, HttpRanges
 from devaria.nwb.params import shown_url
 
 #: The exceptions that h5py raises for a damaged file, depending on the place of the damage.
@@ -26,13 +26,13 @@ class RemoteFile(h5py.File):  # type: ignore[misc]  # h5py is untyped
 
     Attributes:
         prefetcher: Fetches ranges in parallel. HDF5 reads from these ranges too.
-        btree_prefetcher: Fetches an index of chunks in parallel.
+        metadata: Fetches metadata in parallel.
         blocks: The file object that HDF5 reads.
         url: URL of the file.
     """
 
     prefetcher: Prefetcher
-    btree_prefetcher: BTreePrefetcher
+    metadata: MetadataPrefetcher
     blocks: BlockFile
     url: str
 
@@ -74,27 +74,26 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
         fault = foreign_fault(ranges.head, ranges.url)
         if fault is not None:
             raise NwbError(f"{shown_url(ranges.url)} {fault}")
-        prefetcher = stack.enter_context(closing(Prefetcher(ranges.read, CONNECTIONS)))
-        btree_prefetcher = BTreePrefetcher(ranges.read, CONNECTIONS, ranges.size)
+        prefetcher = Prefetcher(ranges.read, CONNECTIONS, MOST_CONNECTIONS, ranges.size)
+        stack.enter_context(closing(prefetcher))
 
-        def note_read(start: int, content: memoryview) -> None:
-            btree_prefetcher.note_read(content)
-            refuse_broken_heap(start, content, blocks.read_at)
+        def known(position: int) -> Optional[Tuple[int, bytes]]:
+            return blocks.cached(position) or ranges.peek_tail(position)
 
+        metadata = MetadataPrefetcher(ranges.read, CONNECTIONS, ranges.size, known)
+        stack.enter_context(closing(metadata))
         blocks = BlockFile(
             ranges.read,
             ranges.size,
             ranges.head,
             peek=lambda position: (
-                btree_prefetcher.peek(position)
-                or prefetcher.peek(position)
-                or ranges.peek_tail(position)
+                metadata.peek(position) or prefetcher.peek(position) or ranges.peek_tail(position)
             ),
-            note_read=note_read,
+            note_read=lambda start, content: refuse_broken_heap(start, content, blocks.read_at),
         )
         # HDF5 must close the file before the file object is freed, or it may crash at exit.
         with _explained(blocks, ranges.url), RemoteFile(blocks, "r") as file:
-            file.prefetcher, file.btree_prefetcher = prefetcher, btree_prefetcher
+            file.prefetcher, file.metadata = prefetcher, metadata
             file.blocks, file.url = blocks, ranges.url
             yield file, ranges.size
 

@@ -1,7 +1,7 @@
 """Which chunks of a dataset hold the wanted rows, and where their values go."""
 
 import math
-from typing import Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 from devaria.nwb.errors import NwbError
 
@@ -22,6 +22,8 @@ class Selection:
     Attributes:
         chunks: Lengths of a chunk's axes.
         num_chunks: How many chunks hold wanted rows.
+        index_chunks: How many chunks there are from the first of the dataset to the last wanted.
+        stop_row: The row after the last chunk that holds wanted rows.
     """
 
     def __init__(self, shape: Sequence[int], chunks: Sequence[int], rows: range) -> None:
@@ -40,7 +42,8 @@ class Selection:
         else:
             chunk_rows = rows[-1] // chunks[0] - self._first + 1
         self.num_chunks = chunk_rows * self._chunks_a_row
-        self._end = (rows[-1] // chunks[0] + 1) * chunks[0] if rows else 0
+        self.stop_row = (rows[-1] // chunks[0] + 1) * chunks[0] if rows else 0
+        self.index_chunks = self.stop_row // chunks[0] * self._chunks_a_row
 
     def is_beyond(self, offset: Sequence[int]) -> bool:
         """Return whether a chunk, and all after it in the index, hold no wanted rows.
@@ -48,7 +51,7 @@ class Selection:
         Args:
             offset: The chunk's first value: its place on each axis.
         """
-        return offset[0] >= self._end
+        return offset[0] >= self.stop_row
 
     def number(self, offset: Sequence[int]) -> Optional[int]:
         """Return the number of a chunk.
@@ -71,6 +74,29 @@ class Selection:
         if misfit:
             raise NwbError("the file is damaged: an index of chunks is wrong")
         return number if 0 <= number < self.num_chunks else None
+
+    def divided(self, most_rows: int) -> Tuple[int, List[Tuple[int, int]]]:
+        """Divide the wanted rows into pieces of whole chunks.
+
+        Args:
+            most_rows: How many rows a piece may have, 1 or more.
+
+        Returns:
+            The number of chunks in each piece but the last; and for each piece, its first row and
+            the row after its last one, counted among the wanted rows. 0 and nothing if a chunk has
+            more wanted rows than a piece may have.
+        """
+        chunk_rows = self.num_chunks // max(1, self._chunks_a_row)
+        rows_a_chunk = -(-self.chunks[0] // self._rows.step)
+        step = chunk_rows if most_rows >= len(self._rows) else most_rows // rows_a_chunk
+        pieces = [
+            (
+                self._row_place(first)[0].start,
+                self._row_place(min(first + step, chunk_rows) - 1)[0].stop,
+            )
+            for first in (range(0, chunk_rows, step) if step else ())
+        ]
+        return step * self._chunks_a_row, pieces
 
     def place(self, number: int) -> Tuple[Where, Where]:
         """Return where the wanted values of a chunk are, and where they go.

@@ -1,18 +1,21 @@
 """Read rows of a dataset of numbers, in the fastest way that its layout allows."""
 
 import math
-from typing import Any, Tuple, Union
+from bisect import bisect_left
+from typing import Any, List, Tuple, Union
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
+from devaria.nwb.hdf5.chunk_index import ChunkIndex
 from devaria.nwb.hdf5.chunked import ChunkedReader, ReadProgress
 from devaria.nwb.hdf5.chunks import thread_decoder
 from devaria.nwb.hdf5.contiguous import ContiguousReader
 from devaria.nwb.hdf5.link_guard import refuse_expansion
 from devaria.nwb.hdf5.pipeline import Consume
 from devaria.nwb.hdf5.remote_file import RemoteFile
-from devaria.nwb.hdf5.selection import Selection
+from devaria.nwb.hdf5.selection import Selection, Where
 from devaria.nwb.limits import ReadLimits
 
 #: Bytes that h5py reads at once. Other threads wait for h5py's lock meanwhile: some milliseconds.
@@ -21,6 +24,9 @@ _SLAB_BYTES = 4 * 1024 * 1024
 #: Datasets with more wanted chunks are left to h5py, because the place of each chunk is kept in
 #: memory.
 MAX_CHUNKS = 2_000_000
+
+#: An index of more chunks is not fetched before the chunks.
+_MAX_CHUNKS_AHEAD = 65_536
 
 
 class RowsReader:
@@ -32,89 +38,188 @@ class RowsReader:
         name: Its name, for errors.
         rows: Numbers of the wanted rows, with a step of 1 or more.
         file_bytes: Length of the file.
+        limits: The largest ratio of declared to stored bytes.
 
     Raises:
         NwbError: The file gives the dataset an impossible place.
     """
 
     def __init__(
-        self, file: h5py.File, dataset: h5py.Dataset, name: str, rows: range, file_bytes: int
+        self,
+        file: h5py.File,
+        dataset: h5py.Dataset,
+        name: str,
+        rows: range,
+        file_bytes: int,
+        limits: ReadLimits,
     ) -> None:
+        self._file, self._file_bytes = file, file_bytes
         self._dataset = dataset
         self._name = name
         self._item_bytes: int = dataset.dtype.itemsize
         self._rows = rows
+        self._limits = limits
         self._reader: Union[ChunkedReader, ContiguousReader, None] = None
+        self._pieces: List[Tuple[int, int]] = []
+        self._piece_chunks = 0
         # Versions of HDF5 differ in whether offsets include a user block.
         if not isinstance(file, RemoteFile) or file.userblock_size != 0:
             return
-        selection = Selection(dataset.shape, dataset.chunks, rows) if dataset.chunks else None
-        if selection is not None and _has_readable_index(dataset, selection):
-            self._reader = ChunkedReader(
-                dataset, selection, file.prefetcher, file.btree_prefetcher, file_bytes
-            )
+        if dataset.chunks:
+            selection = Selection(dataset.shape, dataset.chunks, rows)
+            if _has_readable_index(dataset, selection):
+                index = ChunkIndex(dataset, selection, file.metadata, file_bytes)
+                self._reader = ChunkedReader(dataset, index, file.prefetcher)
         elif _is_contiguous(dataset):
             self._reader = ContiguousReader(dataset, rows, file.prefetcher, file_bytes)
 
-    def plan(self) -> None:
-        """Start to fetch the rows, before ``read``.
+    # --- all rows at once ------------------------------------------------------------------------
+
+    def survey(self) -> None:
+        """Look at where the first chunks lie, before `read_all`.
 
         Raises:
-            NwbError: The index of the chunks is wrong, or the server fails.
+            NwbError: The index gives a chunk an impossible place, or the server fails.
         """
-        if self._reader is not None:
-            self._reader.plan()
+        if isinstance(self._reader, ChunkedReader):
+            self._reader.survey()
 
     def shorten(self, count: int) -> None:
-        """Read only the first rows.
+        """Have `read_all` read only the first rows.
 
         Args:
             count: How many.
         """
         self._rows = self._rows[:count]
         if isinstance(self._reader, ChunkedReader):
-            dataset = self._dataset
-            self._reader.selection = Selection(dataset.shape, dataset.chunks, self._rows)
+            shape, chunks = self._dataset.shape, self._dataset.chunks
+            self._reader.index.selection = Selection(shape, chunks, self._rows)
         elif self._reader is not None:
             self._reader.rows = self._rows
 
-    def read(self, consume: Consume, limits: ReadLimits, progress: ReadProgress) -> None:
+    def read_all(self, consume: Consume, progress: ReadProgress) -> None:
         """Read the rows.
 
         Args:
             consume: Called with the values, in any order, perhaps by several threads. Each place
                 is an index into an array of the wanted rows.
-            limits: The largest ratio of declared to stored bytes.
             progress: Called with bytes read and bytes in all.
 
         Raises:
             NwbError: The dataset declares far more values than are stored, or the server fails.
         """
         if self._reader is None:
-            self._read_slabs(consume, limits, progress)
-        else:
-            self._reader.read(consume, progress)
+            self._read_slabs(consume, progress)
+            return
+        self._reader.read_all(consume, progress)
         if isinstance(self._reader, ChunkedReader):
-            self._read_rest(self._reader, consume, limits)
+            # The stored bytes are only known now. No memory was touched for values not stored.
+            self._refuse_bomb(self._reader.index)
+            self._read_rest(self._reader, 0, self._reader.index.selection.num_chunks, consume)
 
-    def _read_rest(self, reader: ChunkedReader, consume: Consume, limits: ReadLimits) -> None:
-        """Fill in what is not stored, and have HDF5 read what is unusual."""
-        # The stored bytes are only known now. No memory was touched yet for values not stored.
-        enough = self._num_values() * self._item_bytes // limits.max_expansion + 1
-        self._refuse_bomb(reader.stored_bytes(enough), limits)
-        fill_value = _fill_value(self._dataset)
-        for number in reader.absent:
-            where, inside = reader.selection.place(number)
+    # --- in pieces -------------------------------------------------------------------------------
+
+    def fetch_index(self) -> None:
+        """Start to fetch the index of the chunks, if it is not too long."""
+        if isinstance(self._reader, ChunkedReader) and not self.is_long():
+            self._reader.index.fetch()
+
+    def is_long(self) -> bool:
+        """Return whether the index of the wanted chunks is so long that `read_all` is better."""
+        reader = self._reader
+        if not isinstance(reader, ChunkedReader):
+            return reader is None
+        return reader.index.selection.index_chunks > _MAX_CHUNKS_AHEAD
+
+    def pieces(self, most_rows: int) -> List[Tuple[int, int]]:
+        """Divide the wanted rows into pieces. Chunks are divided only if one is too long.
+
+        Args:
+            most_rows: How many rows a piece may have, 1 or more.
+
+        Returns:
+            For each piece, its first row and the row after its last one, counted among the wanted.
+        """
+        if isinstance(self._reader, ChunkedReader):
+            selection = self._reader.index.selection
+            self._piece_chunks, self._pieces = selection.divided(most_rows)
+        if not self._pieces:
+            count = len(self._rows)
+            starts = range(0, count, most_rows)
+            self._pieces = [(start, min(start + most_rows, count)) for start in starts]
+        return self._pieces
+
+    def is_ready(self) -> bool:
+        """Return whether `plan` will not wait for the network."""
+        reader = self._reader
+        return not isinstance(reader, ChunkedReader) or reader.index.is_fetched()
+
+    def plan(self) -> None:
+        """Find the wanted rows in the file, and start to fetch them; after `pieces`.
+
+        Raises:
+            NwbError: The index of the chunks is wrong, or the server fails.
+        """
+        if isinstance(self._reader, ContiguousReader):
+            self._reader.plan()
+        elif self._reader is not None and self._piece_chunks:
+            self._reader.plan(self._piece_chunks)
+
+    def read_piece(self, number: int, consume: Consume, progress: ReadProgress) -> None:
+        """Read a piece, after `plan`. Pieces are read in their order.
+
+        Args:
+            number: Its number.
+            consume: Called as by `read_all`, with places in an array of the piece's rows.
+            progress: Called with what is read and what is to be read of the piece, in any unit.
+
+        Raises:
+            NwbError: The dataset declares far more values than are stored, or the server fails.
+        """
+        first, stop = self._pieces[number]
+        reader = self._reader
+
+        def shifted(where: Where, part: "npt.NDArray[Any]") -> None:
+            rows = slice(where[0].start - first, where[0].stop - first)
+            consume((rows, *where[1:]), part)
+
+        if isinstance(reader, ContiguousReader):
+            reader.read(first, stop, shifted, lambda row: progress(row - first, stop - first))
+        elif reader is not None and self._piece_chunks:
+            if number == 0:
+                self._refuse_bomb(reader.index)
+            begin, end = number * self._piece_chunks, (number + 1) * self._piece_chunks
+            reader.read_piece(number, shifted, progress)
+            num_chunks = reader.index.selection.num_chunks
+            self._read_rest(reader, begin, min(end, num_chunks), shifted)
+        else:  # a chunk has more rows than a piece, or HDF5 reads this layout alone
+            rows, told = self._rows[first:stop], (self._file_bytes, self._limits)
+            own = RowsReader(self._file, self._dataset, self._name, rows, *told)
+            own.survey()
+            own.read_all(consume, progress)
+
+    # --- parts of both ---------------------------------------------------------------------------
+
+    def _read_rest(self, reader: ChunkedReader, first: int, stop: int, consume: Consume) -> None:
+        """Fill in the chunks that are not stored, and have HDF5 read those that are unusual."""
+        index = reader.index
+        absent = index.absent(first, stop)
+        fill_value: Any = _fill_value(self._dataset) if absent else None
+        for number in absent:
+            where, inside = index.selection.place(number)
             lengths = zip(inside, self._dataset.chunks)
             shape = [len(range(*part.indices(length))) for part, length in lengths]
             consume(where, np.broadcast_to(fill_value, shape))
-        for number in reader.left:
-            self._read_by_hdf5(reader.selection.place(number)[0], consume)
+        unusual = index.unusual[
+            bisect_left(index.unusual, first) : bisect_left(index.unusual, stop)
+        ]
+        for number in (*unusual, *reader.left):
+            self._read_by_hdf5(index.selection.place(number)[0], consume)
 
-    def _read_slabs(self, consume: Consume, limits: ReadLimits, progress: ReadProgress) -> None:
+    def _read_slabs(self, consume: Consume, progress: ReadProgress) -> None:
         count, step = len(self._rows), self._rows_a_slab()
         stored_bytes = int(self._dataset.id.get_storage_size())
-        self._refuse_bomb(stored_bytes, limits)
+        self._refuse_expansion(stored_bytes)
         total_bytes = max(1, stored_bytes)
         progress(0, total_bytes)
         for start in range(0, count, step):
@@ -122,7 +227,7 @@ class RowsReader:
             self._read_by_hdf5((slice(start, stop),), consume)
             progress(total_bytes * stop // count, total_bytes)
 
-    def _read_by_hdf5(self, where: Tuple[slice, ...], consume: Consume) -> None:
+    def _read_by_hdf5(self, where: Where, consume: Consume) -> None:
         rows = self._rows[where[0]]
         taken = slice(rows.start, rows[-1] + 1, rows.step)
         consume(where, self._dataset[(taken, *where[1:])])
@@ -134,8 +239,13 @@ class RowsReader:
         rows: int = max(1, _SLAB_BYTES // max(1, row_bytes * chunk)) * chunk
         return max(1, rows // self._rows.step)
 
-    def _refuse_bomb(self, stored_bytes: int, limits: ReadLimits) -> None:
-        refuse_expansion(self._name, self._num_values(), self._item_bytes, stored_bytes, limits)
+    def _refuse_bomb(self, index: ChunkIndex) -> None:
+        enough = self._num_values() * self._item_bytes // self._limits.max_expansion + 1
+        self._refuse_expansion(index.stored_bytes(enough))
+
+    def _refuse_expansion(self, stored_bytes: int) -> None:
+        num_values, item_bytes = self._num_values(), self._item_bytes
+        refuse_expansion(self._name, num_values, item_bytes, stored_bytes, self._limits)
 
     def _num_values(self) -> int:
         values_a_row: int = math.prod(self._dataset.shape[1:])

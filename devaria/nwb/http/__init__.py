@@ -3,6 +3,7 @@
 ::
 
     address_guard  connections to public addresses only
+    watchdog       time limits for connections
     session        one range request: redirects, time-outs, the body as it arrives
     retry          which faults are tried again, how often, and until when
     ranges         the file: verifies every range, and explains every fault

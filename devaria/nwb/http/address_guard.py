@@ -28,9 +28,13 @@ from urllib3.util.connection import create_connection
 from devaria.common.text import one_line
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.retry import RetryableFault
+from devaria.nwb.http.watchdog import Watchdog
 
 #: For how long the lookup of an unknown name is repeated, in seconds.
 _UNKNOWN_NAME_SEC = 60.0
+
+#: Watches over all connections of the process, with one thread.
+_WATCHDOG = Watchdog()
 
 _Address = Union[IPv4Address, IPv6Address]
 
@@ -197,13 +201,10 @@ class _GuardedConnection(HTTPConnection):
     @contextmanager
     def _time_limit(self, seconds: float) -> Iterator[None]:
         is_late = threading.Event()
-        timer = threading.Timer(seconds, self._shut_down, [is_late])
-        timer.daemon = True
-        timer.start()
         try:
-            yield
+            with _WATCHDOG.limit(seconds, lambda: self._shut_down(is_late)):
+                yield
         finally:
-            timer.cancel()
             if is_late.is_set():
                 # Even if the block returned an answer: http.client accepts a head that is cut off.
                 raise RetryableFault("no answer in time") from None

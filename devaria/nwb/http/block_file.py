@@ -115,6 +115,19 @@ class BlockFile(io.RawIOBase):
         self._fill(memoryview(content), start)
         return bytes(content)
 
+    def cached(self, position: int) -> Optional[Tuple[int, bytes]]:
+        """Return the block that holds a byte, if it is in memory. Several threads may call it.
+
+        Args:
+            position: Offset of the byte.
+
+        Returns:
+            The offset of the block's first byte, and its bytes; None if it is not there.
+        """
+        number = position // BLOCK_BYTES
+        block = self._blocks.get(number)
+        return None if block is None else (number * BLOCK_BYTES, block)
+
     def _fill(self, view: memoryview, start: int) -> int:
         place, end = start, min(start + len(view), self.size)
         while place < end:

@@ -29,6 +29,9 @@ class _Part:
         self.failure: Optional[Exception] = None
         self.is_passed = False
 
+    def __len__(self) -> int:
+        return self.stop - self.start
+
     def wait(self) -> bytes:
         self.is_done.wait()
         if self.failure is not None:
@@ -142,7 +145,7 @@ class Plan:
             taken = self._parts[self._first : min(number, self._next)]
             self._first = number
             self._next = max(self._next, number)
-            self._note_passed(sum(part.stop - part.start for part in taken))
+            self._note_passed(sum(map(len, taken)))
             self._room.notify_all()
 
 
@@ -152,11 +155,17 @@ class Prefetcher:
     Args:
         fetch: Returns the bytes from one offset up to another. Several threads call it.
         threads: How many ranges to fetch at once.
+        most_threads: The same for short ranges, which take little of the line.
+        size: Length of the file in bytes. Nothing beyond it is fetched.
     """
 
-    def __init__(self, fetch: Callable[[int, int], bytes], threads: int) -> None:
+    def __init__(
+        self, fetch: Callable[[int, int], bytes], threads: int, most_threads: int, size: int
+    ) -> None:
         self._fetch = fetch
         self._num_threads = threads
+        self._most_threads = most_threads
+        self._size = size
         self._threads: List[threading.Thread] = []
         self._room = threading.Condition()
         self._plans: Deque[Plan] = deque()
@@ -193,7 +202,9 @@ class Prefetcher:
             else:
                 self._plans.append(plan)
             self._room.notify_all()
-        while len(self._threads) < min(self._num_threads, self._num_parts):
+        is_scattered = len(parts) * _FIRST_PART_BYTES > sum(map(len, parts))
+        num_threads = self._most_threads if is_scattered else self._num_threads
+        while len(self._threads) < min(num_threads, self._num_parts):
             # A daemon: its request may still hang when the process ends.
             thread = threading.Thread(target=self._work, name="fetch", daemon=True)
             self._threads.append(thread)
@@ -223,7 +234,8 @@ class Prefetcher:
         share = sum(stop - start for start, stop in ranges) // self._num_threads
         longest = min(PART_BYTES, max(_FIRST_PART_BYTES, share))
         is_first = not self._plans
-        for start, stop in ranges:
+        for start, end in ranges:
+            stop = min(end, self._size)
             while start < stop:
                 ramp = _FIRST_PART_BYTES * (len(parts) + 1)
                 length = min(longest, ramp) if is_first else PART_BYTES
@@ -258,11 +270,11 @@ class Prefetcher:
                     part = plan.next_part()
                     if part is not None and self._may_take(plan, part):
                         plan.take()
-                        self._held_bytes += part.stop - part.start
+                        self._held_bytes += len(part)
                         return part
                 self._room.wait()
         return None
 
     def _may_take(self, plan: Plan, part: _Part) -> bool:
         # A part that a reader waits for is fetched in any case, or both would wait for ever.
-        return plan.is_wanted or self._held_bytes + part.stop - part.start <= WINDOW_BYTES
+        return plan.is_wanted or self._held_bytes + len(part) <= WINDOW_BYTES

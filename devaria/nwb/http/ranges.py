@@ -29,6 +29,12 @@ FIRST_BYTES = 256 * 1024
 #: Most requests at once. 8 to 16 fill a fast line.
 CONNECTIONS = 16
 
+#: Most requests at once for short ranges, which mostly wait for their first byte.
+MOST_CONNECTIONS = 32
+
+#: Connections that are kept open: for data, and beside them for metadata.
+_KEPT = MOST_CONNECTIONS + CONNECTIONS
+
 _T = TypeVar("_T")
 
 
@@ -75,8 +81,7 @@ class HttpRanges:
         self.url = url
         self._session = HttpSession(
             url,
-            adapter
-            or GuardedAdapter(AddressGuard(allow_hosts), CONNECTIONS, timing.read_timeout_sec),
+            adapter or GuardedAdapter(AddressGuard(allow_hosts), _KEPT, timing.read_timeout_sec),
             timing,
             clock,
         )

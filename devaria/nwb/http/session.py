@@ -2,7 +2,7 @@
 
 import re
 import time
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import urljoin
 
 import requests
@@ -57,6 +57,7 @@ class HttpSession:
         self._session.headers["Accept-Encoding"] = "identity"
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+        self._prepared: Dict[str, requests.PreparedRequest] = {}
 
     def close(self) -> None:
         """Close the connections."""
@@ -119,8 +120,10 @@ class HttpSession:
     def _send(self, url: str, headers: "dict[str, str]") -> requests.Response:
         timeout = (self._timing.connect_timeout_sec, self._timing.read_timeout_sec)
         try:
-            response = self._session.get(
-                url, headers=headers, timeout=timeout, stream=True, allow_redirects=False
+            request = self._request(url)
+            request.headers.update(headers)
+            response = self._session.send(
+                request, timeout=timeout, stream=True, allow_redirects=False
             )
         except REQUEST_ERRORS as error:
             fault: Optional[Exception] = printable_fault(error, self.shown_url)
@@ -129,6 +132,14 @@ class HttpSession:
         if fault is not None:
             raise fault from None
         return response
+
+    def _request(self, url: str) -> requests.PreparedRequest:
+        """Prepare a request: once for a URL, since that takes as long as sending it."""
+        prepared = self._prepared.get(url)
+        if prepared is None or self._session.cookies:
+            prepared = self._session.prepare_request(requests.Request("GET", url))
+            self._prepared = {url: prepared}
+        return prepared.copy()
 
     def _hop(self, url: str, location: str) -> str:
         try:

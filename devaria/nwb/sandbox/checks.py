@@ -5,7 +5,6 @@ sizes and shapes must be those of a right answer, and a file must be a plain fil
 length.
 """
 
-import contextlib
 import math
 import os
 import re
@@ -85,7 +84,7 @@ def checked_array(
 
     Args:
         event: What the reading process said.
-        folder: Where the file lies. It is removed.
+        folder: Where the file lies.
         rows: The rows that were asked for; None for all.
         dtype: The type that was asked for; None for any.
         max_bytes: The largest array.
@@ -113,7 +112,7 @@ def checked_piece(
 
     Args:
         event: What the reading process said.
-        folder: Where the file lies. It is removed.
+        folder: Where the file lies.
         whole: The shape of the dataset.
         most_rows: How many rows it may be at most.
         dtype: The type that was asked for; None for any.
@@ -158,17 +157,6 @@ def num_rows(whole: Tuple[int, ...], rows: Optional[slice]) -> int:
     return len(range(*(rows or slice(None)).indices(whole[0]))) if whole else 1
 
 
-def discard(event: Mapping[str, Any], folder: Path) -> None:
-    """Remove the file of an array that nobody wants.
-
-    Args:
-        event: What the reading process said.
-        folder: Where the file lies.
-    """
-    with contextlib.suppress(OSError, NwbError):
-        _path(event, folder).unlink()
-
-
 def _array(
     event: Mapping[str, Any],
     folder: Path,
@@ -199,10 +187,9 @@ def _loaded(path: Path, num_bytes: int, dtype: "np.dtype[Any]") -> "npt.NDArray[
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | _BINARY)
         with os.fdopen(descriptor, "rb") as file:
             found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_size != num_bytes:
+            if not stat.S_ISREG(found.st_mode) or found.st_size < num_bytes:
                 raise wrong("file of values")
             values = np.fromfile(file, dtype, num_bytes // dtype.itemsize)
-        path.unlink()
     except OSError as error:
         raise wrong("file of values") from error
     if values.nbytes != num_bytes:
@@ -230,6 +217,7 @@ def _node(value: object, depth: int, room: List[int]) -> Node:
         refused={name: _text(reason) for name, reason in refused.items()},
         shape=checked_shape(value.get("shape")),
         dtype=_text(value.get("dtype")),
+        chunk_shape=checked_shape(value.get("chunk_shape")),
         chunk_bytes=None if chunk_bytes is None else _count(chunk_bytes),
     )
 

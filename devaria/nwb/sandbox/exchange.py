@@ -1,7 +1,6 @@
 """One request to the reading process, and its answer."""
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Dict, Iterator
 
 from devaria.common.child_process import ChildProcess
@@ -63,11 +62,8 @@ class Exchange:
         """Tell the child that an array has been taken, so that it may send another one."""
         self._process.hand_over({"op": "next"})
 
-    def abandoned(self, folder: Path) -> Iterator[None]:
+    def abandoned(self) -> Iterator[object]:
         """Stop an answer that is not wanted any more.
-
-        Args:
-            folder: Where the files of its arrays lie.
 
         Returns:
             An iterator; the answer is over at its end.
@@ -75,7 +71,7 @@ class Exchange:
         if self._is_over:
             return iter(())
         self._process.hand_over({"op": "stop"})
-        return self._rest(folder)
+        return self._rest()
 
     def _next(self, kind: str) -> Dict[str, Any]:
         from devaria.nwb.sandbox.checks import wrong
@@ -87,10 +83,6 @@ class Exchange:
         self._is_over = kind == "done"
         return event
 
-    def _rest(self, folder: Path) -> Iterator[None]:
-        from devaria.nwb.sandbox.checks import discard
-
+    def _rest(self) -> Iterator[object]:
         with suppress(Exception):  # whatever it is, nobody asked for it
-            for event in self._events:
-                discard(event, folder)
-                yield
+            yield from self._events

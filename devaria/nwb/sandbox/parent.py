@@ -107,7 +107,6 @@ class ReadingProcess:
         self._timer = threading.Timer(self._max_sec, self._time_out)
         self._timer.daemon = True
         self._timer.start()
-        self._folder = folder
         self._events = self._process.events()
         self._abandoned: Iterator[object] = iter(())
         self._is_busy = self._is_closed = False
@@ -147,7 +146,7 @@ class ReadingProcess:
         finally:
             self._is_busy = False
             if not self._is_closed:
-                self._abandoned = exchange.abandoned(self._folder)
+                self._abandoned = exchange.abandoned()
 
     def _answer(self) -> Iterator[Dict[str, Any]]:
         """Yield the events of one answer, up to its last one. Progress and lines are passed on."""

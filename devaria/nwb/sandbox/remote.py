@@ -309,3 +309,5 @@ class RemoteNwb:
     def _remove_folder(self) -> None:
         if self._own_folder is not None:
             shutil.rmtree(self._own_folder, ignore_errors=True)
+        for path in self._folder.glob("values-*"):
+            path.unlink()

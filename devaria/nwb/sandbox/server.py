@@ -6,20 +6,20 @@ Each request is one JSON object with an entry ``op``. The answer is a number of 
 """
 
 import time
-from collections import deque
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
-from typing import Any, Callable, Deque, Dict, Tuple
+from typing import Any, Callable, Dict, Iterator, Tuple
 
-import numpy as np
 import numpy.typing as npt
 
 from devaria.common.parent_pipes import ParentPipes
-from devaria.nwb.errors import InvalidInputError
 from devaria.nwb.hdf5 import browse
-from devaria.nwb.hdf5.datasets import NumericDataset, read_texts
+from devaria.nwb.hdf5.datasets import Wanted, read_each
 from devaria.nwb.hdf5.remote_file import RemoteFile
+from devaria.nwb.hdf5.texts import read_texts
 from devaria.nwb.limits import ReadLimits
+from devaria.nwb.sandbox.slots import Slots
 from devaria.nwb.units_reader import read_units_table
 from devaria.nwb.units_table import save_table
 
@@ -38,13 +38,15 @@ class Answers:
     Args:
         parent: The pipes to the parent.
         folder: Where files with values go.
+
+    Attributes:
+        slots: Arrays in these files.
     """
 
     def __init__(self, parent: ParentPipes, folder: Path) -> None:
         self._parent = parent
-        self._folder = folder
+        self.slots = Slots(folder, _MAX_PIECES + 1)
         self._progress_sec = -1.0
-        self._num_files = 0
         self._unreleased = 0
 
     def progress(self, done_bytes: int, total_bytes: int) -> None:
@@ -62,15 +64,14 @@ class Answers:
         """Send values.
 
         Args:
-            values: What was read of a dataset.
+            values: What was read of a dataset, if possible into an array of ``slots``.
             whole: The shape of the dataset.
+
+        Raises:
+            OSError: They cannot be written.
         """
-        self._num_files += 1
-        name = f"values-{self._num_files}"
-        with (self._folder / name).open("wb") as file:
-            np.ascontiguousarray(values).tofile(file)
         told = {"shape": values.shape, "dtype": values.dtype.str, "whole": whole}
-        self._parent.send({"event": "array", "file": name, **told})
+        self._parent.send({"event": "array", "file": self.slots.file_of(values), **told})
 
     def is_wanted(self) -> bool:
         """Wait until another array of a stream may be sent; False if the parent wants no more."""
@@ -85,6 +86,7 @@ class Answers:
     def begin(self) -> None:
         """Forget about the stream before."""
         self._unreleased = 0
+        self.slots.forget()
 
 
 class FileServer:
@@ -140,31 +142,28 @@ class FileServer:
 
     def _read(self, request: Request) -> None:
         """Read datasets, each as one array."""
-        wanted: Deque[Any] = deque(request["wanted"])
-        while wanted and self._answers.is_wanted():
-            path, rows = wanted.popleft()
-            dataset = self._dataset(path)
-            dtype = _result_type(dataset, request["dtype"])
-            values = dataset.read(dataset.numbers(tuple(rows)), dtype, self._answers.progress)
-            self._answers.array(values, dataset.shape)
+        wanted = [self._wanted(path, rows, request) for path, rows in request["wanted"]]
+        self._send_each(read_each(wanted, self._answers.progress), iter(wanted))
 
     def _batches(self, request: Request) -> None:
         """Read one dataset in pieces."""
-        dataset = self._dataset(request["path"])
-        dtype = _result_type(dataset, request["dtype"])
-        rows = dataset.numbers(tuple(request["rows"]))
-        self._answers.about(dataset.shape)
-        step = max(1, request["batch_bytes"] // max(1, dataset.row_bytes(dtype)))
-        for first in range(0, len(rows), step):
-            if not self._answers.is_wanted():
-                break
-            self._answers.array(
-                dataset.read(rows[first : first + step], dtype, self._answers.progress),
-                dataset.shape,
-            )
+        wanted = self._wanted(request["path"], request["rows"], request)
+        self._answers.about(wanted.shape)
+        pieces = wanted.batches(request["batch_bytes"], self._answers.progress)
+        self._send_each(pieces, repeat(wanted))
 
-    def _dataset(self, path: str) -> NumericDataset:
-        return NumericDataset(self._file, path, self._file_bytes, self._limits)
+    def _send_each(self, arrays: Iterator[Any], wanted: Iterator[Wanted]) -> None:
+        # Whether another array is wanted comes first, since the next one is read after that.
+        while self._answers.is_wanted():
+            values = next(arrays, None)
+            if values is None:
+                break
+            self._answers.array(values, next(wanted).shape)
+
+    def _wanted(self, path: str, rows: Any, request: Request) -> Wanted:
+        told = (self._file_bytes, self._limits)
+        empty = self._answers.slots.empty
+        return Wanted(self._file, path, tuple(rows), request["dtype"], *told, empty)
 
     def _units_table(self, request: Request) -> None:
         table = read_units_table(
@@ -175,12 +174,3 @@ class FileServer:
             progress=self._answers.progress,
         )
         save_table(table, self._folder)
-
-
-def _result_type(dataset: NumericDataset, name: Any) -> "np.dtype[Any]":
-    if name is None:
-        return dataset.dtype
-    dtype: np.dtype[Any] = np.dtype(name)
-    if not np.can_cast(dataset.dtype, dtype, "same_kind"):
-        raise InvalidInputError(f"{dataset.dtype} cannot be converted to {dtype}")
-    return dtype

@@ -1,0 +1,165 @@
+"""Find where the wanted chunks of a dataset lie in the file."""
+
+import math
+from typing import Any, Callable, List, NamedTuple, Optional
+
+import h5py
+
+from devaria.nwb.errors import NwbError
+from devaria.nwb.hdf5.metadata import MetadataPrefetcher, address_of
+from devaria.nwb.hdf5.pointers import Wanted, header
+from devaria.nwb.hdf5.selection import Selection
+
+
+class Chunk(NamedTuple):
+    """A chunk's place in the file, and its number in the selection."""
+
+    start: int
+    stop: int
+    number: int
+    filter_mask: int
+
+
+class ChunkIndex:
+    """The index of a dataset's chunks, which HDF5 reads.
+
+    Args:
+        dataset: A dataset in chunks, which ``link_guard.refuse_unsafe`` has accepted.
+        selection: The wanted rows.
+        metadata: Fetches the index ahead of HDF5.
+        file_bytes: Length of the file.
+
+    Attributes:
+        selection: The wanted rows. They may become fewer at the end before ``walk``.
+        chunk_bytes: Length of a decompressed chunk.
+        unusual: The numbers of the chunks that only HDF5 can read, ascending; known after ``walk``.
+    """
+
+    def __init__(
+        self,
+        dataset: h5py.Dataset,
+        selection: Selection,
+        metadata: MetadataPrefetcher,
+        file_bytes: int,
+    ) -> None:
+        self._dataset = dataset
+        self.selection = selection
+        self._metadata = metadata
+        self._file_bytes = file_bytes
+        self._header = header(address_of(dataset), 0)
+        self.chunk_bytes: int = math.prod(dataset.chunks) * dataset.dtype.itemsize
+        self._has_filters = dataset.id.get_create_plist().get_nfilters() > 0
+        self._seen = bytearray()
+        self._stored_bytes = 0
+        self.unusual: List[int] = []
+
+    def fetch(self) -> None:
+        """Start to fetch the index."""
+        self._metadata.search_later(self._header, Wanted(True, self.selection.stop_row))
+
+    def is_fetched(self) -> bool:
+        """Return whether nothing of it is being fetched."""
+        return self._metadata.is_over(self._header)
+
+    def first(self, count: int) -> List[Chunk]:
+        """Return the first wanted chunks. HDF5 keeps the part of the index that it reads for this.
+
+        Args:
+            count: How many at most.
+
+        Raises:
+            NwbError: The index gives a chunk an impossible place, or the server fails.
+        """
+        found: List[Chunk] = []
+
+        def note(info: Any) -> Optional[bool]:
+            if self.selection.is_beyond(info.chunk_offset):
+                return True
+            chunk = self._chunk(info)
+            if chunk is not None:
+                found.append(chunk)
+            return True if len(found) == count else None
+
+        self._dataset.id.chunk_iter(note)
+        return found
+
+    def walk(self, visit: Callable[[Chunk], object]) -> None:
+        """Find all wanted chunks, once.
+
+        Args:
+            visit: Called with each that is not unusual, in the order of the index.
+
+        Raises:
+            NwbError: The index gives a chunk an impossible place, or the server fails.
+            Exception: Any exception of ``visit``.
+        """
+        self._metadata.wait_for(self._header)
+        self._seen = bytearray(self.selection.num_chunks)
+
+        def note(info: Any) -> Optional[bool]:
+            if self.selection.is_beyond(info.chunk_offset):
+                return True
+            chunk = self._chunk(info)
+            if chunk is not None:
+                self._see(chunk)
+                if self._is_unfiltered_edge(info):
+                    self.unusual.append(chunk.number)
+                else:
+                    visit(chunk)
+            return None
+
+        self._dataset.id.chunk_iter(note)
+        self.unusual.sort()
+
+    def absent(self, first: int, stop: int) -> List[int]:
+        """Return the numbers of the wanted chunks that are not stored; call it after `walk`.
+
+        Args:
+            first: The first number to look at.
+            stop: The number after the last one to look at.
+        """
+        seen = self._seen
+        return [number for number in range(first, stop) if not seen[number]]
+
+    def stored_bytes(self, enough: int) -> int:
+        """Return the length of the chunks in the file that hold wanted rows; call it after `walk`.
+
+        Args:
+            enough: If they are shorter than this, all chunks of the dataset count.
+        """
+        if self._stored_bytes < enough:
+            self._stored_bytes = 0
+            self._dataset.id.chunk_iter(self._count)
+        return self._stored_bytes
+
+    def _count(self, info: Any) -> None:
+        self._stored_bytes += info.size
+
+    def _chunk(self, info: Any) -> Optional[Chunk]:
+        number = self.selection.number(info.chunk_offset)
+        # A filter that cannot compress a chunk makes it longer, but only a little.
+        if info.size > 2 * self.chunk_bytes + 64 * 1024:
+            raise _wrong_index()
+        if number is None:
+            return None
+        return Chunk(info.byte_offset, info.byte_offset + info.size, number, info.filter_mask)
+
+    def _see(self, chunk: Chunk) -> None:
+        if self._seen[chunk.number] or chunk.stop > self._file_bytes:
+            raise _wrong_index()
+        self._seen[chunk.number] = 1
+        self._stored_bytes += chunk.stop - chunk.start
+
+    def _is_unfiltered_edge(self, info: Any) -> bool:
+        """Tell whether a chunk may be stored without filters since it reaches beyond the edge.
+
+        Nothing that h5py shows says so (H5Pset_chunk_opts). Such a chunk has its full length.
+        """
+        if info.size != self.chunk_bytes or not self._has_filters:
+            return False
+        ends = (at + length for at, length in zip(info.chunk_offset, self.selection.chunks))
+        return any(end > length for end, length in zip(ends, self._dataset.shape))
+
+
+def _wrong_index() -> NwbError:
+    return NwbError("the file is damaged: an index of chunks is wrong")
