@@ -58,33 +58,13 @@ def _problem_of_imports(request: Dict[str, Any]) -> Optional[str]:
     """Call `preload` of each job type. Return what went wrong, or None."""
     for job_type in request["preload"]:
         try:
-            with _silence():
-                handler_for(job_type, request["handlers"]).preload()
+            handler_for(job_type, request["handlers"]).preload()
         except BaseException as error:  # SystemExit and KeyboardInterrupt, too
             try:
                 return f"{type(error).__name__}: {error}"
             except BaseException:  # an exception may fail when it is printed
                 return type(error).__name__
     return None
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Drop what is printed, in C code too: it would stand in the console of the next job."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for descriptor in (1, 2):
-            os.dup2(nowhere, descriptor)
-        yield
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        for descriptor in (1, 2):
-            os.dup2(kept, descriptor)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _signatures(paths: "Optional[Dict[str, _Signature]]" = None) -> Dict[str, _Signature]:

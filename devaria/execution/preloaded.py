@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from devaria.common.child_process import Sentinel, exit_text
 from devaria.common.timing import Timing
+from devaria.execution.console import Console
 from devaria.execution.limits import JobLimits
 from devaria.execution.outcome import JobOutcome
 from devaria.execution.process import JobProcess
@@ -81,6 +82,10 @@ class PreloadedProcess(JobProcess):
         if not self._is_imported and time.monotonic() > self._give_up_at:
             return f"it took more than {self._timing.preload_sec:g} s"
         return None
+
+    def drop_console(self) -> None:
+        """Forget what the imports have printed: it is not of the job. Call it before the job."""
+        self.console = Console()
 
     def wait(self, limits: JobLimits, why_stop: Callable[[], Optional[str]]) -> JobOutcome:
         """Wait for the job's end, as `JobProcess.wait` does.

@@ -171,9 +171,9 @@ class NwbFigureHandler(JobHandler):
             NwbError: The file cannot be fetched, is damaged, or holds nothing to draw.
             RuntimeError: `FIGPACK_API_KEY` is not set, or the upload failed.
         """
-        import shutil
-        import tempfile
         from contextlib import ExitStack
+
+        from devaria.nwb.sandbox.ahead import reading_folder
 
         if not os.environ.get(KEY_VARIABLE):
             raise RuntimeError(KEY_MISSING)  # before minutes of work are lost
@@ -183,8 +183,7 @@ class NwbFigureHandler(JobHandler):
         )
         end_sec = time.monotonic() + read_limits().max_total_sec
         with ExitStack() as stack:
-            folder = Path(tempfile.mkdtemp(prefix="devaria-nwb-"))
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            folder = stack.enter_context(reading_folder())
             data = self._read(input_params, folder, progress, stack)
             self._connections.open_ahead()  # those that were closed while the file was read
             figure = self.draw(data, input_params, progress)
@@ -209,7 +208,10 @@ class NwbFigureHandler(JobHandler):
 
     @classmethod
     def preload(cls) -> None:
-        """Import what draws and uploads figures. Types that share this wait in one process."""
+        """Import what draws and uploads figures, and start a process that will read the file."""
+        from devaria.nwb.sandbox.ahead import start_reading_process
+
+        start_reading_process()
         keep_numpy_to_one_thread()
         import_all(() if cls.modules_are_large else cls.modules)
 

@@ -134,6 +134,8 @@ class _Group:
 
     def take(self) -> Optional[PreloadedProcess]:
         process, self._process = self._process, None
+        if process is not None:
+            process.drop_console()
         return process
 
     def drop(self) -> None:
