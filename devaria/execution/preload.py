@@ -17,8 +17,8 @@ from devaria.common.parent_pipes import ParentPipes
 from devaria.jobs.loading import handler_for
 
 #: A file may have changed between its import and the first look at it. It counts as changed from
-#: this time before the imports on, in seconds; file systems round their times.
-_SLACK_SEC = 1.0
+#: this time before the imports on, in seconds; the kernel's clock for files is behind by that much.
+_SLACK_SEC = 0.02
 
 #: What tells two states of a file apart; None if there is no such file.
 _Signature = Optional[Tuple[int, int, int]]

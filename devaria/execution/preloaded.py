@@ -64,7 +64,8 @@ class PreloadedProcess(JobProcess):
     @property
     def is_ready(self) -> bool:
         """Whether the imports are done, and the process waits for its job."""
-        return self._is_imported and self.is_waiting and self._environ == self._begun_in
+        is_imported = self._is_imported and self._problem is None
+        return is_imported and self.is_waiting and self._environ == self._begun_in
 
     @property
     def is_out_of_date(self) -> bool:

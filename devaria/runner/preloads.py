@@ -112,7 +112,8 @@ class _Group:
         self._process: Optional[PreloadedProcess] = None
         self._started_at = 0.0
         self._next_start_at = 0.0
-        self._said: Optional[str] = None
+        self._is_said_to_be_ready = False
+        self._problem_said: Optional[str] = None
 
     @property
     def is_ready(self) -> bool:
@@ -131,6 +132,10 @@ class _Group:
             with contextlib.suppress(OSError):  # the next job would meet that too, and logs it
                 self._started_at = time.monotonic()
                 self._process = start(self.job_types)
+            self._is_said_to_be_ready = False
+        if self.is_ready and not self._is_said_to_be_ready:
+            self._is_said_to_be_ready = True
+            _log.debug("%s: imported ahead", ", ".join(self.job_types))
 
     def take(self) -> Optional[PreloadedProcess]:
         process, self._process = self._process, None
@@ -144,6 +149,6 @@ class _Group:
             self._process = None
 
     def _say(self, problem: str) -> None:
-        if problem != self._said:
-            self._said = problem
+        if problem != self._problem_said:
+            self._problem_said = problem
             _log.warning("%s: imports nothing ahead: %s", ", ".join(self.job_types), problem)
