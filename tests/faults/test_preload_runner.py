@@ -1,4 +1,4 @@
-"""A runner that imports ahead while it is idle: for which jobs, when again, and what if it fails."""
+"""A runner that imports ahead while idle: for which jobs, when again, and what if it fails."""
 
 import os
 import signal

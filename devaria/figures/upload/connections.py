@@ -10,13 +10,14 @@ import ssl
 import threading
 import time
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Callable, Optional
+from typing import Any, Callable, List, Optional
 
 import requests
 from figpack.core import config
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import EmptyPoolError
 from urllib3.util.ssl_ import create_urllib3_context
 
 from devaria.figures.upload.store_hint import remembered_store
@@ -98,13 +99,12 @@ class KeptSession(requests.Session):
             url: Any URL of the host.
             timeout_sec: The longest time to connect.
         """
-        _start(self._open_all, url, timeout_sec)
 
-    def _open_all(self, url: str, timeout_sec: float) -> None:
-        with contextlib.suppress(Exception):
-            pool = self._pool(url)
-            for _ in range(self._connections):
-                _start(pool.open_ahead, timeout_sec)
+        def open_all() -> None:
+            with contextlib.suppress(Exception):
+                self._pool(url).open_ahead(timeout_sec)
+
+        _start(open_all)
 
     def _pool(self, url: str) -> Any:
         """Return the `_KeepingPool` that requests to a URL use."""
@@ -149,19 +149,30 @@ class _KeepingPool(HTTPConnectionPool):
     """A pool that replaces connections after some time without use."""
 
     def open_ahead(self, timeout_sec: float) -> None:
-        """Connect once more, unless all connections are open.
+        """Open all connections that are not in use.
 
         Args:
             timeout_sec: The longest time to connect.
         """
         if self.proxy is not None:  # requests connects to it in its own way
             return
+        # First all are taken: one that is opened quickly must not be taken twice.
+        taken: List[Any] = []
+        with contextlib.suppress(EmptyPoolError):
+            while True:
+                taken.append(self._get_conn(timeout=0))
+        for connection in taken:
+            _start(self._open, connection, timeout_sec)
+
+    def _open(self, connection: Any, timeout_sec: float) -> None:
         with contextlib.suppress(Exception):
-            connection = self._get_conn()
             try:
                 if connection.is_closed:
                     connection.timeout = timeout_sec
                     connection.connect()
+            except BaseException:
+                connection.close()
+                raise
             finally:
                 self._put_conn(connection)
 
@@ -201,6 +212,13 @@ class _KeepingAdapter(HTTPAdapter):
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
         manager.pool_classes_by_scheme = _POOLS
         return manager
+
+    def close(self) -> None:
+        # urllib3 only forgets the pools. An exception that names one would keep it open.
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it refuses to be iterated
+                manager.pools[key].close()
+        super().close()
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         # Each connection would read the certificates of all authorities again: 20 ms.

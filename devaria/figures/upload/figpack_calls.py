@@ -177,7 +177,7 @@ def _sent_once_more_if_closed(
     data = options.get("data")
     if hasattr(data, "seek"):
         data.seek(0)
-    with requests.Session() as new:
+    with KeptSession(1) as new:
         return plain(new, method, url, **options)
 
 

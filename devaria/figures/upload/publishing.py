@@ -126,10 +126,11 @@ def _publish(
         limits.max_retry_after_sec,
         limits.max_total_sec,
     )
-    console = _Console(sys.stdout, progress or (lambda _done, _all: None))
+    progress = progress or (lambda _done, _all: None)
     for attempt in range(1, limits.tries + 1):
         try:
-            with calls.watched(), contextlib.redirect_stdout(console):
+            # Only then is standard output not that of another upload.
+            with calls.watched(), contextlib.redirect_stdout(_Console(sys.stdout, progress)):
                 return show()
         except Exception as error:
             text = f"{type(error).__name__}: {_without_secrets(str(error))}"
