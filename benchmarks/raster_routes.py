@@ -21,6 +21,9 @@ from typing import Any, Dict, Tuple
 
 Parameters = Dict[str, Any]
 
+#: How long a process waits for its job after it has imported ahead, in seconds.
+_IDLE_SEC = 0.5
+
 
 def resident_bytes() -> int:
     """Return the resident memory of this process."""
@@ -165,7 +168,8 @@ def ours_whole(parameters: Parameters) -> str:
         def publish(self, figure: Any, *_: Any) -> str:
             return _save(figure.view)
 
-    os.environ["FIGPACK_API_KEY"] = "none"
+    # Nothing is uploaded, so nothing is to be connected to.
+    os.environ.update(FIGPACK_API_KEY="none", FIGPACK_API_BASE_URL="http://127.0.0.1:9")
     params = {"nwb_url": parameters["url"], "units_path": "/units"}
     with contextlib.redirect_stdout(io.StringIO()):
         Saving().execute(params, lambda **_news: None)
@@ -185,6 +189,7 @@ def main() -> None:
         from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
 
         FigpackNwbRasterPlotHandler.preload()
+        time.sleep(_IDLE_SEC)
     elif (route, part) != ("ours", "whole"):
         import figpack_spike_sorting.views  # noqa: F401
 
