@@ -60,7 +60,7 @@ def ours(url: str) -> None:
         def publish(self, figure: Any, *_: Any) -> str:
             return _save(figure.view)
 
-    os.environ["FIGPACK_API_KEY"] = "none"
+    os.environ.update(FIGPACK_API_KEY="none", FIGPACK_API_BASE_URL="http://127.0.0.1:9")
     with contextlib.redirect_stdout(io.StringIO()):
         Saving().execute({"nwb_url": url, "path": POSE_PATH}, lambda **_news: None)
 

@@ -1,6 +1,6 @@
 """Compare the raster job with figpack's own code: reading, building and saving, and both together.
 
-    python benchmarks/raster.py [--sizes 1e5,1e6,1e7] [--full] [--parts read,build,whole]
+    python benchmarks/raster.py [--sizes 1e5,1e6,1e7] [--full] [--parts read,build,whole,warm]
                                 [--cache FOLDER] [--stock-python PATH] [--repeat 5]
 
 A short form takes about a minute: ``--sizes 1e5,1e6 --repeat 3``.
@@ -153,6 +153,7 @@ def _cases(size: int, cache: Path, server: str) -> Iterator[Tuple[str, str, str,
             yield "build", "-", "table", {"table": f"{cache}/{size}_table"}
             yield "whole", "redirected", layout, {"url": f"{server}/to{url}"}
         yield "whole", layout, layout, {"url": server + url}
+        yield "warm", layout, layout, {"url": server + url}
 
 
 def _make(cache: Path, size: int, what: str) -> None:
@@ -197,7 +198,7 @@ def main() -> None:
     parser.add_argument(
         "--full", action="store_true", help="also 1e8 spikes (14 GB of memory, minutes)"
     )
-    parser.add_argument("--parts", default="read,build,whole", help="parts to measure")
+    parser.add_argument("--parts", default="read,build,whole,warm", help="parts to measure")
     parser.add_argument(
         "--cache", type=Path, help="folder in which the files are kept (default: they are deleted)"
     )

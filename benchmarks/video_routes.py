@@ -60,7 +60,7 @@ def ours(url: str, mode: str) -> None:
             figure.view.save(f"{self.run_dir}/figure", title="T")
             return ""
 
-    os.environ["FIGPACK_API_KEY"] = "none"
+    os.environ.update(FIGPACK_API_KEY="none", FIGPACK_API_BASE_URL="http://127.0.0.1:9")
     params = {"nwb_url": url, "image_series_path": MOVIE_PATH, "mode": mode}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         Saving().run(params, lambda **_news: None, Path(folder))

@@ -22,6 +22,9 @@ _NEEDS = {
 }
 _MISSING = [package for package in _NEEDS if find_spec(package) is None]
 
+#: No test connects to figpack's public service. figpack reads this when it is imported.
+os.environ["FIGPACK_API_BASE_URL"] = "http://127.0.0.1:9"
+
 #: The example package's tests run where it is installed: in a process that a test starts.
 collect_ignore_glob = [
     "example_package",
@@ -57,10 +60,19 @@ def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the keys, settings and proxies of the person who runs the tests."""
     for name in list(os.environ):
         is_ours = name.startswith(("DEVARIA_", "FIGPACK_", "NOTIFY_RELAY_"))
-        if is_ours and not name.startswith("DEVARIA_TEST_"):
+        is_kept = name.startswith("DEVARIA_TEST_") or name == "FIGPACK_API_BASE_URL"
+        if is_ours and not is_kept:
             monkeypatch.delenv(name)
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what devaria remembers from upload to upload apart from that of the person."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -97,6 +97,13 @@ _OPTIONS = (
         help="Memory for a job and its processes. [default: 90 % of the machine's]",
     ),
     handlers_option,
+    click.option(
+        "--no-preload",
+        envvar="DEVARIA_NO_PRELOAD",
+        show_envvar=True,
+        is_flag=True,
+        help="Import nothing ahead while idle; saves memory.",
+    ),
     insecure_option,
     click.option(
         "-v",
@@ -133,6 +140,7 @@ def runner(
     job_timeout: float,
     max_job_memory: Optional[float],
     handlers: Optional[str],
+    no_preload: bool,
     insecure: bool,
     verbose: bool,
 ) -> None:
@@ -161,6 +169,7 @@ def runner(
         max_job_memory_bytes=memory_bound_bytes(max_job_memory),
         handlers=listed(handlers),
         insecure=insecure,
+        preload=not no_preload,
         environ=os.environ,
         **(overrides or {}),
     )

@@ -52,6 +52,7 @@ class RunnerSettings:
         max_job_memory_bytes: Resident memory of a job process and all that it starts, in bytes.
         handlers: Handlers beside the built-in ones, each as `job_type=module:Class`.
         insecure: Accept plain http to another machine for NotifyRelay, too.
+        preload: Import ahead while idle, for the handlers that ask for it.
         environ: The environment variables; `without_runners_keys` makes of them those of a job.
         timing: The intervals and time-outs of the runner.
         log_file_bytes: The log file is rotated at this size.
@@ -71,6 +72,7 @@ class RunnerSettings:
     max_job_memory_bytes: float = float("inf")
     handlers: Tuple[str, ...] = ()
     insecure: bool = False
+    preload: bool = True
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     timing: Timing = field(default_factory=Timing)
     log_file_bytes: int = DEFAULT_LOG_FILE_BYTES

@@ -47,14 +47,21 @@ class ParentPipes:
             self._events.write(line)
             self._events.flush()
 
-    def receive(self) -> Optional[Dict[str, Any]]:
+    def receive(self, timeout_sec: Optional[float] = None) -> Optional[Dict[str, Any]]:
         """Wait for the next request. After the first one, the process ends when the parent does.
+
+        Args:
+            timeout_sec: How long to wait for a request after the first one; None for ever.
 
         Returns:
             The request; None if the parent closed the pipe without any.
+
+        Raises:
+            TimeoutError: No request came in that time.
         """
         if self._is_listening:
-            self._num_lines.acquire()
+            if not self._num_lines.acquire(timeout=timeout_sec):
+                raise TimeoutError
             line = self._lines.popleft()
         else:
             line = self._requests.readline()

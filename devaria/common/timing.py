@@ -30,6 +30,13 @@ class Timing:
         start_retry_sec: Between two tries to start the process of a claimed job.
         relay_wait_sec: How long NotifyRelay may hold a request until a message comes. It allows 55.
         relay_gap_sec: Between two of its answers that end the runner's sleep, or that come at once.
+        preload_after_sec: From the end of a job to the start of a process that imports ahead. If
+            the next job comes within this time, that process would be in its way.
+        preload_sec: For these imports.
+        preloaded_age_sec: A process that has imported ahead is replaced after this time. If its
+            imports failed, they are tried again after this time.
+        preloaded_check_sec: How often such a process looks whether a file has changed. It also
+            looks when it gets a job.
         job_watch_sec: The longest time between two checks of a job's limits.
         job_exit_sec: For a job process to end, after its outcome or after SIGTERM.
         job_drain_sec: For the last output of a job process that has ended.
@@ -68,6 +75,10 @@ class Timing:
     start_retry_sec: float = 30.0
     relay_wait_sec: float = 55.0
     relay_gap_sec: float = 1.0
+    preload_after_sec: float = 0.25
+    preload_sec: float = 60.0
+    preloaded_age_sec: float = 3600.0
+    preloaded_check_sec: float = 60.0
     job_watch_sec: float = 1.0
     job_exit_sec: float = 10.0
     job_drain_sec: float = 1.0

@@ -105,6 +105,10 @@ def main() -> None:
     # The imported modules stay to the end; checking them for garbage then would take 3 ms.
     gc.freeze()
     job = runner.receive()
+    if job is not None and "preload" in job:
+        from devaria.execution.preload import received_with_imports_done
+
+        job = received_with_imports_done(runner, job)
     if job is None:  # the runner did not need this process after all
         return
     progress = _Progress(runner)

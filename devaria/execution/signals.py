@@ -47,6 +47,14 @@ class Wakeup:
         self._chore, self._chore_every_sec = chore, every_sec
         self._chore_due_at = time.monotonic() + every_sec
 
+    def do_soon(self, within_sec: float) -> None:
+        """Have the main thread do that thing earlier, once.
+
+        Args:
+            within_sec: In how many seconds at the latest.
+        """
+        self._chore_due_at = min(self._chore_due_at, time.monotonic() + within_sec)
+
     def wait(self, timeout_sec: float) -> bool:
         """Sleep until there is news.
 

@@ -14,7 +14,7 @@
     static/        these scripts: plain JavaScript
     chunks         how all views store their arrays
     api_key        the key of the service
-    upload         `publish`: uploads a figure without leaking keys or signed URLs
+    upload/        `publish`: uploads a figure without leaking keys or signed URLs
     progress       turns the progress of a job's parts into percentages and console lines
 
 A handler publishes any view of figpack with ``from devaria.figures import publish``.

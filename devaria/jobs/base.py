@@ -82,6 +82,16 @@ class JobHandler(ABC):
         """
         return []
 
+    @classmethod  # noqa: B027 - a handler need not have a `preload`
+    def preload(cls) -> None:
+        """Import what such jobs need, before there is one.
+
+        While a runner is idle, it calls this in the process that waits for the next job of the
+        type. Only import here: what is printed is dropped, and an exception is logged and fails no
+        job. Types that inherit the same `preload` share a process. The runner starts it again when
+        a file of a loaded module or an installed package changes, and after an hour.
+        """
+
     def log(self, text: str) -> None:
         """Print one console line, with the time of day before it."""
         print(time.strftime("[%H:%M:%S]"), text, flush=True)  # noqa: T201 - the job's console

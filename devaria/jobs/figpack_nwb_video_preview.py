@@ -74,6 +74,7 @@ class FigpackNwbVideoPreviewHandler(NwbFigureHandler):
     packages: ClassVar[Mapping[str, Tuple[str, str]]] = {"av": ("av", "video")}
     in_pieces: ClassVar[bool] = True
     modules: ClassVar[Sequence[str]] = ("devaria.figures.video", "devaria.nwb.image_series_opening")
+    modules_are_large: ClassVar[bool] = True  # PyAV: 17 MB
 
     def read(self, file: Any, path: str, params: Mapping[str, Any], progress: Progress) -> _Encoded:
         """Read the frames, and encode them as they come: only a few are held at a time."""

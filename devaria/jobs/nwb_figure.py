@@ -5,12 +5,9 @@ what draws figures. These imports take a second or more, so they stand inside fu
 and the processes of other jobs start without them.
 """
 
-import gc
 import os
 import time
 from abc import abstractmethod
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -28,15 +25,20 @@ from devaria.common.text import one_line
 from devaria.figures.api_key import KEY_MISSING, KEY_VARIABLE
 from devaria.figures.progress import Progress
 from devaria.jobs.base import HeartbeatCallback, JobHandler
+from devaria.jobs.figure_needs import (
+    import_all,
+    keep_numpy_to_one_thread,
+    missing_needs,
+    read_limits,
+)
 from devaria.jobs.figure_text import LINK_PARAMS, MAX_NOTE_CHARACTERS, described, link_texts
 from devaria.jobs.params import Param
 
 if TYPE_CHECKING:
-    from devaria.nwb.limits import ReadLimits
-    from devaria.nwb.sandbox.remote import RemoteNwb
+    from contextlib import ExitStack
 
-#: Which package each import of all such handlers comes from, and which extra installs it.
-_PACKAGES = {"figpack": ("figpack", "figpack"), "h5py": ("h5py", "figpack")}
+    from devaria.figures.upload.connections import UploadConnections
+    from devaria.nwb.sandbox.remote import RemoteNwb
 
 
 def figure_params(**own: Param) -> Dict[str, Param]:
@@ -91,12 +93,18 @@ class NwbFigureHandler(JobHandler):
     #: `{module: (package, extra)}`.
     packages: ClassVar[Mapping[str, Tuple[str, str]]] = {}
 
-    #: The modules that `draw` needs. They are imported while the file is read.
+    #: The modules that `draw` needs. They are imported while the file is read, or while the runner
+    #: is idle.
     modules: ClassVar[Sequence[str]] = ()
+
+    #: Whether their imports take too much memory for an idle runner.
+    modules_are_large: ClassVar[bool] = False
 
     #: Whether `read` reads piece by piece. It then reports the progress, with
     #: `Progress.read_and_built`; else the bytes that are read are the progress.
     in_pieces: ClassVar[bool] = False
+
+    _connections: "UploadConnections"
 
     @abstractmethod
     def read(
@@ -163,8 +171,9 @@ class NwbFigureHandler(JobHandler):
             NwbError: The file cannot be fetched, is damaged, or holds nothing to draw.
             RuntimeError: `FIGPACK_API_KEY` is not set, or the upload failed.
         """
-        import shutil
-        import tempfile
+        from contextlib import ExitStack
+
+        from devaria.nwb.sandbox.ahead import reading_folder
 
         if not os.environ.get(KEY_VARIABLE):
             raise RuntimeError(KEY_MISSING)  # before minutes of work are lost
@@ -172,16 +181,15 @@ class NwbFigureHandler(JobHandler):
             lambda percent: heartbeat_callback(progress_current=percent, progress_total=100),
             self.log,
         )
-        end_sec = time.monotonic() + _limits().max_total_sec
-        folder = Path(tempfile.mkdtemp(prefix="devaria-nwb-"))
-        try:
-            data = self._read(input_params, folder, progress)
+        end_sec = time.monotonic() + read_limits().max_total_sec
+        with ExitStack() as stack:
+            folder = stack.enter_context(reading_folder())
+            data = self._read(input_params, folder, progress, stack)
+            self._connections.open_ahead()  # those that were closed while the file was read
             figure = self.draw(data, input_params, progress)
             for note in figure.notes:
                 self.log(one_line(note, MAX_NOTE_CHARACTERS))
             figure_url = self.publish(figure, input_params, progress, end_sec)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         self.log(f"Figure URL: {figure_url}")
         progress.reached(100)
         self.log("Completed!")
@@ -196,16 +204,16 @@ class NwbFigureHandler(JobHandler):
             A sentence for each package that is not installed, for a variable that sets a read
             limit to no valid number, and for a missing figpack key.
         """
-        missing = [
-            f'{package} is not installed: `pip install "devaria[{extra}]"`'
-            for module, (package, extra) in {**_PACKAGES, **cls.packages}.items()
-            if find_spec(module) is None
-        ]
-        try:
-            _limits()
-        except RuntimeError as error:
-            missing.append(str(error))
-        return missing if os.environ.get(KEY_VARIABLE) else [*missing, KEY_MISSING]
+        return missing_needs(cls.packages)
+
+    @classmethod
+    def preload(cls) -> None:
+        """Import what draws and uploads figures, and start a process that will read the file."""
+        from devaria.nwb.sandbox.ahead import start_reading_process
+
+        start_reading_process()
+        keep_numpy_to_one_thread()
+        import_all(() if cls.modules_are_large else cls.modules)
 
     def publish(
         self, figure: Figure, params: Mapping[str, Any], progress: Progress, end_sec: float
@@ -238,9 +246,12 @@ class NwbFigureHandler(JobHandler):
             description=described(params, self.source_name, params[self.path_param], figure.notes),
             progress=uploaded,
             limits=UploadLimits(max_total_sec=end_sec - time.monotonic()),
+            connections=self._connections,
         )
 
-    def _read(self, params: Mapping[str, Any], folder: Path, progress: Progress) -> Any:
+    def _read(
+        self, params: Mapping[str, Any], folder: Path, progress: Progress, stack: "ExitStack"
+    ) -> Any:
         from concurrent.futures import ThreadPoolExecutor
 
         from devaria.nwb import open_remote
@@ -249,43 +260,29 @@ class NwbFigureHandler(JobHandler):
         self.log("Importing libraries")
         url = checked_url(params.get("nwb_url"))
         path = checked_path(params.get(self.path_param), self.path_param, self.path_example)
-        # Keeps numpy from starting threads for linear algebra, which is not used here.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        keep_numpy_to_one_thread()
         with ThreadPoolExecutor(1) as pool:
             with open_remote(
                 url,
-                limits=_limits(),
+                limits=read_limits(),
                 folder=folder,
                 say=self.log,
                 progress=_nothing if self.in_pieces else progress.read,
             ) as file:
-                imported = pool.submit(_import_all, self.modules)  # while the file is read
+                prepared = pool.submit(self._prepare, stack)  # while the file is read
                 self.log(f"Loading NWB file from {shown_url(url)}")
                 self.log(f"{self.path_param.replace('_', ' ').capitalize()}: {path}")
                 data = self.read(file, path, params, progress)
-            imported.result()
+            self._connections = prepared.result()
         return data
+
+    def _prepare(self, stack: "ExitStack") -> "UploadConnections":
+        """Import what builds and uploads figures, and begin to connect."""
+        import_all(self.modules)
+        from devaria.figures.upload import opened_connections
+
+        return stack.enter_context(opened_connections())
 
 
 def _nothing(_done: int, _total: int) -> None:
     """Report no progress."""
-
-
-def _import_all(modules: Sequence[str]) -> None:
-    """Import what builds and uploads figures."""
-    # The garbage collector would find nothing, and take 6 % of the time.
-    gc.disable()
-    try:
-        for module in ("requests", "figpack", *modules):
-            import_module(module)
-    finally:
-        gc.enable()
-
-
-def _limits() -> "ReadLimits":
-    from devaria.nwb.limits import ReadLimits
-
-    try:
-        return ReadLimits.from_environment(os.environ)
-    except ValueError as error:  # a ValueError would blame the job's parameters
-        raise RuntimeError(str(error)) from None

@@ -203,7 +203,7 @@ class Claimer:
         try:
             # Before the claim: once that is sent, the job may be this runner's.
             tools.journal.write(entry)
-            tools.prestart.start(runner_id)
+            tools.prestart.start(runner_id, job.job_type)
         except OSError as error:
             tools.journal.remove(job.job_id)
             self._log_cannot_claim(error)

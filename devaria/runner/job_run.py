@@ -12,6 +12,7 @@ from devaria.common.config import RunnerSettings
 from devaria.common.text import redacted
 from devaria.execution.limits import JobLimits
 from devaria.execution.outcome import JobOutcome
+from devaria.execution.preloaded import OutOfDateError
 from devaria.execution.process import JobProcess
 from devaria.execution.signals import StopRequest, Wakeup
 from devaria.jobs import JobHandler
@@ -51,6 +52,7 @@ class JobTools:
     ) -> None:
         self.worker_url = settings.worker_url
         self.settings = settings
+        self.handlers = handlers
         self.limits = {
             job_type: JobLimits.for_handler(
                 handler, settings.job_timeout_sec, settings.max_job_memory_bytes
@@ -92,7 +94,7 @@ class JobRun:
                 while its report is owed. The job stays in the journal.
         """
         self._tools.status.note_job(self._entry.job_id, self._entry.job_type)
-        self._process = self._tools.prestart.take(self._entry.runner_id)
+        self._process = self._new_process()
         with self._heartbeats():
             outcome = self._outcome(input_params)
             if self._heartbeat.lost:
@@ -120,6 +122,9 @@ class JobRun:
         while True:
             try:
                 return self._outcome_of_run(input_params)
+            except OutOfDateError:
+                tools.journal.keep(claimed)
+                self._entry = claimed
             except HandlerUnavailableError as error:
                 # The fault is this machine's, and the operator can correct it. It counts neither
                 # as a failure of the job nor as a run.
@@ -129,7 +134,10 @@ class JobRun:
                 self._entry = claimed
                 tools.prestart.drop()
                 tools.caller.pause(tools.settings.timing.start_retry_sec)
-                self._process = tools.prestart.take(claimed.runner_id)
+            self._process = self._new_process()
+
+    def _new_process(self) -> JobProcess:
+        return self._tools.prestart.take(self._entry.runner_id, self._entry.job_type)
 
     def _outcome_of_run(self, input_params: JsonObject) -> JobOutcome:
         tools, process = self._tools, self._process

@@ -2,7 +2,7 @@
 
 A job process takes longer to start than the rest of a short job takes. So the runner starts one
 while a claim is on its way. If more jobs of the list are left, it starts the next one while a job
-runs. An idle runner keeps none.
+runs. An idle runner keeps only processes that have imported ahead, for the types that ask for it.
 """
 
 import logging
@@ -12,13 +12,14 @@ from devaria.common.child_process import Sentinel
 from devaria.common.config import RunnerSettings
 from devaria.execution.process import JobProcess
 from devaria.execution.signals import Wakeup
+from devaria.runner.preloads import Preloads
 from devaria.runner.retrying import Caller
 
 _log = logging.getLogger(__name__)
 
 
 class Prestart:
-    """Keeps at most one job process ready for the next job.
+    """Keeps a process ready for the next job.
 
     Args:
         settings: The operator's choices.
@@ -34,16 +35,22 @@ class Prestart:
         self._wakeup = wakeup
         self._sentinel = Sentinel()
         self._process: Optional[JobProcess] = None
+        #: The processes that have imported ahead.
+        self.preloads = Preloads(settings, wakeup, self._sentinel)
 
-    def start(self, runner_id: str) -> None:
+    def start(self, runner_id: str, job_type: Optional[str] = None) -> None:
         """Start a process, unless one is waiting already.
 
         Args:
             runner_id: Marks its scratch folder.
+            job_type: The type of the job that it is for; None if that is not known.
 
         Raises:
             OSError: It cannot be started.
         """
+        self.preloads.rest()
+        if job_type is not None and self.preloads.is_ready_for(job_type):
+            return
         if self._process is None or not self._process.is_waiting:
             self.drop()
             self._process = JobProcess(
@@ -56,18 +63,30 @@ class Prestart:
             )
 
     def drop(self) -> None:
-        """End the waiting process, if there is one."""
+        """End the waiting process, if there is one; not those that have imported ahead."""
         if self._process is not None:
             self._process.close()
             self._process = None
 
-    def take(self, runner_id: str) -> JobProcess:
-        """Return the waiting process, or a new one; wait until one can be started.
+    def close(self) -> None:
+        """End all processes that wait."""
+        self.drop()
+        self.preloads.drop()
+
+    def take(self, runner_id: str, job_type: str) -> JobProcess:
+        """Return a process that waits, or a new one; wait until one can be started.
+
+        Args:
+            runner_id: Marks the scratch folder of a new one.
+            job_type: The type of the job that it is for.
 
         Raises:
             AbandonedError: The operator ends the runner first.
         """
         while True:
+            preloaded = self.preloads.take(job_type)
+            if preloaded is not None:
+                return preloaded
             try:
                 self.start(runner_id)
             except OSError as error:

@@ -60,13 +60,13 @@ class JobRunner:
             settings.directory,
             RunnerStatus(os.getpid(), time.time(), settings.worker_url),
         )
-        wakeup.do_regularly(self._status.write, settings.timing.status_sec)
         self._caller = Caller(client, wakeup, stop, self._status)
         handlers = {name: each.handler for name, each in found.items() if each.handler is not None}
         journal = Journal(settings.directory)
         self._tools = JobTools(
             settings, handlers, self._caller, journal, self._status, wakeup, stop
         )
+        wakeup.do_regularly(self._tend, settings.timing.status_sec)
         self._claimer = Claimer(self._tools)
         self._polling = Polling(settings, self._caller)
         self._push = Push(settings, wakeup.notify)
@@ -84,6 +84,9 @@ class JobRunner:
         """
         _log.info("devaria %s, worker %s", __version__, self._settings.worker_url)
         job_types = self._ready_types()
+        self._tools.prestart.preloads.offer(
+            {job_type: self._tools.handlers[job_type] for job_type in job_types}
+        )
         patience_sec = self._settings.timing.start_patience_sec
         try:
             registration = identify(self._caller, self._settings.directory, job_types, patience_sec)
@@ -95,12 +98,17 @@ class JobRunner:
             pass
         finally:
             self._push.end()
-            self._tools.prestart.drop()
+            self._tools.prestart.close()
             self._caller.close()
             self._status.close()
         jobs_done = self._status.jobs_done
         _log.info("Ended after %d job%s", jobs_done, "" if jobs_done == 1 else "s")
         return self._stop.exit_code if self._stop.wants_job_end else EXIT_OK
+
+    def _tend(self) -> None:
+        """Do what is to be done every few seconds. The main thread does it while it waits."""
+        self._status.write()
+        self._tools.prestart.preloads.tend()
 
     def _ready_types(self) -> List[str]:
         """Return the job types to offer: those wanted that can run here."""
@@ -130,6 +138,7 @@ class JobRunner:
         fruitless_lists = 0
         idle_since = time.monotonic()
         while not self._is_over():
+            self._tools.prestart.preloads.attend(registration.runner_id)
             self._push.forget()
             listed = self._polling.poll(registration, self._ends_at(idle_since))
             jobs_before = self._claimer.jobs_run
@@ -152,7 +161,7 @@ class JobRunner:
 
     def _registered_again(self, registration: Registration) -> Registration:
         _log.warning("the worker does not know this runner any more; registering again")
-        self._tools.prestart.drop()
+        self._tools.prestart.close()
         new = register(self._caller, self._settings.directory, registration.job_types)
         self._note_identity(new)
         return new

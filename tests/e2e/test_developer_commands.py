@@ -6,10 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Dict, List
 
 import pytest
+from papers import DOCS, fenced
 from processes import environment, text_of
 from waiting import BOUND_SEC, wait_until
 
@@ -63,6 +65,17 @@ def folder(tmp_path: Path) -> Path:
     """A folder with handlers under development."""
     (tmp_path / "lab_handlers.py").write_text(SOURCE, encoding="utf-8")
     return tmp_path
+
+
+def test_the_example_that_imports_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in docs/handlers.md."""
+    (source,) = [text for text in fenced(DOCS / "handlers.md", "python") if "def preload" in text]
+    (tmp_path / "slopes_of_the_paper.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    handler = import_module("slopes_of_the_paper").Slopes
+    handler.preload()
+    outcome = run_handler(handler, {"x": [0, 1, 2], "y": [1, 3, 5]})
+    assert outcome.result == {"slope": pytest.approx(2)}
 
 
 def test_run_prints_the_result_alone_on_stdout(folder: Path) -> None:

@@ -7,21 +7,17 @@ import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Tuple
 
-import figpack.core._upload_bundle as figpack_upload
 import numpy as np
 import pytest
-import requests
-from figure_api import SIGNATURE, FigureApi
+from figure_api import KEY, SIGNATURE, FigureApi
 
 from devaria.figures import publish
-from devaria.figures import upload as upload_module
 from devaria.figures.raster import UnitsRasterPlot
-from devaria.figures.upload import UploadLimits
+from devaria.figures.upload import UploadLimits, publishing
 from devaria.nwb.units_table import UnitsTable
 
-KEY = "fp-0123456789"
 TABLE = UnitsTable(
     unit_ids=["0"],
     spike_times_sec=np.array([0.5, 1.5, 8.75], dtype=np.float32),
@@ -34,20 +30,11 @@ TABLE = UnitsTable(
 
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FigureApi]:
-    """Run a figure API that figpack uploads to. No temporary file may be left."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("FIGPACK_API_KEY", KEY)
-    # figpack waits 15 s in all between its tries of a file.
-    monkeypatch.setattr(
-        figpack_upload, "time", SimpleNamespace(time=time.time, sleep=lambda _sec: None)
-    )
-    plain = requests.Session.request
+def api(point_figpack_to: Callable[[str], None]) -> Iterator[FigureApi]:
+    """Run a figure API that figpack uploads to."""
     with FigureApi() as running:
-        monkeypatch.setattr(figpack_upload, "FIGPACK_API_BASE_URL", running.url)
+        point_figpack_to(running.url)
         yield running
-    assert requests.Session.request is plain
-    assert list(tmp_path.iterdir()) == []
 
 
 def upload(**limits: float) -> Tuple[str, List[Tuple[int, int]]]:
@@ -105,7 +92,7 @@ def test_waits_between_tries(
     """The second wait is four times the first; Retry-After (7 s) replaces both."""
     waits: List[float] = []
     clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=waits.append)
-    monkeypatch.setattr(upload_module, "time", clock)
+    monkeypatch.setattr(publishing, "time", clock)
     api.always = {"create": status}
     with pytest.raises(RuntimeError, match="after 3 tries"):
         upload(backoff_sec=5, max_retry_after_sec=60)
@@ -148,7 +135,7 @@ def test_unreachable_store_leaks_no_signature(
 ) -> None:
     """If files cannot be stored, neither error nor console holds the signed URL."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
-        api.put_port = closed.getsockname()[1]
+        api.put_url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     with pytest.raises(RuntimeError, match="the upload failed after 2 tries: Conn") as caught:
         upload(tries=2)
     console = capsys.readouterr().out

@@ -10,18 +10,25 @@ from typing import Any, Dict, Iterator
 import psutil
 import pytest
 import requests
+from core_fixtures import environment
 from figure_api import FigureApi
+from job_processes import is_gone
 from nwb_files import units_bytes
 from range_server import SECRET, RangeServer
 from run_handler import Outcome, run_handler
+from waiting import wait_until
 
+from devaria.common.child_process import Sentinel
+from devaria.common.timing import Timing
 from devaria.execution.limits import JobLimits
+from devaria.execution.preloaded import PreloadedProcess
 from devaria.execution.process import JobProcess
 from devaria.execution.signals import Wakeup
 from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
 from devaria.nwb.errors import NwbError
 from devaria.worker.server import LocalWorker
 
+JOB_TYPE = "figpack_nwb_raster_plot"
 GOOD = units_bytes([[0.5, 1.25, 8.75], [], [2.0, float("nan")]], ids=[7, 8, 9])
 
 
@@ -105,6 +112,33 @@ def test_progress_rises_to_the_end(published: Outcome) -> None:
 def test_nothing_is_left_behind(published: Outcome) -> None:
     """All temporary files of a job are gone at its end."""
     assert published.left_behind == []
+
+
+def test_a_job_after_the_imports_ahead(files: RangeServer, figures: LocalWorker) -> None:
+    """It runs as any job does; the process that waited reads the file."""
+    environ = environment(
+        FIGPACK_API_BASE_URL=figures.figpack_api_url,
+        FIGPACK_API_KEY=figures.keys.runner,
+        DEVARIA_ALLOW_HOSTS="127.0.0.1",
+        PYTHONPATH=os.pathsep.join(sys.path),
+    )
+    wakeup, sentinel = Wakeup(), Sentinel()
+    process = PreloadedProcess([JOB_TYPE], wakeup, environ, [], sentinel, "r", Timing())
+    try:
+        wait_until(lambda: process.is_ready, "the imports", context=process.console.text)
+        (reader,) = psutil.Process(process._process.pid).children()
+        assert "devaria.nwb.sandbox.child" in reader.cmdline()
+        process.drop_console()
+        params = {"nwb_url": files.url("/good.nwb"), "units_path": "/units"}
+        process.hand_over(JOB_TYPE, params, lambda *_news: None)
+        outcome = process.wait(JobLimits(60.0, float("inf")), lambda: None)
+        assert outcome.error_message is None
+        assert outcome.output_data["figpack_url"].startswith(f"{figures.url}/figures/")
+        assert "Read 4 spikes of 2 units" in outcome.console_output
+        assert is_gone(reader.pid)
+    finally:
+        process.close()
+    assert not Path(process.scratch).exists()
 
 
 def test_title_and_description(published: Outcome) -> None:

@@ -6,6 +6,7 @@
     remote      the parent's side: the operations on a file
     arguments   checks what the caller asks for
     parent      starts the process, and ends it
+    ahead       starts it before its file is known
     exchange    one request and its answer
     checks      checks everything that the process says
     child       the process itself

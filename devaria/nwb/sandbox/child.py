@@ -4,8 +4,8 @@ Its environment has no keys, and it cannot read any elsewhere (`devaria.nwb.sand
 receives an `Opening` and then requests, and sends events (`devaria.nwb.sandbox.server`). It writes
 arrays into the folder. It ends when its parent does.
 
-For speed, it starts while the parent imports the figure libraries. It imports h5py and numpy only
-while its first request to the file's server is on its way.
+For speed, it starts while the runner is idle, or while the parent imports the figure libraries. It
+imports h5py and numpy only while its first request to the file's server is on its way.
 """
 
 import contextlib
@@ -57,6 +57,8 @@ def main() -> None:
     _die_with_parent()
     # Before the request comes, and before there is another thread.
     confine(folder, _needed_from_now_on())
+    with contextlib.suppress(ImportError):  # `open_file` meets it again, and reports it
+        import devaria.nwb.http.ranges  # noqa: F401 - while this process waits, if it does
     opening = parent.receive()
     if opening is not None:
         serve(opening, folder, parent)

@@ -19,6 +19,7 @@ from devaria.common.child_process import ChildProcess, exit_text, signal_name
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.limits import ReadLimits
+from devaria.nwb.sandbox.ahead import waiting_process
 from devaria.nwb.sandbox.exchange import Exchange
 
 #: The longest text that is taken from the child.
@@ -102,7 +103,9 @@ class ReadingProcess:
         self._progress = progress
         self._max_sec = opening.limits.max_total_sec
         self._timed_out = False
-        self._process = ChildProcess(module, str(folder), env=reading_environ(environ, folder))
+        env = reading_environ(environ, folder)
+        ahead = waiting_process(module, folder, env)
+        self._process = ahead or ChildProcess(module, str(folder), env=env)
         self.pid = self._process.pid
         self._timer = threading.Timer(self._max_sec, self._time_out)
         self._timer.daemon = True

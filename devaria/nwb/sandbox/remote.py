@@ -18,6 +18,7 @@ from typing import (
 )
 
 from devaria.nwb.errors import InvalidInputError
+from devaria.nwb.sandbox.ahead import MODULE
 from devaria.nwb.sandbox.arguments import bounds, result_type, type_name
 from devaria.nwb.sandbox.parent import Opening, ReadingProcess, ReadProgress, Say
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:  # imported late, since they import numpy, and the child start
 
 #: The deepest `look`.
 _MAX_DEPTH = 8
-
-_CHILD = "devaria.nwb.sandbox.child"
 
 
 class RemoteNwb:
@@ -58,7 +57,7 @@ class RemoteNwb:
         *,
         say: Say = lambda _line: None,
         progress: ReadProgress = lambda _done, _total: None,
-        module: str = _CHILD,
+        module: str = MODULE,
     ) -> None:
         self._own_folder = None if folder else Path(tempfile.mkdtemp(prefix="devaria-nwb-"))
         self._folder = folder or self._own_folder or Path()

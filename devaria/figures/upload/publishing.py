@@ -1,8 +1,9 @@
 """Upload a figure with figpack's client, with time-outs and without leaking signed URLs.
 
-figpack 0.4.1 makes HTTP calls without time-outs, retries only some of them, and prints signed URLs.
-So this module replaces two things during an upload: ``requests.Session.request``, which figpack
-uses for all its calls, and standard output. It imports requests and figpack only then.
+figpack 0.4.1 makes HTTP calls without time-outs, retries only some of them, opens a connection for
+each, and prints signed URLs. So two things are replaced during an upload: standard output, and
+``requests.Session.request``, which figpack uses for all its calls. This module imports requests and
+figpack only then.
 """
 
 import contextlib
@@ -14,15 +15,17 @@ import re
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, TextIO
+from functools import partial
+from typing import TYPE_CHECKING, Callable, Optional, TextIO
 
-from devaria.common.retry import Backoff, retry_after_sec
+from devaria.common.retry import Backoff
 from devaria.common.text import without_queries
 from devaria.figures.api_key import KEY_MISSING, KEY_VARIABLE
 
 if TYPE_CHECKING:
     import figpack
-    import requests
+
+    from devaria.figures.upload.connections import UploadConnections
 
 #: The lines that figpack prints before the first file, and after each.
 _STARTED = re.compile(r"Uploading (\d+) files")
@@ -60,6 +63,7 @@ def publish(
     description: str = "",
     progress: Optional[UploadProgress] = None,
     limits: Optional[UploadLimits] = None,
+    connections: "Optional[UploadConnections]" = None,
 ) -> str:
     """Upload a figure. After a fault that may pass, the whole upload is tried again.
 
@@ -72,6 +76,8 @@ def publish(
         progress: Called with the files uploaded and all files, first with 0 files. It starts again
             with each try.
         limits: Time-outs and retries; None for the defaults.
+        connections: Connections that are opened already; None to open some while figpack builds the
+            figure. The caller closes those that it passes.
 
     Returns:
         The figure's URL.
@@ -83,13 +89,49 @@ def publish(
     if not os.environ.get(KEY_VARIABLE):
         raise RuntimeError(KEY_MISSING)
     limits = limits or UploadLimits()
+    with contextlib.ExitStack() as stack:
+        if connections is None:
+            connections = stack.enter_context(opened_connections(limits))
+        return _publish(partial(_show, view, title, description), progress, limits, connections)
+
+
+def opened_connections(limits: Optional[UploadLimits] = None) -> "UploadConnections":
+    """Open the connections for an upload in the background, while a figure is read and built.
+
+    Args:
+        limits: The limits of the upload; None for the defaults.
+
+    Returns:
+        The connections, for a ``with`` block and for `publish`.
+    """
+    from devaria.figures.upload.connections import UploadConnections
+
+    connections = UploadConnections((limits or UploadLimits()).connect_timeout_sec)
+    connections.open_ahead()
+    return connections
+
+
+def _publish(
+    show: Callable[[], str],
+    progress: Optional[UploadProgress],
+    limits: UploadLimits,
+    connections: "UploadConnections",
+) -> str:
+    from devaria.figures.upload.figpack_calls import FigpackCalls
+
     backoff = Backoff(limits.backoff_sec, math.inf, draw=_draw, factor=4.0)
-    calls = _Calls(limits)
-    console = _Console(sys.stdout, progress or (lambda _done, _all: None))
+    calls = FigpackCalls(
+        connections,
+        (limits.connect_timeout_sec, limits.read_timeout_sec),
+        limits.max_retry_after_sec,
+        limits.max_total_sec,
+    )
+    progress = progress or (lambda _done, _all: None)
     for attempt in range(1, limits.tries + 1):
         try:
-            with calls.watched(), contextlib.redirect_stdout(console):
-                return _show(view, title, description)
+            # Only then is standard output not that of another upload.
+            with calls.watched(), contextlib.redirect_stdout(_Console(sys.stdout, progress)):
+                return show()
         except Exception as error:
             text = f"{type(error).__name__}: {_without_secrets(str(error))}"
         if attempt == limits.tries or not calls.may_pass:
@@ -120,59 +162,6 @@ def _show(view: "figpack.FigpackView", title: str, description: str) -> str:
 def _draw() -> float:
     # Other runners may have met the same fault, and should not all try again at once.
     return random.uniform(1.0, 1.2)  # noqa: S311 - no secret depends on it
-
-
-class _Calls:
-    """The HTTP calls of one try, each with time-outs, and how they ended."""
-
-    def __init__(self, limits: UploadLimits) -> None:
-        self._timeout = (limits.connect_timeout_sec, limits.read_timeout_sec)
-        self._max_retry_after_sec = limits.max_retry_after_sec
-        self._end_sec = time.monotonic() + limits.max_total_sec
-        self._max_total_sec = limits.max_total_sec
-        self._may_pass = False
-        self.began = False
-        self.retry_after_sec = 0.0
-
-    @property
-    def may_pass(self) -> bool:
-        """Whether another try makes sense: the last fault was the network's or the server's."""
-        return self._may_pass and time.monotonic() < self._end_sec
-
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """Route all calls of this process through this object."""
-        import requests
-
-        self._may_pass, self.retry_after_sec = False, 0.0
-        plain = requests.Session.request
-
-        def request(
-            session: requests.Session, method: str, url: str, **options: Any
-        ) -> requests.Response:
-            self.began = True
-            if time.monotonic() > self._end_sec:
-                raise TimeoutError(f"the job took more than {self._max_total_sec:,.0f} s")
-            options.setdefault("timeout", self._timeout)
-            try:
-                response = plain(session, method, url, **options)
-            except requests.RequestException:
-                self._may_pass = True
-                raise
-            if not response.ok:
-                self._note_fault(response)
-            return response
-
-        requests.Session.request = request  # type: ignore[assignment,method-assign]
-        try:
-            yield
-        finally:
-            requests.Session.request = plain  # type: ignore[method-assign]
-
-    def _note_fault(self, response: "requests.Response") -> None:
-        self._may_pass = response.status_code in (408, 429) or response.status_code >= 500
-        asked_sec = retry_after_sec(response.headers.get("Retry-After", ""), time.time()) or 0.0
-        self.retry_after_sec = min(max(self.retry_after_sec, asked_sec), self._max_retry_after_sec)
 
 
 class _Console(io.TextIOBase):
