@@ -11,8 +11,8 @@ from typing import Any, Dict, Iterator, List
 
 import numpy as np
 import pytest
-from core_fixtures import wait_until
 from job_processes import is_gone
+from waiting import wait_until
 
 from devaria.nwb.errors import NwbError
 from devaria.nwb.limits import ReadLimits
