@@ -1,5 +1,8 @@
 // A video element that shows single frames: which one, and when it is on the screen.
 
+/** How long the frame of a seek may take to be presented, once it is found. */
+const PRESENTED_WITHIN_SEC = 0.5;
+
 /**
  * Plays a video whose frames all have the same length, and shows single ones.
  * `onFrame(index)` is called when a frame is on the screen, `onPlaying(isPlaying)` when playing
@@ -13,6 +16,7 @@ class FramePlayer {
     this.onFrame = onFrame;
     this.index = 0; // the frame on the screen
     this.wanted = null; // the frame that a seek is on its way to
+    this.seekNumber = 0;
     element.addEventListener("seeked", () => this.seeked());
     element.addEventListener("play", () => {
       onPlaying(true);
@@ -57,19 +61,45 @@ class FramePlayer {
   }
 
   seek() {
+    this.seekNumber += 1;
     this.target = this.wanted;
+    this.isSought = this.isPresented = false;
+    const { seekNumber, target } = this;
+    if (this.element.requestVideoFrameCallback) {
+      this.element.requestVideoFrameCallback((_now, { mediaTime }) => {
+        if (Math.round(mediaTime * this.frameRate) === target) this.presented(seekNumber);
+      });
+    }
     // The middle of a frame's time is in this frame, however times are rounded.
-    this.element.currentTime = (this.target + 0.5) / this.frameRate;
+    this.element.currentTime = (target + 0.5) / this.frameRate;
   }
 
   seeked() {
     if (this.wanted === null) return;
+    this.isSought = true;
+    const { seekNumber } = this;
+    // On a busy machine the frame may come after this event. But a frame that was there before the
+    // seek is not presented again, so do not wait for ever.
+    const sec = this.element.requestVideoFrameCallback ? PRESENTED_WITHIN_SEC : 0;
+    setTimeout(() => this.presented(seekNumber), sec * 1000);
+    this.settle();
+  }
+
+  presented(seekNumber) {
+    if (seekNumber !== this.seekNumber) return; // of an earlier seek
+    this.isPresented = true;
+    this.settle();
+  }
+
+  /** End a seek whose frame is there; if another one is wanted meanwhile, seek that. */
+  settle() {
+    if (this.wanted === null || !this.isSought) return;
     if (this.wanted !== this.target) {
       this.seek();
-      return;
+    } else if (this.isPresented) {
+      this.wanted = null;
+      this.onScreen(this.target);
     }
-    this.wanted = null;
-    this.onScreen(this.target);
   }
 
   /** Report the frames while the video plays. */
