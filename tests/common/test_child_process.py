@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from core_fixtures import PATIENCE_SEC, environment, wait_until
+from core_fixtures import PATIENCE_SEC, environment
 from job_processes import is_gone
+from waiting import wait_until
 
 from devaria.common.child_process import ChildProcess, exit_text
 

@@ -7,8 +7,9 @@ import sys
 
 import psutil
 import pytest
-from core_fixtures import Process, wait_until
+from core_fixtures import Process
 from job_processes import is_gone
+from waiting import wait_until
 
 from devaria.common.child_process import Sentinel, end_group, own_group
 

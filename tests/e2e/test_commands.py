@@ -10,7 +10,8 @@ from typing import Dict, Iterator
 import psutil
 import pytest
 from papers import DOCS, block, fenced
-from processes import BOUND_SEC, environment, running, shell, text_of, wait_until
+from processes import environment, running, shell, text_of
+from waiting import BOUND_SEC, wait_until
 
 from devaria.nwb.synthetic import write_synthetic_nwb
 

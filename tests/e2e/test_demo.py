@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from processes import BOUND_SEC, environment, finished, text_of, wait_until, without
+from processes import environment, finished, text_of, without
+from waiting import BOUND_SEC, wait_until
 
 DEMO = [sys.executable, "-m", "devaria", "demo"]
 FIGURE = re.compile(r"The figure: (http://\S+/index\.html) \(figpack_nwb_(\w+)\)")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Dict, List
 
 import pytest
-from processes import BOUND_SEC, environment, text_of, wait_until
+from processes import environment, text_of
+from waiting import BOUND_SEC, wait_until
 
 from devaria.testing import local_worker, run_handler
 

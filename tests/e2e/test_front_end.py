@@ -8,7 +8,8 @@ from typing import Any, Dict, Iterator
 
 import pytest
 import requests
-from processes import environment, running, wait_until
+from processes import environment, running
+from waiting import wait_until
 
 from devaria.cli.demonstration import file_server
 from devaria.cli.worker import _job_forms

@@ -15,8 +15,9 @@ import click
 import psutil
 import pytest
 import terminal
-from processes import BOUND_SEC, environment, finished, running, text_of, wait_until
+from processes import environment, finished, running, text_of
 from scripted_server import ScriptedServer, as_json, ok
+from waiting import BOUND_SEC, wait_until
 
 from devaria.cli import main
 from devaria.client.client import WorkerClient

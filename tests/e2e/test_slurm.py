@@ -7,7 +7,8 @@ from typing import Iterator
 
 import pytest
 import slurm_cluster
-from processes import environment, text_of, wait_until
+from processes import environment, text_of
+from waiting import wait_until
 
 from devaria.client.client import WorkerClient
 from devaria.runner.log import LOG_FILE

@@ -8,8 +8,9 @@ from typing import Dict, Iterator, List, NamedTuple
 
 import pytest
 import requests
-from processes import environment, running, text_of, wait_until
+from processes import environment, running, text_of
 from terminal import as_seen, on_terminal
+from waiting import wait_until
 
 WALK_THROUGH = Path(__file__).parents[2] / "docs" / "first-handler.md"
 

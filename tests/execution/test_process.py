@@ -10,8 +10,9 @@ from pathlib import Path
 import core_fixtures
 import psutil
 import pytest
-from core_fixtures import Process, wait_until
+from core_fixtures import Process
 from job_processes import is_gone
+from waiting import wait_until
 
 from devaria.execution.process import make_scratch, remove_left_scratch
 from devaria.jobs.loading import HandlerUnavailableError
@@ -161,7 +162,7 @@ def test_what_a_job_started_ends_when_its_runner_is_killed():
         parent.wait()
 
         try:
-            wait_until(lambda: is_gone(grandchild.pid), patience_sec=1.5)
+            wait_until(lambda: is_gone(grandchild.pid), bound_sec=1.5)
         finally:
             if not is_gone(grandchild.pid):
                 grandchild.kill()

@@ -15,7 +15,8 @@ from typing import Dict, List
 import fault_proxy
 from fault_proxy import ANY
 from faults_launcher import CRASH_POINTS
-from lab import QUICK_HEARTBEATS, until
+from lab import QUICK_HEARTBEATS
+from waiting import wait_until
 
 #: The part of all requests that goes wrong.
 FAULT_RATE = 0.12
@@ -202,7 +203,7 @@ class Campaign:
             return all(self._lab.job(job_id).is_final for job_id in ids) and not self._lab.journal()
 
         try:
-            until(is_drained, "the end of all jobs", bound_sec)
+            wait_until(is_drained, "the end of all jobs", bound_sec)
         except AssertionError as error:
             print(error)  # what is stuck or left is counted below
         runner.end()

@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import misbehaviour
 from fault_proxy import FaultProxy
+from waiting import wait_until
 
 from devaria.client.client import WorkerClient
 from devaria.common.errors import NotFound
@@ -26,20 +26,6 @@ QUICK_HEARTBEATS = {
 
 #: Waits after failures, likewise.
 QUICK_TRIES = {"backoff_base_sec": 0.1}
-
-
-def until(condition, what, bound_sec=15.0, context=str):
-    """Wait for a condition with a bound; return what it returned.
-
-    Where it does not come true, the failure says `what` was waited for, and what `context` returns.
-    """
-    deadline = time.monotonic() + bound_sec
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {bound_sec} s: {what}\n{context()}"
-        time.sleep(0.02)
 
 
 class Runner:
@@ -105,7 +91,7 @@ class Runner:
 
     def wait_for(self, text, bound_sec=15.0):
         """Wait until it has logged a text."""
-        until(lambda: text in self.output(), f"{text!r} in", bound_sec, self.output)
+        wait_until(lambda: text in self.output(), f"{text!r} in", bound_sec, self.output)
 
     def signal(self, number):
         """Send it a signal."""
@@ -190,7 +176,7 @@ class Lab:
     def ended(self, job_id, bound_sec=15.0):
         """Wait for a job's end; return its state."""
         what = f"the end of job {job_id}"
-        until(lambda: self.job(job_id).is_final, what, bound_sec, self.outputs)
+        wait_until(lambda: self.job(job_id).is_final, what, bound_sec, self.outputs)
         return self.job(job_id)
 
     def outputs(self):
@@ -233,7 +219,7 @@ class WaitingJob:
 
     def wait_for_start(self, nth=1):
         """Wait until it was started so many times."""
-        until(lambda: len(self.pids) >= nth, f"start {nth}", context=self._lab.outputs)
+        wait_until(lambda: len(self.pids) >= nth, f"start {nth}", context=self._lab.outputs)
 
     def let_go(self):
         """Let it end."""

@@ -18,7 +18,8 @@ from fault_proxy import (
     server_error,
     unauthorized,
 )
-from lab import QUICK_HEARTBEATS, QUICK_TRIES, is_running, until
+from lab import QUICK_HEARTBEATS, QUICK_TRIES, is_running
+from waiting import wait_until
 
 #: A report that is refused again and again is given up after a few tries, not after many.
 FEW_REPEATS = {
@@ -119,11 +120,13 @@ def test_worker_down_while_polling(lab):
     runner.wait_for("Polling")
     for outage in (1, 2):
         lab.proxy.refuse()
-        until(lambda n=outage: runner.output().count("trying again") == n, "the outage's warning")
+        wait_until(
+            lambda n=outage: runner.output().count("trying again") == n, "the outage's warning"
+        )
         time.sleep(0.5)  # several polls' time: more warnings would come now
         lab.proxy.accept()
         healed = time.monotonic()
-        until(lambda n=outage: runner.output().count("answers again") == n, "the recovery")
+        wait_until(lambda n=outage: runner.output().count("answers again") == n, "the recovery")
         assert time.monotonic() - healed < 5
     assert lab.ended(lab.submit("good")).status == "completed"
     runner.end()
@@ -178,7 +181,7 @@ def test_401_while_running(lab):
     job.wait_for_start()
     rule = lab.proxy.on(ANY, unauthorized)
     job.let_go()
-    until(lambda: len(lab.proxy.passed("complete")) >= 3, "three tries")
+    wait_until(lambda: len(lab.proxy.passed("complete")) >= 3, "three tries")
     assert [entry["state"] for entry in lab.journal()] == ["done"]
     rule.lift()
     assert lab.ended(job.job_id).status == "completed"
@@ -195,7 +198,7 @@ def completes_all_the_same(lab, timing=QUICK_TRIES):
     runner = lab.runner(timing=timing)
     job = lab.ended(job_id)
     assert (job.status, job.error) == ("completed", None)
-    until(lambda: not lab.journal(), "an empty journal")
+    wait_until(lambda: not lab.journal(), "an empty journal")
     runner.end()
     assert not lab.proxy.passed("error")
     assert len([e for e in lab.proxy.passed("complete") if e.worker_status == 200]) == 1
@@ -220,7 +223,7 @@ def test_claim_answer_lost_with_the_network(lab):
     rule = lab.proxy.on(ANY, cut_before, skip=4)
     job_id = lab.submit("good")
     runner = lab.runner(timing=QUICK_TRIES)
-    until(lambda: rule.hits >= 2, "requests that are lost")
+    wait_until(lambda: rule.hits >= 2, "requests that are lost")
     assert lab.job(job_id).claimed_by is not None
     assert [entry["state"] for entry in lab.journal()] == ["claiming"]
     rule.lift()
@@ -247,7 +250,7 @@ def _after(forward, act):
 
 def _before(rule, forward, lab, job_id):
     rule.lift()
-    until(lambda: lab.job(job_id).status != "pending", "the late claim")
+    wait_until(lambda: lab.job(job_id).status != "pending", "the late claim")
     return forward()
 
 
@@ -269,7 +272,7 @@ def test_two_runners_race(lab):
     assert [lab.ended(job_id).status for job_id in jobs] == ["completed"] * 5
     assert lab.job(jobs[0]).output_data == {"rival": True}
     first_list = lab.proxy.passed("available")[0].at
-    second_list = until(lambda: lab.proxy.passed("available")[1:], "a second poll")[0].at
+    second_list = wait_until(lambda: lab.proxy.passed("available")[1:], "a second poll")[0].at
     claims = [e for e in lab.proxy.passed("claim") if first_list < e.at < second_list]
     claimed = [e.job_id for e in claims]
     # After a lost race the order is a random one, so that two runners do not race for each job.
@@ -370,9 +373,9 @@ def test_heartbeats_go_on_while_a_report_is_owed(lab):
     rule = lab.proxy.on("complete", server_error)
     jobs = [lab.submit("good") for _ in range(2)]
     runner = lab.runner(timing=QUICK_HEARTBEATS)
-    until(lambda: rule.hits, "a report")
+    wait_until(lambda: rule.hits, "a report")
     beats = len(lab.proxy.passed("heartbeat"))
-    until(lambda: len(lab.proxy.passed("heartbeat")) >= beats + 4, "heartbeats")
+    wait_until(lambda: len(lab.proxy.passed("heartbeat")) >= beats + 4, "heartbeats")
     assert [e.job_id for e in lab.proxy.passed("claim")] == jobs[:1]
     rule.lift()
     assert [lab.ended(job_id).status for job_id in jobs] == ["completed"] * 2
@@ -384,7 +387,7 @@ def test_500_on_both_reports(lab):
     rules = [lab.proxy.on(route, server_error) for route in ("complete", "error", "heartbeat")]
     job_id = lab.submit("good")
     runner = lab.runner(timing=QUICK_TRIES)
-    until(lambda: rules[0].hits >= 3, "three reports")
+    wait_until(lambda: rules[0].hits >= 3, "three reports")
     for rule in rules:
         rule.lift()
     assert lab.ended(job_id).status == "completed"
@@ -413,7 +416,7 @@ def test_report_that_is_always_refused(lab):
     ]
     job_id = lab.submit("good")
     runner = lab.runner(timing=FEW_REPEATS)
-    until(lambda: rules[1].hits >= 3, "several error reports")
+    wait_until(lambda: rules[1].hits >= 3, "several error reports")
     assert [entry["state"] for entry in lab.journal()] == ["done"]
     rules[1].lift()
     assert lab.ended(job_id).status == "failed"
@@ -437,7 +440,7 @@ def test_one_heartbeat_hangs(lab):
     rule = lab.proxy.on("heartbeat", hang, times=1)
     timing = {**QUICK_HEARTBEATS, "heartbeat_timeout_sec": 0.5}
     runner = lab.runner(timing=timing)
-    until(lambda: len(lab.proxy.passed("heartbeat")) >= 4, "later heartbeats")
+    wait_until(lambda: len(lab.proxy.passed("heartbeat")) >= 4, "later heartbeats")
     assert rule.hits == 1
     job.let_go()
     assert lab.ended(job.job_id).status == "completed"
@@ -450,7 +453,7 @@ def test_heartbeat_gets_429(lab):
     job = lab.submit_waiting()
     rule = lab.proxy.on("heartbeat", rate_limited(1.5), times=1)
     lab.runner(timing=QUICK_HEARTBEATS)
-    until(lambda: len(lab.proxy.passed("heartbeat")) >= 2, "the next heartbeat")
+    wait_until(lambda: len(lab.proxy.passed("heartbeat")) >= 2, "the next heartbeat")
     first, second = lab.proxy.passed("heartbeat")[:2]
     assert rule.hits == 1
     assert 1.4 < second.at - first.at < 5
@@ -550,7 +553,7 @@ def test_handler_leaves_a_process_behind(lab):
     job_id = lab.submit("grandchild", pid_file=str(pid_file))
     runner = lab.runner()
     assert lab.ended(job_id).status == "completed"
-    until(lambda: not is_running(int(pid_file.read_text())), "the end of what it left")
+    wait_until(lambda: not is_running(int(pid_file.read_text())), "the end of what it left")
     runner.end()
 
 
@@ -585,10 +588,10 @@ def test_job_deleted_while_running(lab):
     job.wait_for_start()
     delete(lab, job.job_id)
     runner.wait_for("is not this runner's any more")
-    until(lambda: not is_running(job.pids[0]), "the end of the job process")
+    wait_until(lambda: not is_running(job.pids[0]), "the end of the job process")
     assert lab.ended(lab.submit("good")).status == "completed"
     assert not [e for e in lab.proxy.passed("error") if e.job_id == job.job_id]
-    until(lambda: not lab.journal(), "an empty journal")
+    wait_until(lambda: not lab.journal(), "an empty journal")
     runner.end()
 
 

@@ -5,9 +5,10 @@ import sqlite3
 
 import pytest
 from fault_proxy import answered, cut_after, cut_before
-from lab import QUICK_HEARTBEATS, QUICK_TRIES, is_running, until
+from lab import QUICK_HEARTBEATS, QUICK_TRIES, is_running
 from test_fault_table import delete
 from test_recovery import database_name, forget_runners
+from waiting import wait_until
 
 
 def set_columns(lab, job_id, **columns):
@@ -48,14 +49,14 @@ def test_lost_while_running(lab, lose):
     lose(lab, job.job_id)
     before = lab.job(job.job_id)
     runner.wait_for(f"Job {job.job_id} is not this runner's any more")
-    until(lambda: not is_running(job.pids[0]), "the end of the job process")
+    wait_until(lambda: not is_running(job.pids[0]), "the end of the job process")
     assert lab.ended(lab.submit("good")).status == "completed"
     after = lab.job(job.job_id)
     assert (after and (after.status, after.output_data, after.error)) == (
         before and (before.status, before.output_data, before.error)
     )
     assert all(e.job_id != job.job_id for e in lab.proxy.passed("error"))
-    until(lambda: not lab.journal(), "an empty journal")
+    wait_until(lambda: not lab.journal(), "an empty journal")
     runner.end()
 
 
@@ -70,7 +71,7 @@ def test_lost_before_the_report(lab, lose):
     runner.wait_for(f"Job {job.job_id} is not this runner's any more")
     assert len(lab.proxy.passed("complete")) == 1
     assert not lab.proxy.passed("error")
-    until(lambda: not lab.journal(), "an empty journal")
+    wait_until(lambda: not lab.journal(), "an empty journal")
     runner.end()
 
 
@@ -80,7 +81,7 @@ def test_pending_again_while_a_report_is_owed(lab, route):
     rule = lab.proxy.on("complete", cut_before)
     job_id = lab.submit("good")
     runner = lab.runner(timing=QUICK_TRIES)
-    until(lambda: rule.hits, "a report")
+    wait_until(lambda: rule.hits, "a report")
     set_columns(lab, job_id, status="pending", claimed_by=None)
     if route is not None:
         lab.proxy.on(route, cut_after, times=1)
@@ -96,7 +97,7 @@ def test_pending_again_under_an_id_that_is_gone(lab):
     rule = lab.proxy.on("complete", cut_before)
     job_id = lab.submit("good")
     runner = lab.runner(timing=QUICK_TRIES)
-    until(lambda: rule.hits, "a report")
+    wait_until(lambda: rule.hits, "a report")
     set_columns(lab, job_id, status="pending", claimed_by=None)
     forget_runners(lab)
     rule.lift()
@@ -111,7 +112,7 @@ def test_a_refused_heartbeat_is_looked_into(lab):
     rule = lab.proxy.on("heartbeat", answered(400, refusal), times=2)
     job = lab.submit_waiting()
     runner = lab.runner(timing=QUICK_HEARTBEATS)
-    until(lambda: len(lab.proxy.passed("heartbeat")) >= 4, "later heartbeats")
+    wait_until(lambda: len(lab.proxy.passed("heartbeat")) >= 4, "later heartbeats")
     assert rule.hits == 2
     job.let_go()
     assert lab.ended(job.job_id).status == "completed"

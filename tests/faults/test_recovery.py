@@ -12,7 +12,8 @@ import time
 
 import pytest
 from fault_proxy import ANY, cut_before, rate_limited
-from lab import QUICK_HEARTBEATS, QUICK_TRIES, is_running, until
+from lab import QUICK_HEARTBEATS, QUICK_TRIES, is_running
+from waiting import wait_until
 
 # --- killed in each state --------------------------------------------------------------------
 
@@ -58,9 +59,11 @@ def test_killed_in_a_job(lab):
     job, following = lab.submit_waiting(), lab.submit_waiting()
     runner = lab.runner()
     job.wait_for_start()
-    until(lambda: len(list(lab.tmp_path.glob("devaria-job-*"))) == 2, "a process started ahead")
+    wait_until(
+        lambda: len(list(lab.tmp_path.glob("devaria-job-*"))) == 2, "a process started ahead"
+    )
     runner.kill()
-    until(lambda: not is_running(job.pids[0]), "the end of the job process", 5)
+    wait_until(lambda: not is_running(job.pids[0]), "the end of the job process", 5)
     second = lab.runner()
     job.wait_for_start(2)
     for each in (job, following):
@@ -77,7 +80,7 @@ def test_killed_twice_in_a_job(lab):
     for nth in (1, 2):
         runner = lab.runner()
         job.wait_for_start(nth)
-        until(lambda: "waiting" in console_in_journal(lab), "the console in the journal")
+        wait_until(lambda: "waiting" in console_in_journal(lab), "the console in the journal")
         runner.kill()
     third = lab.runner("--burst")
     assert third.wait() == 0
@@ -99,7 +102,7 @@ def test_killed_while_offline(lab):
     job_id = lab.submit("good")
     rule = lab.proxy.on("complete", cut_before)
     runner = lab.runner()
-    until(lambda: rule.hits, "a report")
+    wait_until(lambda: rule.hits, "a report")
     runner.kill()
     rule.lift()
     assert lab.runner("--burst").wait() == 0
@@ -152,7 +155,7 @@ def test_another_worker(lab):
     job_id = lab.submit("good")
     rule = lab.proxy.on("complete", cut_before)
     runner = lab.runner()
-    until(lambda: rule.hits, "a report")
+    wait_until(lambda: rule.hits, "a report")
     runner.kill()
     rule.lift()
     with other_worker(lab) as url:
@@ -248,7 +251,7 @@ def test_old_id_for_what_is_owed(lab):
     job_id = lab.submit("good")
     rule = lab.proxy.on("complete", cut_before)
     runner = lab.runner()
-    until(lambda: rule.hits, "a report")
+    wait_until(lambda: rule.hits, "a report")
     runner.kill()
     old_id = lab.runner_id()
     forget_runners(lab)
@@ -271,7 +274,7 @@ def test_journal_cannot_be_written(lab):
     in_the_way.touch()
     job_id = lab.submit("good")
     runner = lab.runner()
-    until(lambda: len(lab.proxy.passed("available")) >= 4, "several polls")
+    wait_until(lambda: len(lab.proxy.passed("available")) >= 4, "several polls")
     assert runner.output().count("cannot take jobs") == 1
     assert not lab.proxy.passed("claim")
     in_the_way.unlink()
@@ -287,7 +290,7 @@ def test_disk_full_at_the_end_of_a_job(lab):
     job = lab.ended(job_id)
     assert job.status == "completed"
     assert len(job.output_data["text"]) == 100_000
-    until(lambda: not lab.journal(), "an empty journal")
+    wait_until(lambda: not lab.journal(), "an empty journal")
     assert "cannot write job" in runner.output()
     runner.end()
 
@@ -324,7 +327,7 @@ def test_clock_jumps(lab):
     runner = lab.runner("--job-timeout", "30", timing=timing, environ=environ)
     job.wait_for_start()
     started = time.monotonic()
-    until(lambda: len(lab.proxy.passed("heartbeat")) >= 5, "heartbeats")
+    wait_until(lambda: len(lab.proxy.passed("heartbeat")) >= 5, "heartbeats")
     assert 0.8 < time.monotonic() - started < 6
     polls = lab.proxy.passed("available")
     at = next(nth for nth, e in enumerate(polls) if e.status == 429)
@@ -343,18 +346,18 @@ def test_machine_that_slept(lab):
     """Polls and heartbeats resume by themselves after a sleep, with no burst of missed ones."""
     job = lab.submit_waiting()
     runner = lab.runner(timing=QUICK_HEARTBEATS)
-    until(lambda: lab.proxy.passed("heartbeat"), "a heartbeat")
+    wait_until(lambda: lab.proxy.passed("heartbeat"), "a heartbeat")
     runner.signal(signal.SIGSTOP)
     time.sleep(1.5)
     before = len(lab.proxy.passed("heartbeat"))
     runner.signal(signal.SIGCONT)
-    until(lambda: len(lab.proxy.passed("heartbeat")) >= before + 4, "heartbeats")
+    wait_until(lambda: len(lab.proxy.passed("heartbeat")) >= before + 4, "heartbeats")
     times = [e.at for e in lab.proxy.passed("heartbeat")][before:]
     assert min(late - early for early, late in zip(times, times[1:])) > 0.2
     job.let_go()
     assert lab.ended(job.job_id).status == "completed"
     polls = len(lab.proxy.passed("available"))
-    until(lambda: len(lab.proxy.passed("available")) > polls, "a poll")
+    wait_until(lambda: len(lab.proxy.passed("available")) > polls, "a poll")
     runner.end()
 
 

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab import QUICK_HEARTBEATS, until
+from lab import QUICK_HEARTBEATS
+from waiting import wait_until
 
 SIGNATURE = "c2lnbmF0dXJlLXRoYXQtbXVzdC1ub3Qtc2hvdw"
 URL = f"https://data.example/file.nwb?X-Amz-Signature={SIGNATURE}&X-Amz-Expires=60"
@@ -25,8 +26,8 @@ def leaky(lab):
         "FIGPACK_API_KEY": FIGPACK_KEY,
     }
     runner = lab.runner("--verbose", environ=keys, timing=QUICK_HEARTBEATS)
-    until(environ.exists, "the job's start")
-    until(lambda: lab.proxy.passed("heartbeat"), "a heartbeat")
+    wait_until(environ.exists, "the job's start")
+    wait_until(lambda: lab.proxy.passed("heartbeat"), "a heartbeat")
     return runner, job_id, go, environ
 
 
@@ -60,11 +61,11 @@ def test_texts(lab, leaky):
 def test_journal(lab, leaky):
     """The journal holds no key and no signature, while a job runs and when it has ended."""
     _, _, go, _ = leaky
-    until(lambda: b"reading" in journal_bytes(lab), "the console in the journal")
+    wait_until(lambda: b"reading" in journal_bytes(lab), "the console in the journal")
     assert not [each for each in secrets(lab) if each.encode() in journal_bytes(lab)]
     rule = lab.proxy.on("error", lambda *_: None)
     go.touch()
-    until(lambda: rule.hits, "a report")
+    wait_until(lambda: rule.hits, "a report")
     assert b"Job execution failed" in journal_bytes(lab)
     assert not [each for each in secrets(lab) if each.encode() in journal_bytes(lab)]
 
@@ -75,8 +76,8 @@ def test_given_up_job(lab, leaky):
     runner.kill()
     environ.unlink()
     second = lab.runner()
-    until(environ.exists, "the second start")
-    until(lambda: b"reading" in journal_bytes(lab), "the console in the journal")
+    wait_until(environ.exists, "the second start")
+    wait_until(lambda: b"reading" in journal_bytes(lab), "the console in the journal")
     second.kill()
     assert lab.runner("--burst").wait() == 0
     job = lab.job(job_id)

@@ -6,7 +6,8 @@ import time
 
 import pytest
 from fault_proxy import cut_before, hang, rate_limited
-from lab import QUICK_HEARTBEATS, is_running, state_of, until
+from lab import QUICK_HEARTBEATS, is_running, state_of
+from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 
@@ -29,7 +30,7 @@ def ends_within(runner, seconds, code=0):
 def test_idle(lab, number):
     """A signal to a runner that waits for its next poll ends it at once, and well."""
     runner = lab.runner("--poll-interval", "60")
-    until(lambda: lab.proxy.passed("available"), "a poll")
+    wait_until(lambda: lab.proxy.passed("available"), "a poll")
     runner.signal(number)
     ends_within(runner, 2)
 
@@ -48,7 +49,7 @@ def test_hanging_request(lab, route):
     """A signal to a runner whose request is never answered ends it within two seconds."""
     rule = lab.proxy.on(route, hang)
     runner = lab.runner()
-    until(lambda: rule.hits, "the hanging request")
+    wait_until(lambda: rule.hits, "the hanging request")
     runner.signal(signal.SIGTERM)
     ends_within(runner, 2.5)  # two, and what a busy machine adds
 
@@ -58,7 +59,7 @@ def test_hanging_claim(lab):
     rule = lab.proxy.on("claim", hang)
     job_id = lab.submit("good")
     runner = lab.runner()
-    until(lambda: rule.hits, "the hanging claim")
+    wait_until(lambda: rule.hits, "the hanging claim")
     runner.signal(signal.SIGTERM)
     ends_within(runner, 2.5)
     assert [entry["state"] for entry in lab.journal()] == ["claiming"]
@@ -124,14 +125,14 @@ def test_third_in_a_job(lab):
     time.sleep(APART_SEC)
     os.kill(job.pids[0], signal.SIGSTOP)  # so that the job's end takes its ten seconds
     # A SIGTERM that comes before it stops would end it: of two signals, the kernel takes the lower.
-    until(lambda: state_of(job.pids[0]) == "T", "the stop of the job process")
+    wait_until(lambda: state_of(job.pids[0]) == "T", "the stop of the job process")
     runner.signal(signal.SIGINT)
     time.sleep(APART_SEC)
     assert runner.is_alive
     runner.signal(signal.SIGINT)
     ends_within(runner, 1, 130)
     assert [entry["state"] for entry in lab.journal()] == ["running"]
-    until(lambda: not is_running(job.pids[0]), "the end of the job process")
+    wait_until(lambda: not is_running(job.pids[0]), "the end of the job process")
     job.let_go()
     assert lab.runner("--burst").wait() == 0
     assert lab.job(job.job_id).status == "completed"
@@ -142,7 +143,7 @@ def test_first_in_a_report(lab):
     lab.submit("good")
     rule = lab.proxy.on("complete", cut_before)
     runner = lab.runner()
-    until(lambda: rule.hits, "a report")
+    wait_until(lambda: rule.hits, "a report")
     runner.signal(signal.SIGTERM)
     time.sleep(APART_SEC)
     assert runner.is_alive
@@ -157,7 +158,7 @@ def test_second_in_a_report(lab, fault):
     job_id = lab.submit("good")
     rule = lab.proxy.on("complete", fault)
     runner = lab.runner(timing=QUICK_HEARTBEATS)
-    until(lambda: rule.hits, "a report")
+    wait_until(lambda: rule.hits, "a report")
     runner.signal(signal.SIGTERM)
     time.sleep(APART_SEC)
     runner.signal(signal.SIGTERM)
@@ -184,7 +185,7 @@ def test_closed_pipe(lab):
     reader, writer = os.pipe()
     runner = lab.runner(stdout=writer, stderr=writer)
     os.close(writer)
-    until(lambda: lab.proxy.passed("available"), "a poll")
+    wait_until(lambda: lab.proxy.passed("available"), "a poll")
     os.close(reader)
     assert lab.ended(lab.submit("good")).status == "completed"
     assert lab.ended(lab.submit("raises", what="error")).status == "failed"

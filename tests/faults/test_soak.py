@@ -21,7 +21,7 @@ from typing import NamedTuple
 import fault_proxy
 import psutil
 import pytest
-from lab import until
+from waiting import wait_until
 
 from devaria.runner.journal import JOURNAL_FOLDER
 from devaria.runner.log import LOG_FILES_KEPT
@@ -138,7 +138,9 @@ class Soak:
         return len(self._lab.proxy.passed("available"))
 
     def _until(self, condition, what, bound_sec):
-        until(lambda: condition() or not self.runner.is_alive, what, bound_sec, self._last_words)
+        wait_until(
+            lambda: condition() or not self.runner.is_alive, what, bound_sec, self._last_words
+        )
         assert self.runner.is_alive, self._last_words()
 
     def _last_words(self):

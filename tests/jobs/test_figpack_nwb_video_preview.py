@@ -16,9 +16,10 @@ from image_files import (
     needs_real_videos,
     series_bytes,
 )
-from processes import environment, finished, running, text_of, wait_until, without
+from processes import environment, finished, running, text_of, without
 from range_server import SECRET, RangeServer
 from run_handler import Outcome, run_handler
+from waiting import wait_until
 
 from devaria.figures.video_scaling import GreyScale, ValueRange
 from devaria.jobs.figpack_nwb_video_preview import FigpackNwbVideoPreviewHandler

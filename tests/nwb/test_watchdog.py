@@ -3,7 +3,7 @@
 import threading
 from typing import List
 
-from core_fixtures import wait_until
+from waiting import wait_until
 
 from devaria.nwb.http.watchdog import Watchdog
 

@@ -6,8 +6,9 @@ import time
 
 import core_fixtures
 import pytest
-from core_fixtures import KEY, RUNNER_ID, wait_until
+from core_fixtures import KEY, RUNNER_ID
 from scripted_server import as_json, drop, hang, html, ok, rate_limited
+from waiting import wait_until
 
 from devaria.client.client import WorkerClient
 from devaria.common.timing import Timing

@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from hypothesis import settings
 from scripted_server import PATIENCE_SEC, Answer, Request, ScriptedServer, as_json, ok
+from waiting import wait_until
 
 KEY = "runner-key-5f1c"
 RUNNER_ID = "0b6f7f5e-0000-4000-8000-000000000001"
@@ -20,21 +20,6 @@ thorough = settings(deadline=None, max_examples=100)
 
 _HERE = Path(__file__).parent
 _REPOSITORY = _HERE.parents[1]
-
-
-def wait_until(
-    condition: Callable[[], Any],
-    what: str = "the condition",
-    patience_sec: float = PATIENCE_SEC,
-) -> Any:
-    """Wait until a condition holds, and return its value; fail after some time."""
-    deadline = time.monotonic() + patience_sec
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"{what} did not come true"
-        time.sleep(0.01)
 
 
 def environment(**variables: str) -> Dict[str, str]:

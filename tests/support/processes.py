@@ -4,12 +4,10 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List
+from typing import Dict, Iterator, List
 
-#: The longest time that a test waits for anything, in seconds.
-BOUND_SEC = 60.0
+from waiting import BOUND_SEC
 
 #: The folder of this Python's `devaria` command.
 BIN = str(Path(sys.executable).parent)
@@ -80,14 +78,6 @@ def running(
     finally:
         process.terminate()
         process.wait(BOUND_SEC)
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until a condition holds; fail after some time."""
-    deadline = time.monotonic() + BOUND_SEC
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {BOUND_SEC:.0f} s: {what}"
-        time.sleep(0.02)
 
 
 def text_of(path: Path) -> str:

@@ -15,7 +15,8 @@ from getpass import getuser
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence
 
-from processes import BOUND_SEC, text_of, wait_until
+from processes import text_of
+from waiting import BOUND_SEC, wait_until
 
 SLOTS = 8
 

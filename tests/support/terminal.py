@@ -11,7 +11,7 @@ import termios
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from processes import BOUND_SEC
+from waiting import BOUND_SEC
 
 _COLOURS_AND_MOVES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

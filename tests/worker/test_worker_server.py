@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 import waitress.trigger
+from waiting import wait_until
 
 import devaria.worker
 from devaria.worker.keys import WorkerKeys
@@ -26,13 +27,6 @@ def _threads():
     """Return the threads of all workers in this process, those of other tests included."""
     names = ("waitress", "devaria-worker")
     return {thread for thread in threading.enumerate() if thread.name.startswith(names)}
-
-
-def _wait_until(condition, seconds=5.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.005)
 
 
 def test_a_started_worker_answers_under_its_url(worker, http):
@@ -113,7 +107,7 @@ def test_stopping_is_prompt_with_open_connections_and_ends_the_threads(tmp_path,
         assert half.recv(1) == b""
         with pytest.raises(requests.ConnectionError):
             idle.get(worker.url + "/health", timeout=10)
-    _wait_until(lambda: _threads() == before)
+    wait_until(lambda: _threads() == before)
 
 
 def test_stopping_does_not_wait_for_a_figure_host_that_hangs(tmp_path, http, keys):
@@ -152,7 +146,7 @@ def test_stopping_does_not_wait_for_a_figure_host_that_hangs(tmp_path, http, key
         assert time.monotonic() - start < STOP_BOUND_SEC
         asking.close()
         submitter.join()
-    _wait_until(lambda: _threads() == before)
+    wait_until(lambda: _threads() == before)
 
 
 def test_stopping_while_a_request_ends(tmp_path, keys, monkeypatch):
@@ -162,7 +156,7 @@ def test_stopping_while_a_request_ends(tmp_path, keys, monkeypatch):
     def pull_after_another(trigger):
         pull(trigger)  # as the thread of a request that ends
         with contextlib.suppress(AssertionError):  # right is that the loop waits for this thread
-            _wait_until(lambda: trigger._closed, seconds=0.2)
+            wait_until(lambda: trigger._closed, bound_sec=0.2)
         pull(trigger)
 
     worker = LocalWorker(tmp_path, port=0, keys=keys)
