@@ -10,6 +10,7 @@ import pytest
 from range_server import LOOPBACK, RangeServer
 from remote_values import file_bytes, read_values
 
+from devaria.nwb import open_remote
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5 import browse
 from devaria.nwb.hdf5.remote_file import open_remote_file
@@ -129,8 +130,13 @@ def test_too_many_axes(server: RangeServer) -> None:
         ([b"x" * 50_000], {"dtype": "S50000"}),
         (["x" * 10] * 100, {"chunks": (10,), "compression": "lzf"}),
         ([["a", "b"]], {}),
+        (["x" * 9_000] * 200, {}),
+        ([b"x" * 9_000] * 1_000, {"dtype": "S9000"}),
     ],
-    ids=["many", "long", "long and fixed", "in a form that hides lengths", "two axes"],
+    ids=[
+        *("many", "long", "long and fixed", "in a form that hides lengths", "two axes"),
+        *("long together", "long together and fixed"),
+    ],
 )
 def test_texts(server: RangeServer, texts: Any, options: Any) -> None:
     """Too many and too long texts are refused, and those whose lengths cannot be checked."""
@@ -166,6 +172,27 @@ def test_searches_are_bounded(server: RangeServer, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(browse, "_MAX_NODES", 100)
         with pytest.raises(NwbError, match="is one of more than 100 objects: too many"):
             browse.look(file, "/", 1)
+        monkeypatch.setattr(browse, "_MAX_NODES", 1_000)
+        monkeypatch.setattr(browse, "_MAX_CHARACTERS", 2_000)
+        with pytest.raises(NwbError, match="have too long names and attributes"):
+            browse.look(file, "/", 1)
+
+
+def test_the_longest_answer_arrives(server: RangeServer) -> None:
+    """Texts of the greatest length, of characters that take most as JSON."""
+    texts = ["\U0001f9e0" * 9_900] * 100
+
+    def add(file: h5py.File) -> None:
+        file.create_dataset("x", data=texts, dtype=h5py.string_dtype())
+        for number in range(60):
+            group = file.create_group(f"g/{number}")
+            for name in ("a", "b", "c", "d"):
+                group.attrs[name] = "\U0001f9e0" * 4_000
+
+    server.files["/l.nwb"] = file_bytes(add)
+    with open_remote(server.url("/l.nwb"), allow_hosts=LOOPBACK) as file:
+        assert file.text("/x") == texts
+        assert len(file.look("/g").children["59"].attributes["d"]) == 4_000
 
 
 def test_attributes_are_short(server: RangeServer) -> None:

@@ -13,7 +13,7 @@ from devaria.nwb.hdf5.link_guard import resolve
 from devaria.nwb.hdf5.metadata import address_of
 from devaria.nwb.hdf5.pointers import header
 from devaria.nwb.hdf5.remote_file import RemoteFile
-from devaria.nwb.node import Node
+from devaria.nwb.node import Attribute, Node
 
 #: Limits of a search: each object may cost a request.
 _MAX_GROUPS_SEARCHED = 500
@@ -23,10 +23,11 @@ _MAX_LISTED = 20
 #: A search fetches so many levels of groups ahead.
 _MAX_LEVELS_AHEAD = 6
 
-#: Most groups and datasets that one `look` describes.
-_MAX_NODES = 2_000
+#: Most groups and datasets that one `look` describes, and most characters of all texts in it: as
+#: JSON, a character may take twelve.
+_MAX_NODES, _MAX_CHARACTERS = 2_000, 1_000_000
 
-_MAX_NAME_CHARACTERS = 1_000
+_MAX_NAME_CHARACTERS, _MAX_PATH_CHARACTERS = 1_000, 10_000
 
 
 def find_units_tables(file: h5py.File) -> List[str]:
@@ -60,11 +61,13 @@ def find_types(file: h5py.File, types: Sequence[str]) -> List[str]:
     found: List[str] = []
     datasets = 0
     for path, group in _groups(file):
+        if not path.isprintable() or len(path) > _MAX_PATH_CHARACTERS:
+            continue
         if path and neurodata_type(group) in types:
             found.append(path)
         for name in _hard_links(group, h5py.Dataset, _MAX_DATASETS_SEARCHED - datasets):
             datasets += 1
-            if neurodata_type(group[name]) in types:
+            if _is_usable(name) and neurodata_type(group[name]) in types:
                 found.append(f"{path}/{name}")
         if len(found) >= _MAX_LISTED:
             break
@@ -84,11 +87,12 @@ def look(file: h5py.File, path: str, depth: int) -> Node:
 
     Raises:
         NotInFileError: The path names nothing.
-        NwbError: The path leads out of the file, or there are more than 2,000 objects.
+        NwbError: The path leads out of the file, or there are more than 2,000 objects, or more
+            than a million characters in names and attributes.
     """
     thing, resolved = resolve(file["/"], "/", path)
     _fetch_below(file, thing, depth)
-    return _node(thing, resolved, depth, [_MAX_NODES])
+    return _node(thing, resolved, depth, _Room())
 
 
 def kind_of(thing: Any) -> str:
@@ -104,11 +108,31 @@ def _fetch_below(file: h5py.File, thing: Any, levels: int) -> None:
         file.metadata.search([header(address_of(thing), levels)])
 
 
-def _node(thing: Any, path: str, depth: int, room: List[int]) -> Node:
-    room[0] -= 1
-    if room[0] < 0:
-        raise NwbError(f"{one_line(path)} is one of more than {_MAX_NODES:,} objects: too many")
+class _Room:
+    """How much one `look` may still describe."""
+
+    def __init__(self) -> None:
+        self._nodes, self._characters = _MAX_NODES, _MAX_CHARACTERS
+
+    def take(self, path: str, told: Dict[str, Attribute]) -> None:
+        """Count an object with its attributes."""
+        self._nodes -= 1
+        if self._nodes < 0:
+            raise NwbError(f"{one_line(path)} is one of more than {_MAX_NODES:,} objects: too many")
+        self._characters -= len(path) + sum(len(name) + _length(told[name]) for name in told)
+        if self._characters < 0:
+            raise NwbError(f"{one_line(path)} and others have too long names and attributes")
+
+
+def _length(value: Attribute) -> int:
+    if isinstance(value, list):
+        return sum(map(_length, value))
+    return len(value) if isinstance(value, str) else 20
+
+
+def _node(thing: Any, path: str, depth: int, room: _Room) -> Node:
     told = attributes(thing)
+    room.take(path, told)
     name = told.get("neurodata_type")
     common: Dict[str, Any] = {
         "path": path,
@@ -125,7 +149,7 @@ def _node(thing: Any, path: str, depth: int, room: List[int]) -> Node:
 
 
 def _children(
-    group: h5py.Group, path: str, depth: int, room: List[int]
+    group: h5py.Group, path: str, depth: int, room: _Room
 ) -> Tuple[Dict[str, Node], Dict[str, str]]:
     children: Dict[str, Node] = {}
     refused: Dict[str, str] = {}
@@ -145,6 +169,10 @@ def _children(
         if len(refused) > _MAX_NODES:
             raise NwbError(f"{one_line(path)} has more than {_MAX_NODES:,} broken links")
     return children, refused
+
+
+def _is_usable(name: str) -> bool:
+    return name.isprintable() and len(name) <= _MAX_NAME_CHARACTERS
 
 
 def _values_of(dataset: h5py.Dataset) -> Dict[str, Any]:

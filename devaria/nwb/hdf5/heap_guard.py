@@ -16,7 +16,7 @@ from devaria.common.text import one_line
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.chunks import ThreadDecoder, UndecodableError, thread_filters
 
-#: A column stores such a reference for each string: its length, the address of its collection, and
+#: A dataset stores such a reference for each string: its length, the address of its collection, and
 #: the number of its object there.
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
 

@@ -14,8 +14,9 @@ from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits
 
-#: Most texts of one dataset, and most characters of one text.
-_MAX_TEXTS, _MAX_TEXT_CHARACTERS = 10_000, 10_000
+#: Most texts of one dataset, most characters of one text, and of all together: as JSON, a character
+#: may take twelve.
+_MAX_TEXTS, _MAX_TEXT_CHARACTERS, _MAX_CHARACTERS = 10_000, 10_000, 1_000_000
 
 
 def read_texts(file: h5py.File, path: str, file_bytes: int, limits: ReadLimits) -> List[str]:
@@ -39,12 +40,26 @@ def read_texts(file: h5py.File, path: str, file_bytes: int, limits: ReadLimits) 
     if type_name(dataset) != "text" or dataset.ndim > 1:
         raise NwbError(f"{shown} is not a list of texts")
     count = math.prod(dataset.shape)
-    if count > _MAX_TEXTS or dataset.dtype.itemsize > 4 * _MAX_TEXT_CHARACTERS:
+    item_bytes = dataset.dtype.itemsize
+    if count > _MAX_TEXTS or item_bytes > 4 * _MAX_TEXT_CHARACTERS:
         raise NwbError(f"{shown} has more than {_MAX_TEXTS:,} texts, or too long ones")
+    if count * item_bytes > 4 * _MAX_CHARACTERS:
+        raise _too_long(shown)
     if count and dataset.dtype.kind == "O" and isinstance(file, RemoteFile):
         rows = np.arange(count)
         refuse_long_strings(dataset, rows, 4 * _MAX_TEXT_CHARACTERS, file.blocks.read_at)
-    return [_text(value) for value in _one_by_one(dataset)]
+    texts: List[str] = []
+    room = _MAX_CHARACTERS
+    for text in map(_text, _one_by_one(dataset)):
+        texts.append(text)
+        room -= len(text)
+        if room < 0:
+            raise _too_long(shown)
+    return texts
+
+
+def _too_long(shown: str) -> NwbError:
+    return NwbError(f"{shown} has texts of more than {_MAX_CHARACTERS:,} characters together")
 
 
 def _one_by_one(dataset: h5py.Dataset) -> Iterator[Any]:
