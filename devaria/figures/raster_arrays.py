@@ -90,8 +90,9 @@ def reference_points(
 
     Returns:
         Times of these spikes (float32) and their positions (uint32), starting with the first
-        spike. If all spikes lie within a second, the end is added as a second point. figpack does
-        not add it, but its front end draws from point to point, and nothing with one point.
+        spike; and as a last point the last spike's time and the number of spikes. figpack's own
+        figures lack that point. But its front end draws from point to point, so they lack the
+        spikes of up to a second at the end, too.
     """
     positions: List[int] = []
     position = 0
@@ -101,10 +102,8 @@ def reference_points(
         target = times[position] + np.float32(1)
         position += 1
         position += int(times[position:].searchsorted(target))
-    indices = np.array(positions, dtype=np.uint32)
-    if len(indices) == 1:
-        return times[[0, -1]], np.array([0, len(times)], dtype=np.uint32)
-    return times[indices], indices
+    indices = np.array([*positions, len(times)], dtype=np.uint32)
+    return times[[*positions, -1]], indices
 
 
 def refuse_many_counts(table: UnitsTable) -> None:

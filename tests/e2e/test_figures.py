@@ -171,3 +171,16 @@ def test_description_has_a_link_and_no_foreign_markup(
     assert f"Dandiset: {evil}" in shown.inner_text()
     links = shown.locator("a").evaluate_all("links => links.map(link => link.href)")
     assert links == [page]
+
+
+def test_every_spike_is_drawn(
+    worker: LocalWorker, open_figure: Callable[[str], OpenRaster]
+) -> None:
+    """The picture has a tick for each spike, also for those of the last second."""
+    trains = [[0.25 + number * 0.45 for number in range(40)], [3.5, 17.6, 17.7, 17.79]]
+    outcome = publish(worker, units_bytes(trains), "/units")
+    figure = open_figure(outcome.result["figpack_url"])
+    figure.wait_for_spikes(1000, colored=True)
+    figure.exported_texts()
+    ticks = figure.page.locator("svg path[clip-path]").count()
+    assert ticks == sum(map(len, trains))
