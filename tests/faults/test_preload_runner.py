@@ -173,7 +173,7 @@ def test_a_process_that_somebody_killed_is_said(preloading):
 )
 def test_it_can_be_turned_off(lab, preloading, options, environ):
     """By an option or a variable. And types that are not offered import nothing."""
-    runner = preloading.runner(*options, environ=environ)
+    runner = preloading.runner("--no-wait", *options, environ=environ)
     polls = len(lab.proxy.passed("available"))
     wait_until(lambda: len(lab.proxy.passed("available")) >= polls + 4, "some polls")
     assert preloading.pids == []
