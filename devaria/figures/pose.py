@@ -114,6 +114,7 @@ def _write_blocks(group: figpack.Group, name: str, blocks: "npt.NDArray[Any]") -
 def _clock_attributes(clock: Clock) -> Dict[str, Any]:
     return {
         "interval": clock.interval,
+        "spacing": clock.spacing,
         "track_step": clock.frames_per_sample,
         "levels": [_level_attributes(level) for level in clock.levels],
     }
