@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, List, Optional, Tuple
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.node import Node
+from devaria.nwb.pose_times import LARGEST_SEC
 
 if TYPE_CHECKING:
     from devaria.nwb.sandbox.remote import RemoteNwb
@@ -154,7 +155,7 @@ def _series(name: str, node: Node) -> Series:
         confidence=_one_a_frame(where, node, "confidence", num_frames),
         timestamps=_one_a_frame(where, node, "timestamps", num_frames),
         starting_time=starting_time,
-        rate_hz=_rate(where, starting_time),
+        rate_hz=_rate(where, starting_time, num_frames),
         reference_frame=_path(node.children.get("reference_frame")),
     )
 
@@ -187,10 +188,13 @@ def _check_numbers(where: str, name: str, dataset: Node) -> None:
         raise NwbError(f"{name} of {where} is {one_line(kind)}, not real numbers")
 
 
-def _rate(where: str, starting_time: Optional[Node]) -> Optional[float]:
+def _rate(where: str, starting_time: Optional[Node], num_frames: int) -> Optional[float]:
     rate = None if starting_time is None else _number(starting_time.attributes.get("rate"))
     if rate is not None and rate <= 0:
         raise NwbError(f"the rate of {where} is {rate:g} frames a second; it must be above 0")
+    if rate is not None and num_frames / rate > LARGEST_SEC:
+        text = f"the rate of {where} is {rate:g} frames a second"
+        raise NwbError(f"{text}; with it, the times are too large to be seconds")
     return rate
 
 
