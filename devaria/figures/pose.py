@@ -84,6 +84,7 @@ class PoseView(figpack.ExtensionView):  # type: ignore[misc]  # figpack is untyp
             "unit": setting.unit,
             "time_unit": setting.time_unit,
             "frame_step": setting.frame_step,
+            "is_in_file_order": setting.is_in_file_order,
             "start_time": float(min(starts)),
             "end_time": float(max(ends)),
             "y_up": setting.y_up,

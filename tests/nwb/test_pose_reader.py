@@ -266,6 +266,14 @@ def test_frames_are_sorted_by_time(file: Any) -> None:
     assert notes == ["Sorted frames whose times do not ascend: nose"]
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"), [("rate", True), ("unsorted", False), ("gaps in times", False)]
+)
+def test_places_that_are_no_frame_numbers_are_told(name: str, expected: bool, file: Any) -> None:
+    """After sorting and leaving out, a frame's place is not its number in the file."""
+    assert read_pose(file, f"/{name}")[1].is_in_file_order == expected
+
+
 def test_frames_without_a_time_are_left_out(file: Any) -> None:
     """Where other frames have one; and the rest is sorted."""
     (part,), _, notes = read_pose(file, "/gaps in times")

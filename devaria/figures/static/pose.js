@@ -296,10 +296,10 @@ class PoseFigure {
     this.controls.show(this.time, this.playing, this.waiting, this.frameText());
   }
 
-  /** Return which frame is shown, where all parts have the same times. */
+  /** Return which frame of the file is shown, where its place tells it, for all parts the same. */
   frameText() {
     const { clocks, inFrames, attrs } = this.data;
-    if (clocks.length > 1 || inFrames) return "";
+    if (clocks.length > 1 || inFrames || !attrs.is_in_file_order) return "";
     const { frames } = clocks[0];
     const frame = clocks[0].frameAt(this.time);
     if (!frame || frame.loading) return "";
