@@ -231,8 +231,9 @@ class PoseFigure {
     this.playing = false;
     const shown = this.data.parts.filter((part) => this.settings.shown[part.number]);
     const parts = shown.length ? shown : this.data.parts;
-    const time = await this.data.neighbourOf(this.time, direction, parts).catch(() => undefined);
-    if (time !== undefined) this.seek(time);
+    const from = this.time;
+    const time = await this.data.neighbourOf(from, direction, parts).catch(() => undefined);
+    if (time !== undefined && this.time === from) this.seek(time);
     else this.changed(false);
   }
 
