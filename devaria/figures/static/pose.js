@@ -386,6 +386,7 @@ class PoseFigure {
   }
 
   pressed(event) {
+    if (event.defaultPrevented) return; // another view of the page has taken it
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { target, key } = event;
     const inFigure = target === document.body || this.root.contains(target);
