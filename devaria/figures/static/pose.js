@@ -361,6 +361,7 @@ class PoseFigure {
     if (this.root.isConnected) return true;
     if (this.leaveSelection) this.leaveSelection();
     document.removeEventListener("keydown", this.onKey);
+    this.observer.disconnect();
     return false;
   }
 
@@ -369,9 +370,9 @@ class PoseFigure {
       if (this.isAlive()) this.pressed(event);
     };
     document.addEventListener("keydown", this.onKey);
-    const observer = new ResizeObserver(() => this.changed(false));
-    observer.observe(this.controls.stage);
-    observer.observe(this.controls.graph);
+    this.observer = new ResizeObserver(() => this.changed(false));
+    this.observer.observe(this.controls.stage);
+    this.observer.observe(this.controls.graph);
     // After a click, space and arrow keys are the player's again, not the clicked control's.
     for (const type of ["click", "change"]) {
       this.root.addEventListener(type, ({ target }) => {
