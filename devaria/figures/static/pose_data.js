@@ -7,7 +7,12 @@ const STEPS = 65534;
 /** Rows of a part: in a block of frames, and in a block of an overview (smallest, largest). */
 const ROW_NAMES = ["x", "y", "confidence"];
 
-/** Blocks that are kept: at most so many bytes, the most recently used ones. */
+/**
+ * Blocks that are kept here: at most so many bytes, the most recently used ones. These are copies:
+ * figpack itself keeps each chunk that it has decoded as long as the page is open. So what bounds
+ * memory is this and the figure: 225 MB of positions and confidence and 8 bytes for each time, both
+ * with their overviews 2/7 and 1/7 more, if a reader goes through all of it.
+ */
 const KEPT_BYTES = 96 * 2 ** 20;
 
 /** Fetches at a time. More would delay what is needed now: after each, needs are looked at anew. */
