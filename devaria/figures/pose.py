@@ -84,6 +84,7 @@ class PoseView(figpack.ExtensionView):  # type: ignore[misc]  # figpack is untyp
             "unit": setting.unit,
             "time_unit": setting.time_unit,
             "frame_step": setting.frame_step,
+            "is_in_file_order": setting.is_in_file_order,
             "start_time": float(min(starts)),
             "end_time": float(max(ends)),
             "y_up": setting.y_up,
@@ -114,6 +115,7 @@ def _write_blocks(group: figpack.Group, name: str, blocks: "npt.NDArray[Any]") -
 def _clock_attributes(clock: Clock) -> Dict[str, Any]:
     return {
         "interval": clock.interval,
+        "spacing": clock.spacing,
         "track_step": clock.frames_per_sample,
         "levels": [_level_attributes(level) for level in clock.levels],
     }

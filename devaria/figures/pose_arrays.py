@@ -104,13 +104,16 @@ class Clock:
         levels: The frames, then overviews, from fine to coarse.
         track: uint16, shape (1, rows, samples): frames of the whole recording, evenly picked.
         frames_per_sample: How many frames apart these are.
-        interval: Median of the time from one frame to the next; 0 if there is one frame.
+        interval: Median of the time from one frame to the next; the mean where most frames have
+            the time of the one before. 0 if all have the same time.
+        spacing: Median of the time from one frame to the next, without steps of 0; 0 as before.
     """
 
     levels: List[Level]
     track: "npt.NDArray[np.uint16]"
     frames_per_sample: int
     interval: float
+    spacing: float
 
 
 class PoseArrays:
@@ -167,8 +170,17 @@ class PoseArrays:
     ) -> Clock:
         apart = max(1, -(-len(times) // self._track_samples))
         track = np.concatenate([each[:, ::apart] for each in rows])
-        interval = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-        return Clock(_levels(times, rows), track[np.newaxis], apart, interval)
+        interval, spacing = _distances(times)
+        return Clock(_levels(times, rows), track[np.newaxis], apart, interval, spacing)
+
+
+def _distances(times: "npt.NDArray[np.float64]") -> Tuple[float, float]:
+    """Return how far frames are apart, and how far different times are."""
+    if times[0] == times[-1]:
+        return 0.0, 0.0
+    steps = np.diff(times)
+    interval = float(np.median(steps)) or float(times[-1] - times[0]) / len(steps)
+    return interval, float(np.median(steps[steps > 0]))
 
 
 def _levels(times: "npt.NDArray[np.float64]", rows: List["npt.NDArray[np.uint16]"]) -> List[Level]:

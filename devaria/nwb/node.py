@@ -43,3 +43,19 @@ class Node:
     dtype: str = ""
     chunk_shape: Tuple[int, ...] = ()
     chunk_bytes: Optional[int] = None
+
+
+def one_number(value: Optional[Attribute]) -> Optional[float]:
+    """Return the number that an attribute holds.
+
+    Args:
+        value: The attribute, or None where there is none.
+
+    Returns:
+        The number, also of a list with one number, as MATLAB writes it; None for all else.
+    """
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value)

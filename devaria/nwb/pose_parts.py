@@ -45,6 +45,8 @@ class PoseSetting:
         picture_size: Width and height of the camera's picture, in pixels; None if unknown.
         frame_step: Of the file's frames, every how many-th was read.
         y_up: Whether y grows upwards. In images it grows downwards.
+        is_in_file_order: Whether each frame that was read is there, in the order of the file, so
+            that its place tells its number in the file.
     """
 
     edges: List[Tuple[int, int]]
@@ -53,6 +55,7 @@ class PoseSetting:
     picture_size: Optional[Tuple[float, float]]
     frame_step: int
     y_up: bool
+    is_in_file_order: bool = True
 
 
 def leave_out_unseen(

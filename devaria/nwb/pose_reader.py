@@ -45,6 +45,7 @@ class PoseReader:
         self._series = [by_name[name] for name in self._skeleton.in_order(list(by_name))]
         self.num_frames = [each.num_frames for each in self._series]
         self._in_frames = False
+        self._is_in_file_order = True
         self._unseen = 0
         self._have_positions = False
 
@@ -95,6 +96,7 @@ class PoseReader:
             picture_size=self._or_note("dimensions", None, self._read_dimensions),
             frame_step=frame_step,
             y_up=self._or_note("reference frame", False, self._read_direction),
+            is_in_file_order=self._is_in_file_order,
         )
 
     @property
@@ -160,6 +162,7 @@ class PoseReader:
         return clocks.of_rate(float(start.times[0]), series.rate_hz, series.num_frames, step)
 
     def _note_changes(self, times: List[FrameTimes]) -> None:
+        self._is_in_file_order = all(each.order is None for each in times)
         names = [
             one_line(series.name, 100)
             for series, each in zip(self._series, times)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, List, Optional, Tuple
 
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
-from devaria.nwb.node import Node
+from devaria.nwb.node import Node, one_number
+from devaria.nwb.pose_times import LARGEST_SEC
 
 if TYPE_CHECKING:
     from devaria.nwb.sandbox.remote import RemoteNwb
@@ -62,9 +63,8 @@ class Series:
     def scaled(self) -> Tuple[float, float]:
         """Return the factor and the summand that give positions in the unit."""
         attributes = self.data.attributes
-        return _number(attributes.get("conversion")) or 1.0, _number(
-            attributes.get("offset")
-        ) or 0.0
+        factor = one_number(attributes.get("conversion")) or 1.0
+        return factor, one_number(attributes.get("offset")) or 0.0
 
 
 def find_container(file: "RemoteNwb", path: str) -> Node:
@@ -154,7 +154,7 @@ def _series(name: str, node: Node) -> Series:
         confidence=_one_a_frame(where, node, "confidence", num_frames),
         timestamps=_one_a_frame(where, node, "timestamps", num_frames),
         starting_time=starting_time,
-        rate_hz=_rate(where, starting_time),
+        rate_hz=_rate(where, starting_time, num_frames),
         reference_frame=_path(node.children.get("reference_frame")),
     )
 
@@ -187,19 +187,15 @@ def _check_numbers(where: str, name: str, dataset: Node) -> None:
         raise NwbError(f"{name} of {where} is {one_line(kind)}, not real numbers")
 
 
-def _rate(where: str, starting_time: Optional[Node]) -> Optional[float]:
-    rate = None if starting_time is None else _number(starting_time.attributes.get("rate"))
+def _rate(where: str, starting_time: Optional[Node], num_frames: int) -> Optional[float]:
+    rate = None if starting_time is None else one_number(starting_time.attributes.get("rate"))
     if rate is not None and rate <= 0:
         raise NwbError(f"the rate of {where} is {rate:g} frames a second; it must be above 0")
+    if rate is not None and num_frames / rate > LARGEST_SEC:
+        text = f"the rate of {where} is {rate:g} frames a second"
+        raise NwbError(f"{text}; with it, the times are too large to be seconds")
     return rate
 
 
 def _path(node: Optional[Node]) -> Optional[str]:
     return None if node is None or node.kind != "dataset" else node.path
-
-
-def _number(value: object) -> Optional[float]:
-    """Return the value of an attribute as a number; None if it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value)

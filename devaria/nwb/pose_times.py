@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 #: A larger number is no time in seconds.
-_LARGEST_SEC = 1e12
+LARGEST_SEC = 1e12
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Clocks:
         Args:
             values: float64, shape (frames,), seconds.
         """
-        are_times = np.abs(values) <= _LARGEST_SEC
+        are_times = np.abs(values) <= LARGEST_SEC
         order = None if are_times.all() else np.flatnonzero(are_times)
         times = values if order is None else values[order]
         if not len(times):

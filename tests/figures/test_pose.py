@@ -66,7 +66,8 @@ def test_files_hold_every_frame(tmp_path: Path) -> None:
 def test_attributes_say_what_the_figure_shows(tmp_path: Path) -> None:
     """Colours, edges, units, times, notes."""
     parts = [part_at([0, 4], [0, 4], "a"), part_at([1], [2], "b")]
-    view = view_of(parts, ["A note"], edges=[(0, 1)], frame_step=3, y_up=True, time_unit="frame")
+    options = {"edges": [(0, 1)], "frame_step": 3, "y_up": True, "is_in_file_order": False}
+    view = view_of(parts, ["A note"], time_unit="frame", **options)
     attrs = saved(view, tmp_path / "figure").attrs
     assert attrs["view_type"] == "devaria.Pose"
     assert [part["name"] for part in attrs["parts"]] == ["a", "b"]
@@ -75,6 +76,7 @@ def test_attributes_say_what_the_figure_shows(tmp_path: Path) -> None:
     assert (attrs["start_time"], attrs["end_time"]) == (0.0, 1.0)
     assert (attrs["unit"], attrs["time_unit"], attrs["frame_step"]) == ("pixels", "frame", 3)
     assert (attrs["y_up"], attrs["notes"]) == (True, ["A note"])
+    assert attrs["is_in_file_order"] is False
 
 
 def test_script_is_in_the_figure(tmp_path: Path) -> None:

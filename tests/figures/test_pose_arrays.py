@@ -113,6 +113,23 @@ def test_track_is_picked_evenly() -> None:
     assert clock.interval == 1.0
 
 
+@pytest.mark.parametrize(
+    ("times", "interval", "spacing"),
+    [
+        ([0.0, 0.5, 1.0, 9.0], 0.5, 0.5),
+        ([0.0, 0.0, 0.0, 2.0, 2.0, 2.0, 4.0], 4 / 6, 2.0),  # of a clock that is too coarse
+        ([7.0, 7.0], 0.0, 0.0),
+        ([7.0], 0.0, 0.0),
+    ],
+)
+def test_how_far_frames_are_apart(times: List[float], interval: float, spacing: float) -> None:
+    """Also where most have the time of the one before: a front end reckons by it."""
+    arrays = PoseArrays(1)
+    arrays.add(part_of(np.ones(len(times)), np.array(times)))
+    (clock,) = arrays.clocks()
+    assert (clock.interval, clock.spacing) == (interval, spacing)
+
+
 def test_blocks_are_small_enough_to_fetch() -> None:
     """Half a megabyte for 50 parts, so that playing starts soon."""
     times = np.arange(20_000.0)

@@ -116,6 +116,14 @@ ERRORS: Dict[str, Any] = {
         "the rate of part nose is 0 frames",
     ),
     "rate -1": (one_part(times=None, start_and_rate=(0.0, -1.0)), "is -1 frames a second; it must"),
+    "rate [-1]": (
+        one_part(times=None, start_and_rate=([0.0], [-1.0])),
+        "is -1 frames a second; it must",
+    ),
+    "tiny rate": (
+        one_part(times=None, start_and_rate=(0.0, 1e-320)),
+        "the rate of part nose is 9.99989e-321 frames a second; with it, the times are too",
+    ),
     "text start": (
         one_part(times=None, start_and_rate=("x", 5.0)),
         "starting_time of part nose is t",

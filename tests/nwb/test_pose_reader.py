@@ -97,6 +97,7 @@ POSES: Dict[str, Write] = {
         c={"data": walk(1), "times": [2.5]},
     ),
     "rate": parts_of(a={"start_and_rate": (2.0, 25.0)}, b={"start_and_rate": (2.0, 25.0)}),
+    "rate of MATLAB": part_of(times=None, start_and_rate=([2.0], [25.0])),
     "rate beside times": part_of(start_and_rate=(2.0, 25.0)),
     "nan times": parts_of(a={"times": np.full(FRAMES, NAN)}, b={"same_times_as": "a"}),
     "no times": part_of(times=None),
@@ -117,6 +118,9 @@ POSES: Dict[str, Write] = {
     "confidence": part_of(confidence=np.linspace(0, 1, FRAMES, dtype=np.float32)),
     "unseen": part_of(data=UNSEEN, times=np.arange(5.0), confidence=[0.0, 0, 1, 0, 0]),
     "converted": part_of(attributes={"conversion": 0.5, "offset": 3.0, "unit": "millimeters"}),
+    "converted by MATLAB": part_of(
+        attributes={"conversion": [0.5], "offset": [3.0], "unit": "millimeters"}
+    ),
     "deep": part_of(data=np.arange(FRAMES * 3.0).reshape(FRAMES, 3)),
     "one deep": parts_of(
         a={"data": np.ones((2, 3)), "times": [0.0, 1.0]},
@@ -227,6 +231,9 @@ def test_parts_may_have_other_lengths(file: Any) -> None:
 def test_times_from_a_rate(file: Any) -> None:
     """The first frame's time and the rate; timestamps come first where there are both."""
     a, b = read_pose(file, "/rate")[0]
+    (of_lists,), setting, _ = read_pose(file, "/rate of MATLAB")
+    np.testing.assert_array_equal(of_lists.times, a.times)
+    assert setting.time_unit == "s"
     np.testing.assert_array_equal(a.times, 2.0 + np.arange(FRAMES) / 25.0)
     assert a.times is b.times
     np.testing.assert_array_equal(read_pose(file, "/rate beside times")[0][0].times, TIMES)
@@ -257,6 +264,14 @@ def test_frames_are_sorted_by_time(file: Any) -> None:
     order = [0, 2, 3, 4, 1]
     assert_equal(part, np.arange(10.0).reshape(5, 2)[order], UNSORTED[order], np.arange(5.0)[order])
     assert notes == ["Sorted frames whose times do not ascend: nose"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("rate", True), ("unsorted", False), ("gaps in times", False)]
+)
+def test_places_that_are_no_frame_numbers_are_told(name: str, expected: bool, file: Any) -> None:
+    """After sorting and leaving out, a frame's place is not its number in the file."""
+    assert read_pose(file, f"/{name}")[1].is_in_file_order == expected
 
 
 def test_frames_without_a_time_are_left_out(file: Any) -> None:
@@ -293,9 +308,10 @@ def test_marks_of_unseen_parts_are_gaps(file: Any) -> None:
     ]
 
 
-def test_positions_are_in_their_unit(file: Any) -> None:
-    """Conversion and offset apply."""
-    (part,), setting, _ = read_pose(file, "/converted")
+@pytest.mark.parametrize("name", ["converted", "converted by MATLAB"])
+def test_positions_are_in_their_unit(name: str, file: Any) -> None:
+    """Conversion and offset apply, also as lists of one number."""
+    (part,), setting, _ = read_pose(file, f"/{name}")
     np.testing.assert_array_equal(part.positions, walk(FRAMES) * 0.5 + 3.0)
     assert setting.unit == "millimeters"
 

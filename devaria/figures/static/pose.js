@@ -231,8 +231,9 @@ class PoseFigure {
     this.playing = false;
     const shown = this.data.parts.filter((part) => this.settings.shown[part.number]);
     const parts = shown.length ? shown : this.data.parts;
-    const time = await this.data.neighbourOf(this.time, direction, parts).catch(() => undefined);
-    if (time !== undefined) this.seek(time);
+    const from = this.time;
+    const time = await this.data.neighbourOf(from, direction, parts).catch(() => undefined);
+    if (time !== undefined && this.time === from) this.seek(time);
     else this.changed(false);
   }
 
@@ -296,10 +297,10 @@ class PoseFigure {
     this.controls.show(this.time, this.playing, this.waiting, this.frameText());
   }
 
-  /** Return which frame is shown, where all parts have the same times. */
+  /** Return which frame of the file is shown, where its place tells it, for all parts the same. */
   frameText() {
     const { clocks, inFrames, attrs } = this.data;
-    if (clocks.length > 1 || inFrames) return "";
+    if (clocks.length > 1 || inFrames || !attrs.is_in_file_order) return "";
     const { frames } = clocks[0];
     const frame = clocks[0].frameAt(this.time);
     if (!frame || frame.loading) return "";
@@ -360,6 +361,7 @@ class PoseFigure {
     if (this.root.isConnected) return true;
     if (this.leaveSelection) this.leaveSelection();
     document.removeEventListener("keydown", this.onKey);
+    this.observer.disconnect();
     return false;
   }
 
@@ -368,9 +370,9 @@ class PoseFigure {
       if (this.isAlive()) this.pressed(event);
     };
     document.addEventListener("keydown", this.onKey);
-    const observer = new ResizeObserver(() => this.changed(false));
-    observer.observe(this.controls.stage);
-    observer.observe(this.controls.graph);
+    this.observer = new ResizeObserver(() => this.changed(false));
+    this.observer.observe(this.controls.stage);
+    this.observer.observe(this.controls.graph);
     // After a click, space and arrow keys are the player's again, not the clicked control's.
     for (const type of ["click", "change"]) {
       this.root.addEventListener(type, ({ target }) => {
@@ -385,6 +387,7 @@ class PoseFigure {
   }
 
   pressed(event) {
+    if (event.defaultPrevented) return; // another view of the page has taken it
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { target, key } = event;
     const inFigure = target === document.body || this.root.contains(target);

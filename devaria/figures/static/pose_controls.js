@@ -17,7 +17,7 @@ const STYLE = `
 .dvp-stage { position: relative; flex: 1 1 0; min-height: 120px; }
 .dvp-graph { position: relative; flex: none; touch-action: pan-y pinch-zoom; }
 .dvp-graph:focus-visible, .dvp button:focus-visible, .dvp input:focus-visible,
-.dvp select:focus-visible { outline: 2px solid #1f6feb; outline-offset: 1px; }
+.dvp select:focus-visible, .dvp-notes:focus-visible { outline: 2px solid #1f6feb; outline-offset: 1px; }
 .dvp canvas { position: absolute; inset: 0; width: 100%; height: 100%; }
 .dvp-bar { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 12px; padding: 4px 12px; }
 .dvp-bar label { display: inline-flex; align-items: center; gap: 5px; white-space: nowrap; }
@@ -118,7 +118,7 @@ class Controls {
       step: "any",
     });
     this.slider.addEventListener("input", () => act.seek(Number(this.slider.value)));
-    this.now = element("output", { className: "dvp-now" });
+    this.now = element("span", { className: "dvp-now" }); // an output would be read out at each frame
     return element(
       "div",
       { className: "dvp-bar" },
@@ -200,7 +200,8 @@ class Controls {
   }
 
   notes() {
-    return element("p", { className: "dvp-notes", textContent: this.data.attrs.notes.join(" · ") });
+    const textContent = this.data.attrs.notes.join(" · ");
+    return element("p", { className: "dvp-notes", textContent, tabIndex: textContent ? 0 : -1 });
   }
 
   partsPanel(settings, act) {
