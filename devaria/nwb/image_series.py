@@ -24,7 +24,7 @@ class ImageSeries:
 
     Attributes:
         path: Its path.
-        type_name: Its NWB type.
+        type_name: Its NWB type, escaped and shortened to one line.
         data_path: The path of its frames.
         shape: The shape of the frames: (frames, rows, columns), and a fourth length for planes or
             channels.

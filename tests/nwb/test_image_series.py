@@ -65,6 +65,13 @@ def write_sound(file: h5py.File) -> None:
     add_series(file, "typed/linked", None)["data"] = h5py.SoftLink("/sound/uint16/data")
 
 
+def write_forged(file: h5py.File) -> None:
+    """Write types whose names would forge lines of the console."""
+    forged = f"A\x1b[31m\nERROR {'x' * 200}"
+    add_series(file, "forged/sound", SOUND["uint8"], kind=forged)
+    add_series(file, "forged/flat", np.zeros((COUNT, 4)), kind=forged)
+
+
 def write_times(file: h5py.File) -> None:
     """Write series whose times are sound, unknown or wrong."""
     data = np.arange(COUNT * 4, dtype=np.uint8).reshape(COUNT, 2, 2)
@@ -129,6 +136,7 @@ def content() -> bytes:
         write_sound(file)
         write_times(file)
         write_unfit(file)
+        write_forged(file)
     return buffer.getvalue()
 
 
@@ -252,6 +260,17 @@ def test_types_of_extensions_and_links(file: Any) -> None:
     assert opened(file, "/typed/extension").type_name == "MicroscopySeries"
     linked = opened(file, "/typed/linked")
     np.testing.assert_array_equal(all_frames(file, linked, [0, 6]), SOUND["uint16"][[0, 6]])
+
+
+def test_a_type_stays_in_its_line(file: Any) -> None:
+    """The name of a type is escaped and shortened, for the console and in an error."""
+    name = opened(file, "/forged/sound").type_name
+    assert name.startswith("A\\x1b[31m\\x0aERROR xxx")
+    assert name.endswith("x…")
+    assert len(name) < 110
+    with pytest.raises(InvalidInputError) as caught:
+        opened(file, "/forged/flat")
+    assert f" is {name}, not an image series" in str(caught.value)
 
 
 @pytest.mark.parametrize(
