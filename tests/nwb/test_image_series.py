@@ -17,7 +17,7 @@ from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb import open_remote
 from devaria.nwb.errors import InvalidInputError, NwbError
-from devaria.nwb.image_series import ImageSeries
+from devaria.nwb.image_series import ImageSeries, _windows
 from devaria.nwb.image_series_opening import open_image_series
 from devaria.nwb.image_times import FrameTimes, ShownFrames
 
@@ -187,6 +187,41 @@ def test_frames_in_any_order(file: Any) -> None:
     series = opened(file, "/sound/uint16")
     frames = all_frames(file, series, [7, 2, 9, 3])
     np.testing.assert_array_equal(frames, SOUND["uint16"][[7, 2, 9, 3]])
+
+
+@pytest.mark.parametrize("chunk_frames", [1, 50])
+def test_a_few_odd_times_cost_little(chunk_frames: int) -> None:
+    """A frame without a time, and two that are swapped, do not make each frame a request."""
+    data = RNG.integers(0, 4096, (400, 32, 32)).astype(np.uint16)
+    times_sec = np.arange(400) / 30
+    times_sec[100] = np.nan
+    times_sec[[300, 301]] = times_sec[[301, 300]]
+    chunked = {"chunks": (chunk_frames, 32, 32), "compression": "gzip"}
+    content = series_bytes(data, timestamps=times_sec, **chunked)
+    rows = [*range(100), *range(101, 300), 301, 300, *range(302, 400)]
+    with RangeServer({"/file.nwb": content}) as server, open_remote(
+        server.url("/file.nwb"), allow_hosts=LOOPBACK
+    ) as file:
+        series = opened(file, "/acquisition/movie")
+        assert series.times.shown("whole", 1000).rows.tolist() == rows
+        np.testing.assert_array_equal(all_frames(file, series, rows), data[rows])
+        assert len(server.asked) < 100
+
+
+@pytest.mark.parametrize("chunk_frames", [1, 7, 40])
+@pytest.mark.parametrize("order", ["sorted", "shuffled", "reversed"])
+def test_windows_hold_the_frames_in_their_order(order: str, chunk_frames: int) -> None:
+    """Each number is in its place, and no window is longer than allowed."""
+    rows = RNG.choice(500, 100, replace=False)
+    if order != "shuffled":
+        rows = np.sort(rows)[:: 1 if order == "sorted" else -1]
+    for most in (1, 30, 100):
+        found: List[int] = []
+        for window, places in _windows(rows.tolist(), chunk_frames, most):
+            held = np.arange(500)[window]
+            assert len(held) <= most
+            found += held[places].tolist()
+        assert found == rows.tolist()
 
 
 def test_an_hour_is_spread_over_the_frames(file: Any) -> None:
