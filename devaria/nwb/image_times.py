@@ -20,8 +20,8 @@ _EVEN = 0.01
 #: Distances in time below this, in seconds, cannot be meant, and neither can its inverse.
 _MIN_STEP_SEC = 1e-9
 
-#: Most timestamps that are read.
-_MAX_TIMESTAMPS = 50_000_000
+#: Most timestamps that are read: each takes some 50 bytes of memory, until they are sorted.
+_MAX_TIMESTAMPS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,10 @@ def _from_timestamps(file: "RemoteNwb", node: Node, num_frames: int) -> FrameTim
             "each frame needs one time"
         )
     if num_frames > _MAX_TIMESTAMPS:
-        raise NwbError(f"{shown} has {num_frames:,} times; at most {_MAX_TIMESTAMPS:,} are read")
+        raise NwbError(
+            f"{shown} has {num_frames:,} times; at most {_MAX_TIMESTAMPS:,} are read: "
+            "evenly spaced frames can have a starting_time and a rate instead"
+        )
     times_sec = file.read(node.path, dtype=np.float64)
     notes = []
     rows = np.flatnonzero(np.isfinite(times_sec))

@@ -88,6 +88,9 @@ def write_times(file: h5py.File) -> None:
     add_series(file, "times/short", data, timestamps=even[:-1])
     add_series(file, "times/long", data, timestamps=[*even, 200])
     add_series(file, "times/table", data, timestamps=np.zeros((COUNT, 2)))
+    many = add_series(file, "times/many")
+    for dataset, shape in (("data", (5_000_001, 1, 1)), ("timestamps", (5_000_001,))):
+        many.create_dataset(dataset, shape, np.uint8, chunks=True)  # not written: takes no room
     add_series(file, "times/rate_0", data, rate_hz=0.0)
     add_series(file, "times/rate_negative", data, rate_hz=-30.0)
     add_series(file, "times/rate_nan", data, rate_hz=float("nan"))
@@ -387,6 +390,7 @@ def test_absurd_times_have_no_rate(times_sec: List[float]) -> None:
         ),
         ("times/long", "timestamps has the shape (13,), but there are 12 frames: each frame needs"),
         ("times/table", "timestamps has the shape (12, 2), but there are 12 frames: each"),
+        ("times/many", "/timestamps has 5,000,001 times; at most 5,000,000 are read: evenly"),
         ("times/rate_0", "the rate of /times/rate_0/starting_time is 0 frames a second; it must"),
         ("times/rate_negative", "starting_time is -30 frames a second; it must be above 0"),
         ("times/rate_nan", "/times/rate_nan/starting_time has no rate: the times of the frames"),
