@@ -128,7 +128,7 @@ def read_frame_times(file: "RemoteNwb", series: Node, num_frames: int) -> FrameT
 
 def _from_timestamps(file: "RemoteNwb", node: Node, num_frames: int) -> FrameTimes:
     shown = one_line(node.path)
-    if node.shape != (num_frames,):
+    if node.shape not in ((num_frames,), (num_frames, 1)):  # a column, as MATLAB writes it
         raise NwbError(
             f"{shown} has the shape {node.shape}, but there are {num_frames:,} frames: "
             "each frame needs one time"
@@ -138,7 +138,7 @@ def _from_timestamps(file: "RemoteNwb", node: Node, num_frames: int) -> FrameTim
             f"{shown} has {num_frames:,} times; at most {_MAX_TIMESTAMPS:,} are read: "
             "evenly spaced frames can have a starting_time and a rate instead"
         )
-    times_sec = file.read(node.path, dtype=np.float64)
+    times_sec = file.read(node.path, dtype=np.float64).ravel()
     notes = []
     rows = np.flatnonzero(np.isfinite(times_sec))
     if not len(rows):

@@ -77,6 +77,7 @@ def write_times(file: h5py.File) -> None:
     data = np.arange(COUNT * 4, dtype=np.uint8).reshape(COUNT, 2, 2)
     even = np.arange(COUNT) / 2 + 100
     add_series(file, "times/stamped", data, timestamps=even)
+    add_series(file, "times/column", data, timestamps=even[:, np.newaxis])
     add_series(file, "times/pause", data, timestamps=np.where(even > 103, even + 60, even))
     add_series(file, "times/shuffled", data, timestamps=even[[0, 1, 2, 5, 4, 3, *range(6, COUNT)]])
     gaps = even.copy()
@@ -315,6 +316,7 @@ def test_a_type_stays_in_its_line(file: Any) -> None:
     ("name", "rows", "times_sec", "notes"),
     [
         ("stamped", range(COUNT), [100 + row / 2 for row in range(COUNT)], []),
+        ("column", range(COUNT), [100 + row / 2 for row in range(COUNT)], []),
         ("rate_list", range(COUNT), [row / 20 for row in range(COUNT)], []),
         (
             "shuffled",
