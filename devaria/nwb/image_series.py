@@ -157,9 +157,7 @@ def _as_slice(rows: "npt.NDArray[np.int64]") -> Optional[slice]:
     return slice(first, int(rows[-1]) + 1, step)
 
 
-def _windows(
-    rows: List[int], chunk_frames: int, most: int
-) -> Iterator[Tuple[slice, List[int]]]:
+def _windows(rows: List[int], chunk_frames: int, most: int) -> Iterator[Tuple[slice, List[int]]]:
     """Split numbers, in any order, into windows: each a slice that holds the next few of them.
 
     A slice may hold others too, where they cost little: it needs at most twice the chunks that the

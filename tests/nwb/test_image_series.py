@@ -196,11 +196,11 @@ def test_frames_in_any_order(file: Any) -> None:
 @pytest.mark.parametrize("chunk_frames", [1, 50])
 def test_a_few_odd_times_cost_little(chunk_frames: int) -> None:
     """A frame without a time, and two that are swapped, do not make each frame a request."""
-    data = RNG.integers(0, 4096, (400, 32, 32)).astype(np.uint16)
+    data = RNG.integers(0, 4096, (400, 64, 64)).astype(np.uint16)
     times_sec = np.arange(400) / 30
     times_sec[100] = np.nan
     times_sec[[300, 301]] = times_sec[[301, 300]]
-    chunked = {"chunks": (chunk_frames, 32, 32), "compression": "gzip"}
+    chunked = {"chunks": (chunk_frames, 64, 64), "compression": "gzip"}
     content = series_bytes(data, timestamps=times_sec, **chunked)
     rows = [*range(100), *range(101, 300), 301, 300, *range(302, 400)]
     with RangeServer({"/file.nwb": content}) as server, open_remote(
