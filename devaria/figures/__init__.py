@@ -13,19 +13,23 @@
     extension      how views of devaria's own bring their scripts
     static/        these scripts: plain JavaScript
     chunks         how all views store their arrays
+    markdown       quotes texts of strangers in a figure's description
     api_key        the key of the service
     upload/        `publish`: uploads a figure without leaking keys or signed URLs
     progress       turns the progress of a job's parts into percentages and console lines
 
-A handler publishes any view of figpack with ``from devaria.figures import publish``.
+A handler publishes any view of figpack with ``from devaria.figures import publish``, and quotes
+texts of strangers in its description with ``as_code``.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from devaria.figures.markdown import as_code
+
 if TYPE_CHECKING:
     from devaria.figures.upload import publish
 
-__all__ = ["publish"]
+__all__ = ["as_code", "publish"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ import re
 from typing import Any, Dict, Mapping, Sequence
 
 from devaria.common.text import one_line
+from devaria.figures.markdown import as_code
 
 #: Optional parameters that say where a job comes from, and what the description calls them.
 LINK_PARAMS = {"neurosift_url": "Neurosift", "dandiset_id": "Dandiset"}
@@ -51,7 +52,7 @@ def described(
     from devaria.nwb.params import shown_url
 
     nwb_url = params["nwb_url"]
-    lines = [f"NWB file: {_as_code(shown_url(nwb_url))}", f"{source_name}: {_as_code(path)}"]
+    lines = [f"NWB file: {as_code(shown_url(nwb_url))}", f"{source_name}: {as_code(path)}"]
     for name, text in link_texts(params).items():
         if text:
             # The page's address may repeat the file's, so also its signature.
@@ -65,12 +66,4 @@ def _as_link(text: str) -> str:
     """Make a link of an http or https URL, and a code span of any other text."""
     if re.fullmatch(r"https?://[^\s<>\\]+", text):
         return f"<{text}>"
-    return _as_code(text)
-
-
-def _as_code(text: str) -> str:
-    """Quote a text for markdown, in a code span with more backticks than the text has in a row."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * (longest + 1)
-    pad = " " if longest else ""
-    return f"{fence}{pad}{text}{pad}{fence}"
+    return as_code(text)

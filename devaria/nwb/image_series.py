@@ -24,7 +24,7 @@ class ImageSeries:
 
     Attributes:
         path: Its path.
-        type_name: Its NWB type.
+        type_name: Its NWB type, escaped and shortened to one line.
         data_path: The path of its frames.
         shape: The shape of the frames: (frames, rows, columns), and a fourth length for planes or
             channels.
@@ -81,13 +81,11 @@ class ImageSeries:
             NwbError: The frames cannot be read.
         """
         evenly = _as_slice(rows)
-        if evenly is not None:
-            num_bytes = self._batch_bytes(evenly.step)
-            batches = file.batches(self.data_path, evenly, batch_bytes=num_bytes, dtype=self.dtype)
-        else:
-            wanted = [(self.data_path, slice(row, row + 1)) for row in rows.tolist()]
-            batches = file.read_each(wanted, self.dtype)
-        for batch in batches:
+        if evenly is None:
+            yield from self._in_windows(file, rows)
+            return
+        num_bytes = self._batch_bytes(evenly.step)
+        for batch in file.batches(self.data_path, evenly, batch_bytes=num_bytes, dtype=self.dtype):
             yield from self._pictures(batch)
 
     def sample(self, file: "RemoteNwb", rows: "npt.NDArray[np.int64]") -> "npt.NDArray[Any]":
@@ -108,8 +106,19 @@ class ImageSeries:
         evenly = _as_slice(chosen)
         if evenly is not None:
             return self._pictures(file.read(self.data_path, evenly, self.dtype))
-        wanted = [(self.data_path, slice(row, row + 1)) for row in chosen.tolist()]
-        return np.concatenate([self._pictures(each) for each in file.read_each(wanted, self.dtype)])
+        return np.array(list(self._in_windows(file, chosen)))
+
+    def _in_windows(
+        self, file: "RemoteNwb", rows: "npt.NDArray[np.int64]"
+    ) -> Iterator["npt.NDArray[Any]"]:
+        """Read frames with any numbers: each chunk once, if those of its frames stand together."""
+        most = max(1, self._batch_bytes(1) // self.frame_bytes)
+        windows = list(_windows(rows.tolist(), self.chunk_frames, most))
+        wanted = [(self.data_path, window) for window, _ in windows]
+        for (_, places), frames in zip(windows, file.read_each(wanted, self.dtype)):
+            pictures = self._pictures(frames)
+            for place in places:
+                yield pictures[place]
 
     def _sample_frames(self, rows: "npt.NDArray[np.int64]") -> int:
         """Return how many frames to look at, so that few bytes are fetched for it.
@@ -146,3 +155,37 @@ def _as_slice(rows: "npt.NDArray[np.int64]") -> Optional[slice]:
     if step < 1 or (np.diff(rows) != step).any():
         return None
     return slice(first, int(rows[-1]) + 1, step)
+
+
+def _windows(rows: List[int], chunk_frames: int, most: int) -> Iterator[Tuple[slice, List[int]]]:
+    """Split numbers, in any order, into windows: each a slice that holds the next few of them.
+
+    A slice may hold others too, where they cost little: it needs at most twice the chunks that the
+    wanted ones lie in. So a frame that is missing or in another's place makes no new window.
+
+    Args:
+        rows: The numbers.
+        chunk_frames: How many frames lie in one chunk.
+        most: The most numbers of a slice; more than those of a chunk end with a whole chunk.
+
+    Yields:
+        A slice, and the places in it of the wanted ones, in their order.
+    """
+    most -= most % chunk_frames if most > chunk_frames else 0
+    start, low, high, step, chunks = 0, rows[0], rows[0], 0, {rows[0] // chunk_frames}
+    for end, row in enumerate(rows):
+        wider = (min(low, row), max(high, row), math.gcd(step, abs(row - low)))
+        held = (wider[1] - wider[0] // chunk_frames * chunk_frames) // max(1, wider[2]) + 1
+        spanned = wider[1] // chunk_frames - wider[0] // chunk_frames + 1
+        chunks.add(row // chunk_frames)
+        if end == start or (held <= most and min(held, spanned) <= 2 * len(chunks)):
+            low, high, step = wider
+        else:
+            yield _window(rows[start:end], low, high, step)
+            start, low, high, step, chunks = end, row, row, 0, {row // chunk_frames}
+    yield _window(rows[start:], low, high, step)
+
+
+def _window(rows: List[int], low: int, high: int, step: int) -> Tuple[slice, List[int]]:
+    step = max(1, step)
+    return slice(low, high + 1, step), [(row - low) // step for row in rows]

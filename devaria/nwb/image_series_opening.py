@@ -39,8 +39,9 @@ _VOLUME_TYPES = frozenset(("OnePhotonSeries", "TwoPhotonSeries"))
 _MAX_SIDE = 4096
 _MAX_FRAME_BYTES = 256 * 2**20
 
-#: External files that an error names.
+#: External files that an error names, and characters of a type's name.
 _MAX_NAMED = 5
+_MAX_TYPE_CHARACTERS = 100
 
 
 def open_image_series(file: "RemoteNwb", path: str, param: str) -> ImageSeries:
@@ -62,7 +63,7 @@ def open_image_series(file: "RemoteNwb", path: str, param: str) -> ImageSeries:
     node = _look(file, path, param)
     data = node.children.get("data")
     if not _is_image_series(node, data):
-        name = node.neurodata_type or f"a {node.kind} without a type"
+        name = _type_name(node) or f"a {node.kind} without a type"
         raise _not_a_series(file, f"{param} {one_line(path)} is {name}, not an image series")
     shown = one_line(node.path)
     if data is None or 0 in data.shape:
@@ -72,7 +73,7 @@ def open_image_series(file: "RemoteNwb", path: str, param: str) -> ImageSeries:
     dtype = np.dtype(np.uint8) if stored.kind == "b" else stored.newbyteorder("=")
     series = ImageSeries(
         path=node.path,
-        type_name=node.neurodata_type,
+        type_name=_type_name(node),
         data_path=data.path,
         shape=data.shape,
         dtype=dtype,
@@ -94,6 +95,11 @@ def _look(file: "RemoteNwb", path: str, param: str) -> Node:
     except NotInFileError:
         pass
     raise _not_a_series(file, f"{param} {one_line(path)} is not in the file")
+
+
+def _type_name(node: Node) -> str:
+    """Return the NWB type of a group for the console and for errors: a stranger's text."""
+    return one_line(node.neurodata_type, _MAX_TYPE_CHARACTERS)
 
 
 def _not_a_series(file: "RemoteNwb", fault: str) -> InvalidInputError:

@@ -20,8 +20,8 @@ _EVEN = 0.01
 #: Distances in time below this, in seconds, cannot be meant, and neither can its inverse.
 _MIN_STEP_SEC = 1e-9
 
-#: Most timestamps that are read.
-_MAX_TIMESTAMPS = 50_000_000
+#: Most timestamps that are read: each takes some 40 bytes of memory at first.
+_MAX_TIMESTAMPS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,17 @@ def read_frame_times(file: "RemoteNwb", series: Node, num_frames: int) -> FrameT
 
 def _from_timestamps(file: "RemoteNwb", node: Node, num_frames: int) -> FrameTimes:
     shown = one_line(node.path)
-    if node.shape != (num_frames,):
+    if node.shape not in ((num_frames,), (num_frames, 1)):  # a column, as MATLAB writes it
         raise NwbError(
             f"{shown} has the shape {node.shape}, but there are {num_frames:,} frames: "
             "each frame needs one time"
         )
     if num_frames > _MAX_TIMESTAMPS:
-        raise NwbError(f"{shown} has {num_frames:,} times; at most {_MAX_TIMESTAMPS:,} are read")
-    times_sec = file.read(node.path, dtype=np.float64)
+        raise NwbError(
+            f"{shown} has {num_frames:,} times; at most {_MAX_TIMESTAMPS:,} are read: "
+            "evenly spaced frames can have a starting_time and a rate instead"
+        )
+    times_sec = file.read(node.path, dtype=np.float64).ravel()
     notes = []
     rows = np.flatnonzero(np.isfinite(times_sec))
     if not len(rows):

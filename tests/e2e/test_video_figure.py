@@ -227,6 +227,37 @@ def test_plays_pauses_and_ends(movie: str, open_figure: Open) -> None:
     )
 
 
+def test_a_key_that_another_view_has_taken(movie: str, open_figure: Open) -> None:
+    """It moves nothing here."""
+    figure = open_figure(movie)
+    second = "document.querySelector('.devaria-video video').currentTime"
+    before = figure.page.evaluate(second)
+    figure.page.evaluate(
+        "addEventListener('keydown', event => event.preventDefault(), {capture: true, once: true})"
+    )
+    figure.page.keyboard.press("ArrowRight")
+    assert figure.page.evaluate(second) == before
+    figure.page.keyboard.press("ArrowRight")
+    figure.wait_for_frame(1)
+
+
+def test_a_view_that_is_replaced_frees_its_video(movie: str, open_figure: Open) -> None:
+    """Once it is out of the page, nothing holds the video's bytes."""
+    page = open_figure(movie).page
+    page.evaluate(
+        """() => {
+            window.old = document.querySelector(".devaria-video video");
+            window.revoked = [];
+            const revoke = URL.revokeObjectURL;
+            URL.revokeObjectURL = url => { window.revoked.push(url); revoke.call(URL, url); };
+            window.source = window.old.src;
+            document.querySelector(".devaria-video").remove();
+        }"""
+    )
+    page.wait_for_function("window.revoked.includes(window.source)", timeout=15_000)
+    assert page.evaluate("window.old.hasAttribute('src')") is False
+
+
 def test_speed_is_said(movie: str, open_figure: Open) -> None:
     """The picture says how many times faster it plays, at the chosen speed."""
     figure = open_figure(movie)

@@ -17,7 +17,7 @@ from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb import open_remote
 from devaria.nwb.errors import InvalidInputError, NwbError
-from devaria.nwb.image_series import ImageSeries
+from devaria.nwb.image_series import ImageSeries, _windows
 from devaria.nwb.image_series_opening import open_image_series
 from devaria.nwb.image_times import FrameTimes, ShownFrames
 
@@ -65,11 +65,19 @@ def write_sound(file: h5py.File) -> None:
     add_series(file, "typed/linked", None)["data"] = h5py.SoftLink("/sound/uint16/data")
 
 
+def write_forged(file: h5py.File) -> None:
+    """Write types whose names would forge lines of the console."""
+    forged = f"A\x1b[31m\nERROR {'x' * 200}"
+    add_series(file, "forged/sound", SOUND["uint8"], kind=forged)
+    add_series(file, "forged/flat", np.zeros((COUNT, 4)), kind=forged)
+
+
 def write_times(file: h5py.File) -> None:
     """Write series whose times are sound, unknown or wrong."""
     data = np.arange(COUNT * 4, dtype=np.uint8).reshape(COUNT, 2, 2)
     even = np.arange(COUNT) / 2 + 100
     add_series(file, "times/stamped", data, timestamps=even)
+    add_series(file, "times/column", data, timestamps=even[:, np.newaxis])
     add_series(file, "times/pause", data, timestamps=np.where(even > 103, even + 60, even))
     add_series(file, "times/shuffled", data, timestamps=even[[0, 1, 2, 5, 4, 3, *range(6, COUNT)]])
     gaps = even.copy()
@@ -81,6 +89,9 @@ def write_times(file: h5py.File) -> None:
     add_series(file, "times/short", data, timestamps=even[:-1])
     add_series(file, "times/long", data, timestamps=[*even, 200])
     add_series(file, "times/table", data, timestamps=np.zeros((COUNT, 2)))
+    many = add_series(file, "times/many")
+    for dataset, shape in (("data", (5_000_001, 1, 1)), ("timestamps", (5_000_001,))):
+        many.create_dataset(dataset, shape, np.uint8, chunks=True)  # not written: takes no room
     add_series(file, "times/rate_0", data, rate_hz=0.0)
     add_series(file, "times/rate_negative", data, rate_hz=-30.0)
     add_series(file, "times/rate_nan", data, rate_hz=float("nan"))
@@ -129,6 +140,7 @@ def content() -> bytes:
         write_sound(file)
         write_times(file)
         write_unfit(file)
+        write_forged(file)
     return buffer.getvalue()
 
 
@@ -179,6 +191,41 @@ def test_frames_in_any_order(file: Any) -> None:
     series = opened(file, "/sound/uint16")
     frames = all_frames(file, series, [7, 2, 9, 3])
     np.testing.assert_array_equal(frames, SOUND["uint16"][[7, 2, 9, 3]])
+
+
+@pytest.mark.parametrize("chunk_frames", [1, 50])
+def test_a_few_odd_times_cost_little(chunk_frames: int) -> None:
+    """A frame without a time, and two that are swapped, do not make each frame a request."""
+    data = RNG.integers(0, 4096, (400, 64, 64)).astype(np.uint16)
+    times_sec = np.arange(400) / 30
+    times_sec[100] = np.nan
+    times_sec[[300, 301]] = times_sec[[301, 300]]
+    chunked = {"chunks": (chunk_frames, 64, 64), "compression": "gzip"}
+    content = series_bytes(data, timestamps=times_sec, **chunked)
+    rows = [*range(100), *range(101, 300), 301, 300, *range(302, 400)]
+    with RangeServer({"/file.nwb": content}) as server, open_remote(
+        server.url("/file.nwb"), allow_hosts=LOOPBACK
+    ) as file:
+        series = opened(file, "/acquisition/movie")
+        assert series.times.shown("whole", 1000).rows.tolist() == rows
+        np.testing.assert_array_equal(all_frames(file, series, rows), data[rows])
+        assert len(server.asked) < 100
+
+
+@pytest.mark.parametrize("chunk_frames", [1, 7, 40])
+@pytest.mark.parametrize("order", ["sorted", "shuffled", "reversed"])
+def test_windows_hold_the_frames_in_their_order(order: str, chunk_frames: int) -> None:
+    """Each number is in its place, and no window is longer than allowed."""
+    rows = RNG.choice(500, 100, replace=False)
+    if order != "shuffled":
+        rows = np.sort(rows)[:: 1 if order == "sorted" else -1]
+    for most in (1, 30, 100):
+        found: List[int] = []
+        for window, places in _windows(rows.tolist(), chunk_frames, most):
+            held = np.arange(500)[window]
+            assert len(held) <= most
+            found += held[places].tolist()
+        assert found == rows.tolist()
 
 
 def test_an_hour_is_spread_over_the_frames(file: Any) -> None:
@@ -254,10 +301,22 @@ def test_types_of_extensions_and_links(file: Any) -> None:
     np.testing.assert_array_equal(all_frames(file, linked, [0, 6]), SOUND["uint16"][[0, 6]])
 
 
+def test_a_type_stays_in_its_line(file: Any) -> None:
+    """The name of a type is escaped and shortened, for the console and in an error."""
+    name = opened(file, "/forged/sound").type_name
+    assert name.startswith("A\\x1b[31m\\x0aERROR xxx")
+    assert name.endswith("x…")
+    assert len(name) < 110
+    with pytest.raises(InvalidInputError) as caught:
+        opened(file, "/forged/flat")
+    assert f" is {name}, not an image series" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "rows", "times_sec", "notes"),
     [
         ("stamped", range(COUNT), [100 + row / 2 for row in range(COUNT)], []),
+        ("column", range(COUNT), [100 + row / 2 for row in range(COUNT)], []),
         ("rate_list", range(COUNT), [row / 20 for row in range(COUNT)], []),
         (
             "shuffled",
@@ -333,6 +392,7 @@ def test_absurd_times_have_no_rate(times_sec: List[float]) -> None:
         ),
         ("times/long", "timestamps has the shape (13,), but there are 12 frames: each frame needs"),
         ("times/table", "timestamps has the shape (12, 2), but there are 12 frames: each"),
+        ("times/many", "/timestamps has 5,000,001 times; at most 5,000,000 are read: evenly"),
         ("times/rate_0", "the rate of /times/rate_0/starting_time is 0 frames a second; it must"),
         ("times/rate_negative", "starting_time is -30 frames a second; it must be above 0"),
         ("times/rate_nan", "/times/rate_nan/starting_time has no rate: the times of the frames"),

@@ -13,8 +13,12 @@ class VideoView {
     container.replaceChildren(this.root);
     this.resize(width, height);
     onResize((newWidth, newHeight) => this.resize(newWidth, newHeight));
-    // Also when the texts below need another line.
-    new ResizeObserver(() => this.fitPicture()).observe(this.stage);
+    // Also when the texts below need another line, and when the view is taken out of the page.
+    this.observer = new ResizeObserver(() => {
+      if (this.root.isConnected) this.fitPicture();
+      else this.end();
+    });
+    this.observer.observe(this.stage);
     setDrawForExport(async (target) => this.player && this.drawForExport(target));
     this.load(zarrGroup).catch((error) => this.say(`The video cannot be shown: ${error.message}`));
   }
@@ -87,6 +91,7 @@ class VideoView {
     const blob = await fetchVideo(zarrGroup, attrs.num_bytes, attrs.piece_bytes, (bytes) =>
       this.say(`Loading the video: ${withDecimals(bytes / 1e6, 1)} of ${megabytes} MB`),
     );
+    if (!this.root.isConnected) return; // replaced meanwhile
     this.player = new FramePlayer(
       this.video,
       attrs.frame_rate,
@@ -98,11 +103,16 @@ class VideoView {
       this.say("This browser cannot play the video (H.264 in MP4)."),
     );
     this.video.addEventListener("loadeddata", () => this.begin(), { once: true });
-    this.video.src = URL.createObjectURL(blob);
+    this.url = URL.createObjectURL(blob);
+    this.video.src = this.url;
   }
 
   /** Show the first frame, and follow the keys and the other views. */
   begin() {
+    if (!this.root.isConnected) {
+      this.end();
+      return;
+    }
     this.say("");
     this.canvas.addEventListener("click", () => this.player.toggle());
     this.onKey = (event) => this.pressed(event);
@@ -143,11 +153,15 @@ class VideoView {
     }
   }
 
-  /** Stop following: figpack has put something else in this view's place. */
+  /** Stop following, and free the video: figpack has put something else in this view's place. */
   end() {
+    this.observer.disconnect();
     document.removeEventListener("keydown", this.onKey);
     this.forget?.();
     this.video.pause();
+    this.video.removeAttribute("src");
+    this.video.load();
+    if (this.url) URL.revokeObjectURL(this.url);
   }
 
   pressed(event) {
@@ -155,6 +169,7 @@ class VideoView {
       this.end();
       return;
     }
+    if (event.defaultPrevented) return; // another view of the figure has taken it
     const { target } = event;
     const isElsewhere = target !== document.body && !this.root.contains(target);
     if (isElsewhere || event.altKey || event.ctrlKey || event.metaKey) return;
