@@ -277,8 +277,11 @@ class RowsReader:
 
 
 def _has_readable_index(dataset: h5py.Dataset, selection: Selection) -> bool:
-    # h5py built with an old HDF5 has no chunk_iter.
-    return hasattr(dataset.id, "chunk_iter") and selection.num_chunks <= MAX_CHUNKS
+    # h5py built with an old HDF5 has no chunk_iter. With one unlimited axis that is not the first,
+    # chunk_iter may give wrong offsets (seen with HDF5 2.0).
+    is_told_right = dataset.maxshape[0] is None or dataset.maxshape.count(None) != 1
+    has_places = hasattr(dataset.id, "chunk_iter") and is_told_right
+    return has_places and selection.num_chunks <= MAX_CHUNKS
 
 
 def _is_contiguous(dataset: h5py.Dataset) -> bool:
