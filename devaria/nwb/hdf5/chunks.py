@@ -102,6 +102,8 @@ def _inflate(stored: Stored, target: memoryview) -> None:
             raise _bomb()
         target[place : place + len(inflated)] = inflated
         place += len(inflated)
+        if inflater.eof:  # else zlib would copy all that follows, again at each slice
+            break
     if place != len(target) or not inflater.eof:
         raise UndecodableError
 
