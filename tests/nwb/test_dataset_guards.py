@@ -1,5 +1,6 @@
 """Datasets that must not be read are refused, whatever their shape, before they take memory."""
 
+import struct
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -277,3 +278,22 @@ def test_attributes_are_short(server: RangeServer) -> None:
             "large": 2**64 - 1,
         }
         assert len(browse.look(file, "/many", 0).attributes) == 200
+
+
+def test_attributes_that_refer_to_one_long_text(server: RangeServer) -> None:
+    """HDF5 would read it as often as an attribute refers to it."""
+    text = b"x" * 1_100_000
+
+    def add(file: h5py.File) -> None:
+        file.attrs.create("z", [text, *[b"y"] * 63], dtype=h5py.string_dtype("ascii"))
+
+    content = bytearray(file_bytes(add))
+    place = content.index(struct.pack("<I", len(text)))
+    assert content[place + 16 : place + 20] == struct.pack("<I", 1)
+    content[place : place + 64 * 16] = content[place : place + 16] * 64
+    server.files["/a.nwb"] = bytes(content)
+    ranges = HttpRanges(server.url("/a.nwb"), allow_hosts=LOOPBACK)
+    with pytest.raises(
+        NwbError, match=r"a text of about 1,100,\d+ bytes in an attribute"
+    ), open_remote_file(ranges) as (file, _), file.explained():
+        browse.look(file, "/", 0)
