@@ -1,8 +1,10 @@
 """Datasets that must not be read are refused, whatever their shape, before they take memory."""
 
+import struct
 import tracemalloc
+import zlib
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Dict, Iterator
 
 import h5py
 import numpy as np
@@ -71,6 +73,55 @@ def test_large_chunks(server: RangeServer) -> None:
         )
     )
     refuse(server, content, "x has chunks of 1,000,000,000 bytes: too large")
+
+
+#: Chunks that are read by threads, by HDF5's filters, and by HDF5 from the file.
+BOMBS: Dict[str, Dict[str, Any]] = {
+    "threads": {},
+    "filters": {"shuffle": True, "fletcher32": True},
+    "a filter left out": {"shuffle": True, "filter_mask": 1, "fletcher32": True},
+    "HDF5": {"maxshape": (64, None)},
+    "texts": {"dtype": "S8"},
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_decompression_bombs(server: RangeServer, kind: str) -> None:
+    """A chunk that inflates to far more than its length never comes to HDF5."""
+    options = {"dtype": "f8", "compression": "gzip", **BOMBS[kind]}
+    filter_mask = options.pop("filter_mask", 0)
+    shape = (8192,) if kind == "texts" else (64, 128)
+    raw = zlib.compress(bytes(3_000_000))
+
+    def add(file: h5py.File) -> None:
+        dataset = file.create_dataset("x", shape, chunks=shape, **options)
+        dataset.id.write_direct_chunk((0,) * len(shape), raw, filter_mask)
+
+    content = file_bytes(add, libver="latest")
+    refused = pytest.raises(NwbError, match="a compressed chunk is far longer than it may be")
+    if kind != "texts":
+        with refused:
+            read_values(server, content)
+        return
+    server.files["/b.nwb"] = content
+    ranges = HttpRanges(server.url("/b.nwb"), allow_hosts=LOOPBACK)
+    with open_remote_file(ranges) as (file, num_bytes), refused:
+        read_texts(file, "x", num_bytes, ReadLimits())
+
+
+def test_filters_that_hide_a_bomb(server: RangeServer) -> None:
+    """What is compressed twice is not inflated."""
+
+    def add(file: h5py.File) -> None:
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_chunk((1000,))
+        plist.set_deflate(9)
+        plist.set_deflate(9)
+        space = h5py.h5s.create_simple((1000,))
+        made = h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F64LE, space, plist)
+        h5py.Dataset(made)[...] = 1.0
+
+    refuse(server, file_bytes(add), "x has filters after gzip: not supported")
 
 
 def test_more_than_may_be_read(server: RangeServer) -> None:
@@ -227,3 +278,22 @@ def test_attributes_are_short(server: RangeServer) -> None:
             "large": 2**64 - 1,
         }
         assert len(browse.look(file, "/many", 0).attributes) == 200
+
+
+def test_attributes_that_refer_to_one_long_text(server: RangeServer) -> None:
+    """HDF5 would read it as often as an attribute refers to it."""
+    text = b"x" * 1_100_000
+
+    def add(file: h5py.File) -> None:
+        file.attrs.create("z", [text, *[b"y"] * 63], dtype=h5py.string_dtype("ascii"))
+
+    content = bytearray(file_bytes(add))
+    place = content.index(struct.pack("<I", len(text)))
+    assert content[place + 16 : place + 20] == struct.pack("<I", 1)
+    content[place : place + 64 * 16] = content[place : place + 16] * 64
+    server.files["/a.nwb"] = bytes(content)
+    ranges = HttpRanges(server.url("/a.nwb"), allow_hosts=LOOPBACK)
+    with pytest.raises(
+        NwbError, match=r"a text of about 1,100,\d+ bytes in an attribute"
+    ), open_remote_file(ranges) as (file, _), file.explained():
+        browse.look(file, "/", 0)

@@ -5,8 +5,10 @@ from bisect import bisect_left
 from typing import Any, Callable, List, NamedTuple, Optional
 
 import h5py
+import numpy as np
 
 from devaria.nwb.errors import NwbError
+from devaria.nwb.hdf5.chunks import longest_filtered
 from devaria.nwb.hdf5.metadata import MetadataPrefetcher, address_of
 from devaria.nwb.hdf5.pointers import Wanted, header
 from devaria.nwb.hdf5.selection import Selection
@@ -189,8 +191,7 @@ class ChunkIndex:
 
     def _chunk(self, info: Any) -> Optional[Chunk]:
         number = self.selection.number(info.chunk_offset)
-        # A filter that cannot compress a chunk makes it longer, but only a little.
-        if info.size > 2 * self.chunk_bytes + 64 * 1024:
+        if info.size > longest_filtered(self.chunk_bytes):
             raise _wrong_index()
         if number is None:
             return None
@@ -211,6 +212,16 @@ class ChunkIndex:
             return False
         ends = (at + length for at, length in zip(info.chunk_offset, self.selection.chunks))
         return any(end > length for end, length in zip(ends, self._dataset.shape))
+
+
+def fill_value(dataset: h5py.Dataset) -> Any:
+    """Return the value that HDF5 gives where a dataset stores nothing."""
+    plist = dataset.id.get_create_plist()
+    value = np.zeros((), dataset.dtype)
+    is_undefined = plist.fill_value_defined() == h5py.h5d.FILL_VALUE_UNDEFINED
+    if not is_undefined and plist.get_fill_time() != h5py.h5d.FILL_TIME_NEVER:
+        plist.get_fill_value(value)
+    return value[()]
 
 
 def _wrong_index() -> NwbError:

@@ -23,8 +23,12 @@ _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")]
 _COLLECTION_HEAD = struct.Struct("<4sB3xQ")
 _OBJECT_HEAD = struct.Struct("<HHIQ")
 
-#: Longest collection, and longest chunk of strings.
-_MAX_HEAP_BYTES = 64 * 1024 * 1024
+#: Longest collection. HDF5 makes one of more than 64 KB for a single text only, which is never
+#: wanted. An attribute may refer to such a text many times, and HDF5 then reads it each time.
+_MAX_COLLECTION_BYTES = 1024 * 1024
+
+#: Longest chunk of strings.
+_MAX_CHUNK_BYTES = 64 * 1024 * 1024
 
 #: Returns the bytes of the file from one offset up to another.
 ReadBytes = Callable[[int, int], bytes]
@@ -39,13 +43,15 @@ def refuse_broken_heap(start: int, content: memoryview, read_bytes: ReadBytes) -
         read_bytes: Reads bytes of the file.
 
     Raises:
-        NwbError: It is a collection, and it is broken.
+        NwbError: It is a collection, and it is broken or too long.
     """
     if len(content) < _COLLECTION_HEAD.size or bytes(content[:4]) != b"GCOL":
         return
     _, version, size = _COLLECTION_HEAD.unpack(content[: _COLLECTION_HEAD.size])
-    if version != 1 or size > _MAX_HEAP_BYTES:
+    if version != 1 or size >= 2**32:  # no text is so long
         raise _damage()
+    if size > _MAX_COLLECTION_BYTES:
+        raise NwbError(f"the file has a text of about {size:,} bytes in an attribute: too long")
     # HDF5 reads a long collection in two steps.
     collection = content if size <= len(content) else read_bytes(start, start + size)
     if len(collection) < size:
@@ -99,7 +105,7 @@ def _references_in_chunks(
     strings: h5py.Dataset, count: int, filters: List[int], read_bytes: ReadBytes
 ) -> "npt.NDArray[np.void]":
     length: int = strings.chunks[0]
-    if not hasattr(strings.id, "chunk_iter") or length * _REFERENCE.itemsize > _MAX_HEAP_BYTES:
+    if not hasattr(strings.id, "chunk_iter") or length * _REFERENCE.itemsize > _MAX_CHUNK_BYTES:
         raise _unknown_form()
     decoder = ThreadDecoder(_REFERENCE, length, filters)
     references = np.zeros(count, _REFERENCE)
@@ -109,7 +115,7 @@ def _references_in_chunks(
         target = references[info.chunk_offset[0] :][:length]
         if len(target) == 0:
             continue
-        stored = read_bytes(info.byte_offset, info.byte_offset + min(info.size, _MAX_HEAP_BYTES))
+        stored = read_bytes(info.byte_offset, info.byte_offset + min(info.size, _MAX_CHUNK_BYTES))
         try:
             target[:] = decoder.decode([memoryview(stored)], info.filter_mask)[: len(target)]
         except UndecodableError:

@@ -9,6 +9,7 @@ import numpy as np
 from devaria.common.text import one_line
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.browse import type_name
+from devaria.nwb.hdf5.chunks import refuse_inflation
 from devaria.nwb.hdf5.datasets import opened_dataset
 from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.remote_file import RemoteFile
@@ -70,6 +71,7 @@ def _one_by_one(dataset: h5py.Dataset) -> Iterator[Any]:
         for row in range(dataset.shape[0]):
             yield dataset[row]
     else:
+        refuse_inflation(dataset, range(dataset.shape[0]))
         yield from dataset[:]
 
 

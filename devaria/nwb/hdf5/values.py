@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from devaria.nwb.hdf5.chunk_index import ChunkIndex, SharedPlaces
+from devaria.nwb.hdf5.chunk_index import ChunkIndex, SharedPlaces, fill_value
 from devaria.nwb.hdf5.chunked import ChunkedReader, ReadProgress
-from devaria.nwb.hdf5.chunks import thread_decoder
+from devaria.nwb.hdf5.chunks import refuse_inflation, thread_decoder
 from devaria.nwb.hdf5.contiguous import ContiguousReader
 from devaria.nwb.hdf5.link_guard import refuse_expansion
 from devaria.nwb.hdf5.pipeline import Consume
@@ -232,12 +232,12 @@ class RowsReader:
         """Fill in the chunks that are not stored, and have HDF5 read those that are unusual."""
         index = reader.index
         absent = index.absent(first, stop)
-        fill_value: Any = _fill_value(self._dataset) if absent else None
+        fill: Any = fill_value(self._dataset) if absent else None
         for number in absent:
             where, inside = index.selection.place(number)
             lengths = zip(inside, self._dataset.chunks)
             shape = [len(range(*part.indices(length))) for part, length in lengths]
-            consume(where, np.broadcast_to(fill_value, shape))
+            consume(where, np.broadcast_to(fill, shape))
         unusual = index.unusual[
             bisect_left(index.unusual, first) : bisect_left(index.unusual, stop)
         ]
@@ -257,6 +257,7 @@ class RowsReader:
 
     def _read_by_hdf5(self, where: Where, consume: Consume) -> None:
         rows = self._rows[where[0]]
+        refuse_inflation(self._dataset, rows, where[1:])
         taken = slice(rows.start, rows[-1] + 1, rows.step)
         consume(where, self._dataset[(taken, *where[1:])])
 
@@ -277,21 +278,14 @@ class RowsReader:
 
 
 def _has_readable_index(dataset: h5py.Dataset, selection: Selection) -> bool:
-    # h5py built with an old HDF5 has no chunk_iter.
-    return hasattr(dataset.id, "chunk_iter") and selection.num_chunks <= MAX_CHUNKS
+    # h5py built with an old HDF5 has no chunk_iter. With one unlimited axis that is not the first,
+    # chunk_iter may give wrong offsets (seen with HDF5 2.0).
+    is_told_right = dataset.maxshape[0] is None or dataset.maxshape.count(None) != 1
+    has_places = hasattr(dataset.id, "chunk_iter") and is_told_right
+    return has_places and selection.num_chunks <= MAX_CHUNKS
 
 
 def _is_contiguous(dataset: h5py.Dataset) -> bool:
     layout = dataset.id.get_create_plist().get_layout()
     has_place = layout == h5py.h5d.CONTIGUOUS and dataset.id.get_offset() is not None
     return has_place and thread_decoder(dataset) is not None
-
-
-def _fill_value(dataset: h5py.Dataset) -> Any:
-    """Return the value that HDF5 gives where nothing is stored."""
-    plist = dataset.id.get_create_plist()
-    value = np.zeros((), dataset.dtype)
-    is_undefined = plist.fill_value_defined() == h5py.h5d.FILL_VALUE_UNDEFINED
-    if not is_undefined and plist.get_fill_time() != h5py.h5d.FILL_TIME_NEVER:
-        plist.get_fill_value(value)
-    return value[()]

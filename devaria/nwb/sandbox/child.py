@@ -70,7 +70,7 @@ def serve(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> None:
     """Answer requests for ever. The process ends when the parent closes the pipe.
 
     Args:
-        opening: The fields of `devaria.nwb.sandbox.process.Opening`.
+        opening: The fields of `devaria.nwb.sandbox.parent.Opening`.
         folder: Where arrays go.
         parent: The pipes to the parent.
     """
@@ -126,7 +126,7 @@ def open_file(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> Ite
     """Open the file, for the length of a ``with`` block.
 
     Args:
-        opening: The fields of `devaria.nwb.sandbox.process.Opening`.
+        opening: The fields of `devaria.nwb.sandbox.parent.Opening`.
         folder: Where arrays go.
         parent: The pipes to the parent.
 
