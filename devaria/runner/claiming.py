@@ -60,9 +60,9 @@ class ClaimOrder:
         self._lost_races = 0
 
     @property
-    def has_more(self) -> bool:
-        """Whether jobs of the list are left."""
-        return bool(self._left)
+    def num_left(self) -> int:
+        """How many jobs of the list are left."""
+        return len(self._left)
 
     def begin(self, jobs: Sequence[Job]) -> None:
         """Take a list that the worker has just sent.
@@ -201,7 +201,7 @@ class Claimer:
         if not self._is_claimed(entry):
             tools.journal.remove(job.job_id)
             return False
-        tools.prestart.expects_more = self._order.has_more
+        tools.prestart.num_expected = self._order.num_left
         JobRun(tools, entry).run(job.input_params)
         return True
 
