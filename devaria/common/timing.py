@@ -78,7 +78,7 @@ class Timing:
     preload_after_sec: float = 0.25
     preload_sec: float = 60.0
     preloaded_age_sec: float = 3600.0
-    preloaded_check_sec: float = 60.0
+    preloaded_check_sec: float = 300.0
     job_watch_sec: float = 1.0
     job_exit_sec: float = 10.0
     job_drain_sec: float = 1.0

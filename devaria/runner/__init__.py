@@ -8,7 +8,8 @@ registration    who this runner is at its worker
 recovery        jobs that an earlier run left behind
 claiming        claim jobs from a list
 job_run         one job in hand
-prestart        the process for the next job
+prestart        the processes for the next jobs
+preloads        those of an idle runner, which have imported ahead
 heartbeat       the thread that sends heartbeats
 reporting       report an outcome for as long as it takes
 retrying        the main thread's requests, repeated with back-off

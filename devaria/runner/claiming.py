@@ -64,9 +64,9 @@ class ClaimOrder:
         self._lost_races = 0
 
     @property
-    def has_more(self) -> bool:
-        """Whether jobs of the list are left."""
-        return bool(self._left)
+    def num_left(self) -> int:
+        """How many jobs of the list are left."""
+        return len(self._left)
 
     def begin(self, jobs: Sequence[Job], offered_sec: Optional[float] = None) -> None:
         """Take a list that the worker has just sent.
@@ -213,7 +213,7 @@ class Claimer:
             _log.debug("Job %s is another runner's", job.job_id)
             tools.journal.remove(job.job_id)
             return False
-        tools.prestart.expects_more = self._order.has_more
+        tools.prestart.num_expected = self._order.num_left
         JobRun(tools, entry).run(job.input_params)
         return True
 

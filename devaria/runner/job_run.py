@@ -145,9 +145,7 @@ class JobRun:
         entry = self._entry = tools.journal.note_run(self._entry)
         process.console.keep_in(tools.journal.console_path(entry.job_id), tools.redacted)
         process.hand_over(entry.job_type, input_params, self._on_progress)
-        if tools.prestart.expects_more:
-            with contextlib.suppress(OSError):  # the next job tries again, and logs it
-                tools.prestart.start(entry.runner_id)
+        tools.prestart.start_expected(entry.runner_id)
         return self._clean(self._wait(process))
 
     def _wait(self, process: JobProcess) -> JobOutcome:

@@ -108,7 +108,7 @@ class Recovery:
             self._tools.journal.remove(entry.job_id)
             return
         _log.info("Job %s was left behind; running it", entry.job_id)
-        self._tools.prestart.expects_more = False
+        self._tools.prestart.num_expected = 0
         JobRun(self._tools, entry).run(job.input_params or {})
 
     def _why_not_here(self, entry: JournalEntry) -> Optional[str]:

@@ -200,3 +200,19 @@ def test_no_news_of_several_threads_are_lost():
         assert wakeup.wait(PATIENCE_SEC)
     for thread in threads:
         thread.join()
+
+
+def test_the_chore_can_be_asked_for_soon():
+    """Once; afterwards it is done as regularly as before."""
+    wakeup = Wakeup()
+    done = []
+    wakeup.do_regularly(lambda: done.append(time.monotonic()), 600)
+    wakeup.do_soon(0.05)
+    wakeup.do_soon(600)
+    asked_at = time.monotonic()
+
+    wakeup.wait(0.2)
+    wakeup.wait(0.01)
+
+    assert len(done) == 1
+    assert done[0] - asked_at >= 0.04

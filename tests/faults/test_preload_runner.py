@@ -4,6 +4,7 @@ import os
 import signal
 
 import misbehaviour
+import psutil
 import pytest
 from lab import is_running
 from preloading import option, write_handler
@@ -85,6 +86,17 @@ def test_the_next_job_runs_in_the_process_that_waits(preloading):
     runner.end()
 
 
+def test_what_imports_print_is_not_in_the_jobs_console(lab):
+    """Neither at the worker nor in the runner's output."""
+    preloading = Preloading(lab, then="print('from the imports')")
+    runner = preloading.runner("-v")
+    preloading.ready()
+    job = lab.ended(lab.submit("ahead"))
+    assert job.console_output == "working\n"
+    runner.end()
+    assert "from the imports" not in runner.output()
+
+
 def test_a_job_of_another_type_has_nothing_to_do_with_it(lab, preloading):
     """It runs in a process of its own, without these imports; the one that waits goes on."""
     runner = preloading.runner("-v")
@@ -131,6 +143,33 @@ def test_jobs_of_a_queue_are_not_kept_up(lab, preloading):
         assert lab.ended(each).output_data["found"] is False
     assert preloading.pids == []
     runner.end()
+
+
+def test_processes_for_the_next_two_jobs_start_while_one_runs(lab, preloading):
+    """No more than there are jobs left, and none has imported ahead."""
+    first, second = lab.submit_waiting(), lab.submit_waiting()
+    third, last = lab.submit("good"), lab.submit("good")
+    runner = preloading.runner()
+
+    first.wait_for_start()
+    wait_until(lambda: len(_job_processes(runner)) == 3, "two processes that wait")
+    first.let_go()
+    second.wait_for_start()
+    wait_until(lambda: len(_job_processes(runner)) == 3, "two processes that wait")
+    second.let_go()
+
+    assert {lab.ended(each).status for each in (third, last)} == {"completed"}
+    runner.end()
+    assert _job_processes(runner) == []
+
+
+def _job_processes(runner):
+    """The job processes of a runner."""
+    try:
+        children = psutil.Process(runner.pid).children()
+        return [each for each in children if "devaria.execution.child" in each.cmdline()]
+    except psutil.NoSuchProcess:
+        return []
 
 
 # --- when again, and when not ----------------------------------------------------------------
