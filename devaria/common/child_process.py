@@ -20,6 +20,9 @@ else:  # Python 3.8 cannot subscript it at run time
 #: The longest event, in bytes: a job's result or its console, with JSON's escapes.
 _MAX_EVENT_BYTES = 16_000_000
 
+#: Takes the place of what is no event.
+UNREADABLE: Dict[str, Any] = {"event": "unreadable"}
+
 
 class ChildProcess(_Popen):
     """A child process that takes requests and sends events.
@@ -61,17 +64,14 @@ class ChildProcess(_Popen):
         """Yield the child's events until its pipe ends, which may be before the child does.
 
         Yields:
-            Dicts that have an entry `event`. Code in the child may write into the pipe itself.
-            Lines that are not such a dict, or are longer than 16 MB, are left out.
+            Dicts that have an entry `event`. Code in the child may write into the pipe itself: a
+            line that is not such a dict, or each part of one of more than 16 MB, is `UNREADABLE`.
+            A short line that the child began, and died, is left out.
         """
         with _existing(self.stdout) as pipe:
             for line in iter(lambda: pipe.readline(_MAX_EVENT_BYTES), b""):
-                try:
-                    event = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(event, dict) and "event" in event:
-                    yield event
+                if line.endswith(b"\n") or len(line) == _MAX_EVENT_BYTES:
+                    yield _event(line)
 
     def close_stdin(self) -> None:
         """Close the child's standard input. The child ends when it notices."""
@@ -106,6 +106,14 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def _event(line: bytes) -> Dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return UNREADABLE
+    return event if isinstance(event, dict) and "event" in event else UNREADABLE
 
 
 def _existing(pipe: Optional[IO[bytes]]) -> IO[bytes]:

@@ -10,7 +10,7 @@ from core_fixtures import PATIENCE_SEC, environment
 from job_processes import is_gone
 from waiting import wait_until
 
-from devaria.common.child_process import ChildProcess, exit_text
+from devaria.common.child_process import UNREADABLE, ChildProcess, exit_text
 
 
 @pytest.fixture
@@ -60,12 +60,22 @@ def test_many_requests_go_in_one_after_another(start):
         ("x", 20_000_000),
     ],
 )
-def test_a_line_that_is_no_event_is_left_out(start, raw, times):
-    """Code in the child may have written it."""
+def test_a_line_that_is_no_event_is_unreadable(start, raw, times):
+    """Code in the child may have written it. One of 20 MB is read in two parts."""
     child = start()
     child.hand_over({"raw": raw, "times": times})
 
-    assert [event["event"] for event in child.events()] == ["echo"]
+    *unreadable, last = child.events()
+    assert unreadable == [UNREADABLE] * (2 if times > 16_000_000 else 1)
+    assert last["event"] == "echo"
+
+
+def test_a_line_that_death_cuts_off_is_left_out(start):
+    """How the child ended tells more."""
+    child = start()
+    child.hand_over({"raw": '{"event": "ec', "times": 1, "dies": True})
+
+    assert list(child.events()) == []
 
 
 def test_a_child_without_a_request_ends_when_its_pipe_closes(start):

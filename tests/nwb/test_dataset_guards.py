@@ -229,6 +229,24 @@ def test_searches_are_bounded(server: RangeServer, monkeypatch: pytest.MonkeyPat
             browse.look(file, "/", 1)
 
 
+def test_broken_links_are_bounded(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count as objects, wherever they are: one group may be listed a thousand times."""
+
+    def add(file: h5py.File) -> None:
+        for number in range(20):
+            file[f"a/{number:02}"] = h5py.SoftLink("/nowhere")
+        for number in range(20):
+            file[f"b/{number:02}"] = file["a"]
+
+    server.files["/l.nwb"] = file_bytes(add)
+    ranges = HttpRanges(server.url("/l.nwb"), allow_hosts=LOOPBACK)
+    with open_remote_file(ranges) as (file, _):
+        monkeypatch.setattr(browse, "_MAX_NODES", 100)
+        assert len(browse.look(file, "/a", 1).refused) == 20
+        with pytest.raises(NwbError, match="is one of more than 100 objects: too many"):
+            browse.look(file, "/b", 2)
+
+
 def test_the_longest_answer_arrives(server: RangeServer) -> None:
     """Texts of the greatest length, of characters that take most as JSON."""
     texts = ["\U0001f9e0" * 9_900] * 100

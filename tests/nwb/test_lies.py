@@ -149,6 +149,21 @@ def test_a_child_that_lies_is_ended(file: RemoteNwb, told: Dict[str, Any]) -> No
     wait_until(lambda: is_gone(file.pid))
 
 
+@pytest.mark.parametrize(("raw", "times"), [("x\n", 1), ("[1]\n", 1), ("x", 17_000_000)])
+def test_a_line_that_is_no_event_is_a_lie(file: RemoteNwb, raw: str, times: int) -> None:
+    """What was meant may have been the end of the answer, for which nobody waits in vain."""
+    with pytest.raises(NwbError, match="no valid answer"):
+        file.text(json.dumps({"raw": raw, "times": times}))
+    wait_until(lambda: is_gone(file.pid))
+
+
+def test_a_value_that_is_too_long_is_not_sent(file: RemoteNwb) -> None:
+    """The file stays usable."""
+    with pytest.raises(NwbError, match="too long to be told: ask for less of it"):
+        file.text(json.dumps({"long": 16_000_000}))
+    assert file.text(json.dumps({"value": ["x"]})) == ["x"]
+
+
 #: The same for `batches`.
 PIECES: Dict[str, Dict[str, Any]] = {
     "nothing": {},

@@ -15,7 +15,10 @@ def main() -> None:
     if request is None:
         sys.exit(7)
     if "raw" in request:
-        os.write(raw_pipe, request["raw"].encode() * request["times"] + b"\n")
+        os.write(raw_pipe, request["raw"].encode() * request["times"])
+        if request.get("dies"):
+            os._exit(0)
+        os.write(raw_pipe, b"\n")
     os.close(raw_pipe)
     print("printed")
     parent.send({"event": "echo", "request": request, "stdin": sys.stdin.read()})

@@ -18,6 +18,9 @@ from typing import Any, Callable, Dict, Iterator, List
 
 from devaria.common.parent_pipes import ParentPipes
 
+#: The parent's pipe, before `ParentPipes` hides it.
+_RAW_PIPE = os.dup(1)
+
 KEYS = (b"FIGPACK_API_KEY=", b"DEVARIA_RUNNER_API_KEY=")
 
 
@@ -102,7 +105,10 @@ def act(what: str, folder: Path, parent: ParentPipes) -> Any:
 
 
 def lie(told: Dict[str, Any], folder: Path, parent: ParentPipes) -> Any:
-    """Make files and send events as told: `files` maps a name to a length or a kind."""
+    """Make files and send events as told: `files` maps a name to a length or a kind.
+
+    `raw` is written into the parent's pipe so many `times`, and `long` is the length of the answer.
+    """
     for name, kind in told.get("files", {}).items():
         path = folder / name
         if kind == "link":
@@ -116,7 +122,9 @@ def lie(told: Dict[str, Any], folder: Path, parent: ParentPipes) -> Any:
             path.write_bytes(bytes(kind))
     for event in told.get("events", []):
         parent.send(event)
-    return told.get("value")
+    if "raw" in told:
+        os.write(_RAW_PIPE, told["raw"].encode() * told["times"])
+    return "x" * told["long"] if "long" in told else told.get("value")
 
 
 def be_a_parent(what: str, folder: str) -> None:

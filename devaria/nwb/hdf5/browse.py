@@ -23,8 +23,8 @@ _MAX_LISTED = 20
 #: A search fetches so many levels of groups ahead.
 _MAX_LEVELS_AHEAD = 6
 
-#: Most groups and datasets that one `look` describes, and most characters of all texts in it: as
-#: JSON, a character may take twelve.
+#: Most groups, datasets and broken links that one `look` describes, and most characters of all texts
+#: in it: as JSON, a character may take twelve.
 _MAX_NODES, _MAX_CHARACTERS = 2_000, 1_000_000
 
 _MAX_NAME_CHARACTERS, _MAX_PATH_CHARACTERS = 1_000, 10_000
@@ -155,19 +155,20 @@ def _children(
     refused: Dict[str, str] = {}
     for name in group:
         if not is_plain_name(name, _MAX_NAME_CHARACTERS):
-            refused[one_line(str(name))] = "its name is too long or not printable"
-            continue
-        try:
-            child, child_path = resolve(group, path, name)
-        except NotInFileError:
-            refused[name] = "it is a link that leads nowhere"
-        except NwbError as error:
-            refused[name] = str(error)
+            name, reason = one_line(str(name)), "its name is too long or not printable"
         else:
-            if kind_of(child) != "type":
-                children[name] = _node(child, child_path, depth, room)
-        if len(refused) > _MAX_NODES:
-            raise NwbError(f"{one_line(path)} has more than {_MAX_NODES:,} broken links")
+            try:
+                child, child_path = resolve(group, path, name)
+            except NotInFileError:
+                reason = "it is a link that leads nowhere"
+            except NwbError as error:
+                reason = str(error)
+            else:
+                if kind_of(child) != "type":
+                    children[name] = _node(child, child_path, depth, room)
+                continue
+        room.take(f"{path}/{name}", {})
+        refused[name] = reason
     return children, refused
 
 

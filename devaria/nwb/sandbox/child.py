@@ -11,6 +11,7 @@ imports h5py and numpy only while its first request to the file's server is on i
 import contextlib
 import ctypes
 import gc
+import json
 import os
 import signal
 import sys
@@ -27,6 +28,9 @@ from devaria.nwb.sandbox.landlock import confine
 
 #: Longer error texts are cut.
 _MAX_TEXT_CHARACTERS = 4_000
+
+#: A longer value is not sent, in bytes: the parent takes only lines up to a length.
+_MAX_VALUE_BYTES = 15_000_000
 
 #: prctl(2): the kernel sends this process a signal when its parent dies.
 _PR_SET_PDEATHSIG = 1
@@ -112,13 +116,20 @@ def _answer_all(parent: ParentPipes, answer: Answer) -> None:
 
 def _outcome(request: Dict[str, Any], answer: Answer) -> Dict[str, Any]:
     try:
-        return {"event": "done", "value": answer(request)}
+        value = answer(request)
+        _refuse_long(value)
     except (InvalidInputError, NotInFileError, NwbError) as error:
         return {"event": type(error).__name__, "text": str(error)[:_MAX_TEXT_CHARACTERS]}
     except Exception as error:  # noqa: BLE001,RUF100 - the parent raises it
         traceback.print_exc()
         text = f"{type(error).__name__}: {error}"
         return {"event": "failed", "text": text[:_MAX_TEXT_CHARACTERS]}
+    return {"event": "done", "value": value}
+
+
+def _refuse_long(value: Any) -> None:
+    if len(json.dumps(value)) > _MAX_VALUE_BYTES:
+        raise NwbError("what the file has there is too long to be told: ask for less of it")
 
 
 @contextlib.contextmanager
