@@ -16,7 +16,7 @@ from waiting import wait_until
 
 from devaria.figures import publish
 from devaria.figures.raster import UnitsRasterPlot
-from devaria.figures.upload import UploadLimits, connections, opened_connections
+from devaria.figures.upload import UploadLimits, connections, lanes, opened_connections
 from devaria.figures.upload.store_hint import remember_store
 from devaria.nwb.units_table import UnitsTable
 
@@ -108,8 +108,9 @@ def test_an_api_that_shows_figures_is_taken_for_their_store(api: FigureApi) -> N
     assert seen == [True]
 
 
-def test_the_large_files_go_first(api: FigureApi) -> None:
+def test_the_large_files_go_first(api: FigureApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file that waits for a connection is the smallest."""
+    monkeypatch.setattr(lanes, "_GATHERING_SEC", 60.0)
 
     def hold(call: str) -> None:
         if call == "put":

@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, List, Optional
 import pytest
 from waiting import wait_until
 
+from devaria.figures.upload import lanes
 from devaria.figures.upload.lanes import Lanes
 from devaria.figures.upload.manifest import ManifestAhead, signed_urls
 from devaria.figures.upload.store_hint import remember_store, remembered_store
@@ -21,10 +22,10 @@ API = "https://api.example"
 class Uploads:
     """Threads with a file each, that hold a lane until they are let go."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, shared: Lanes) -> None:
         self.begun: List[int] = []
-        self.expect = lanes.expect
-        self._lanes = lanes
+        self.expect = shared.expect
+        self._lanes = shared
         self._ends: Dict[int, threading.Event] = {}
         self._threads: List[threading.Thread] = []
 
@@ -67,8 +68,11 @@ def uploads() -> Iterator[Uploads]:
     made.join()
 
 
-def test_the_largest_of_those_expected_go_first(uploads: Uploads) -> None:
+def test_the_largest_of_those_expected_go_first(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Although smaller ones come before them."""
+    monkeypatch.setattr(lanes, "_GATHERING_SEC", 60.0)
     uploads.expect(4)
     uploads.add(1, 2, 30, 20)
     uploads.wait_for(30, 20)
@@ -96,9 +100,9 @@ def test_later_files_wait_for_nobody(uploads: Uploads) -> None:
 
 def test_a_lane_is_free_after_a_failure() -> None:
     """Whatever ends the block."""
-    lanes = Lanes(1)
+    one = Lanes(1)
     for _ in range(3):
-        with pytest.raises(ValueError, match="x"), lanes.lane(1):
+        with pytest.raises(ValueError, match="x"), one.lane(1):
             raise ValueError("x")
 
 

@@ -134,7 +134,8 @@ class FigpackCalls:
         if urls:
             remember_store(self._connections.api_url, min(urls))
         self._file_urls |= urls
-        self._lanes.expect(min(len(urls), _FIGPACK_THREADS))
+        num_files = len(urls) - (joined is not content)  # the manifest comes after the others
+        self._lanes.expect(min(num_files, _FIGPACK_THREADS))
         return response
 
     def _stored(self, send: _Send, url: str, data: Any) -> requests.Response:
