@@ -23,8 +23,8 @@ _MAX_LISTED = 20
 #: A search fetches so many levels of groups ahead.
 _MAX_LEVELS_AHEAD = 6
 
-#: Most groups, datasets and broken links that one `look` describes, and most characters of all texts
-#: in it: as JSON, a character may take twelve.
+#: Most groups, datasets and broken links that one `look` describes, and most characters of all
+#: texts in it: as JSON, a character may take twelve.
 _MAX_NODES, _MAX_CHARACTERS = 2_000, 1_000_000
 
 _MAX_NAME_CHARACTERS, _MAX_PATH_CHARACTERS = 1_000, 10_000
