@@ -13,8 +13,7 @@ from devaria.client.models import (
     JobState,
     Look,
     RunnerState,
-    is_job,
-    job_of,
+    list_of,
     objects_of,
     runner_of,
     state_of,
@@ -104,8 +103,7 @@ class WorkerClient:
         answer = self._session.exchange(
             "GET", path, runner_id=runner_id, params=params, wait_sec=wait_sec
         )
-        jobs = [job_of(entry) for entry in objects_of(answer.body, "jobs") if is_job(entry)]
-        return JobList(jobs, answer.may_wait)
+        return list_of(answer.body, may_wait=answer.may_wait)
 
     def claim(self, runner_id: str, job_id: str) -> None:
         """Claim a pending job.

@@ -72,12 +72,14 @@ class JobList(NamedTuple):
 
     Args:
         jobs: The jobs.
-        are_offered: Whether the worker lets polls wait. It then tells no other runner of these jobs
-            for a moment.
+        may_wait: Whether the worker lets polls wait.
+        offered_sec: For how many seconds it offers these jobs to this runner alone; None if it does
+            not say.
     """
 
     jobs: List[Job]
-    are_offered: bool = False
+    may_wait: bool = False
+    offered_sec: Optional[float] = None
 
 
 class Look(NamedTuple):
@@ -154,6 +156,21 @@ def _inside(value: Any) -> Iterable[Any]:
 def job_of(entry: Any) -> Job:
     """Return the job in a part of an answer, for which `is_job` is true."""
     return Job(entry["job_id"], entry["job_type"], entry["input_params"])
+
+
+def list_of(answer: JsonObject, *, may_wait: bool) -> JobList:
+    """Return the jobs of an answer to a poll. Entries that are no jobs are left out.
+
+    Args:
+        answer: The answer.
+        may_wait: Whether the worker lets polls wait.
+
+    Raises:
+        StrangeAnswer: There is no list of jobs.
+    """
+    jobs = [job_of(entry) for entry in objects_of(answer, "jobs") if is_job(entry)]
+    offered_sec = _number(answer.get("offered_sec")) if may_wait else None
+    return JobList(jobs, may_wait, offered_sec if offered_sec and offered_sec > 0 else None)
 
 
 def state_of(answer: JsonObject) -> JobState:

@@ -20,9 +20,6 @@ _MAX_LOST_RACES = 2
 #: answers 120 lists a minute: a runner that uses each for half a second stays within that.
 _FRESH_SEC = 0.5
 
-#: For this time, in seconds, the worker tells no other runner of the jobs that it offers to one.
-_OFFERED_SEC = 1.0
-
 #: After this many answers of 5xx to the claim of one job, the job is left to others.
 _MAX_FAILED_CLAIMS = 3
 
@@ -41,8 +38,8 @@ class ClaimOrder:
     try the same job. It then uses a list only while it is fresh: while one of thirty runners runs
     a job, the others take half of the fifty jobs in the list.
 
-    A worker that lets polls wait offers each job to one runner for a moment. Such a list is used in
-    its order, and only in that moment.
+    A worker that lets polls wait offers each job to one runner for some time. Such a list is used
+    in its order, and only for that time.
 
     There are others if this runner loses a race, or if a job that it did not try is missing from
     the next list. There are no others any more if all such jobs are still in the next list.
@@ -63,7 +60,7 @@ class ClaimOrder:
         self._listed_at = 0.0
         self._has_rivals = False
         self._is_contended = False
-        self._is_offered = False
+        self._offered_sec: Optional[float] = None
         self._lost_races = 0
 
     @property
@@ -71,31 +68,32 @@ class ClaimOrder:
         """Whether jobs of the list are left."""
         return bool(self._left)
 
-    def begin(self, jobs: Sequence[Job], *, are_offered: bool = False) -> None:
+    def begin(self, jobs: Sequence[Job], offered_sec: Optional[float] = None) -> None:
         """Take a list that the worker has just sent.
 
         Args:
             jobs: The list, the oldest job first.
-            are_offered: Whether the worker tells no other runner of these jobs for a moment.
+            offered_sec: For how long the worker offers these jobs to this runner alone, in seconds;
+                None if it does not.
         """
         if self._left:
             listed = {job.job_id for job in jobs}
             self._has_rivals = any(job.job_id not in listed for job in self._left)
         self._left = list(jobs)
         self._listed_at = self._clock()
-        self._is_offered = are_offered
+        self._offered_sec = offered_sec
         self._is_contended = self._has_rivals
         self._lost_races = 0
 
     def next(self) -> Optional[Job]:
         """Return the job to claim; None if the list is used up or out of date."""
-        is_old = self._clock() - self._listed_at > (
-            _OFFERED_SEC if self._is_offered else _FRESH_SEC
-        )
-        is_shared = self._is_offered or self._is_contended or self._lost_races > 0
+        is_offered = self._offered_sec is not None
+        fresh_sec = _FRESH_SEC if self._offered_sec is None else self._offered_sec
+        is_old = self._clock() - self._listed_at > fresh_sec
+        is_shared = is_offered or self._is_contended or self._lost_races > 0
         if not self._left or self._lost_races >= _MAX_LOST_RACES or (is_old and is_shared):
             return None
-        at_random = self._has_rivals and not self._is_offered
+        at_random = self._has_rivals and not is_offered
         return self._left.pop(self._pick(len(self._left)) if at_random else 0)
 
     def won(self) -> None:
@@ -141,7 +139,7 @@ class Claimer:
         """
         jobs_before = self.jobs_run
         jobs = [job for job in listed.jobs if job.job_type in registration.job_types]
-        self._order.begin(jobs, are_offered=listed.are_offered)
+        self._order.begin(jobs, listed.offered_sec)
         while not is_over():
             job = self._order.next()
             if job is None:

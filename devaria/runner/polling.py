@@ -79,7 +79,7 @@ class Polling:
             final=(),
             give_up_at=ends_at,
         )
-        self._was_held = listed.are_offered
+        self._was_held = listed.may_wait
         return listed
 
     def rest_sec(self, *, can_claim: bool) -> float:

@@ -131,11 +131,22 @@ def test_available_without_a_list_is_strange(server, client, answer):
 def test_a_poll_may_ask_to_wait(server, client):
     """The answer of a worker that heeds it says that it offers its jobs to nobody else."""
     route = "GET /api/runner/jobs/available"
-    server.on(route, as_json({"jobs": []}, headers={"Preference-Applied": "wait=9"}))
+    body = {"jobs": [], "offered_sec": 1.5}
+    server.on(route, as_json(body, headers={"Preference-Applied": "wait=9"}))
 
-    assert client.available(RUNNER_ID, ["a"], 9) == ([], True)
-    assert client.available(RUNNER_ID, ["a"]) == ([], False)
+    assert client.available(RUNNER_ID, ["a"], 9) == ([], True, 1.5)
+    assert client.available(RUNNER_ID, ["a"]) == ([], False, None)
     assert [each.headers.get("prefer") for each in server.seen(route)] == ["wait=9", None]
+
+
+@pytest.mark.parametrize("offered_sec", [0, -1, "1", None, True])
+def test_a_time_of_an_offer_that_is_none_is_ignored(server, client, offered_sec):
+    """The list is then like that of any other worker."""
+    body = {"jobs": [], "offered_sec": offered_sec}
+    answer = as_json(body, headers={"Preference-Applied": "wait=9"})
+    server.on("GET /api/runner/jobs/available", answer)
+
+    assert client.available(RUNNER_ID, ["a"], 9) == ([], True, None)
 
 
 def test_claim_names_the_job_and_the_runner(server, client):

@@ -159,13 +159,13 @@ def test_with_rivals_it_takes_from_a_list_only_while_that_is_fresh() -> None:
     assert drawn(order, clock, job_sec=0.3) == ["6", "5"]
 
 
-def test_a_list_that_is_offered_is_used_in_its_order_and_for_a_second() -> None:
-    """The worker tells no other runner of these jobs, but only for a moment."""
+def test_a_list_that_is_offered_is_used_in_its_order_and_in_its_time() -> None:
+    """The worker tells no other runner of these jobs, but only for some time."""
     clock = Clock()
     order = ClaimOrder(clock, pick=lambda count: count - 1)
-    order.begin(listed(1, 2, 3, 4), are_offered=True)
+    order.begin(listed(1, 2, 3, 4), offered_sec=1.0)
     assert drawn(order, clock, job_sec=0.4) == ["1", "2", "3"]
-    order.begin(listed(5, 6), are_offered=True)
+    order.begin(listed(5, 6), offered_sec=1.0)
     assert drawn(order, clock, job_sec=3600.0) == ["5"]
     order.begin(listed(7, 8))
     assert drawn(order, clock, job_sec=0.1) == ["8", "7"]

@@ -7,7 +7,14 @@ from waiting import wait_until
 
 from devaria.worker.store import pickup
 from devaria.worker.store.news import JobNews
-from devaria.worker.store.pickup import LISTED, OFFER_SEC, Pending, Pickup
+from devaria.worker.store.pickup import (
+    ALONE_SEC,
+    LISTED,
+    OFFER_SEC,
+    SHARED_SEC,
+    Pending,
+    Pickup,
+)
 
 #: Long enough for a test; no wait lasts so long.
 LONG_SEC = 60
@@ -23,6 +30,7 @@ class Queue:
         self.news.waits.on_sweep = self.news.pickup.end_offers
         self.pending = []
         self.threads = []
+        self.for_sec = 0.0  # for how long the runner told last may claim
 
     def submit(self, *job_ids, job_type="t"):
         """Add jobs, as the store does: first to the queue, then to the news."""
@@ -41,7 +49,10 @@ class Queue:
         def read(number):
             return [job for job in self.pending if job.job_type in types][:number]
 
-        return self.news.pickup.jobs_for(runner_id, types, wait_sec, is_gone, read)
+        told = self.news.pickup.jobs_for(runner_id, types, wait_sec, is_gone, read)
+        if told is not None:
+            self.for_sec = told.for_sec
+        return None if told is None else told.job_ids
 
     def waiting(self, runner_id, **options):
         """Begin a poll that waits; return it once it waits."""
@@ -170,16 +181,32 @@ def test_runners_share_the_queue(queue):
     ids = [f"j-{n:03}" for n in range(120)]
     queue.submit(*ids)
     assert queue.poll("r-1") == ids[:LISTED]
+    assert queue.for_sec == ALONE_SEC
     assert queue.poll("r-2") == ids[LISTED : LISTED + 35]  # half of the 70 that are left
+    assert queue.for_sec == SHARED_SEC
     assert queue.poll("r-3") == ids[LISTED + 35 : LISTED + 46]
     queue.now += 60
-    assert queue.poll("r-2") == ids[:LISTED]
+    assert queue.poll("r-2") == ids[LISTED : 2 * LISTED]
+    assert queue.for_sec == ALONE_SEC
+
+
+def test_a_runner_that_comes_later_gets_the_end_of_a_whole_list(queue):
+    """The first one works at its beginning; so they seldom claim the same job."""
+    queue.submit("a", "b", "c", "d")
+    assert queue.poll("r-1") == ["a", "b", "c", "d"]
+    queue.take("a")
+    assert queue.poll("r-2") == ["d"]
+    assert queue.poll("r-3") == ["c"]
+    queue.now += OFFER_SEC
+    assert queue.poll("r-4") == ["c"]
 
 
 def test_what_a_runner_leaves_is_for_the_others_when_it_polls_again(queue):
     """A list that is not used up does not keep its jobs from a runner that waits."""
-    queue.submit("a", "b")
+    queue.poll("r-0")
+    queue.submit("a", "b", "c", "d")
     assert queue.poll("r-1") == ["a", "b"]
+    assert [queue.poll("r-0"), queue.poll("r-3")] == [["c"], ["d"]]
     second = queue.waiting("r-2")
     queue.take("a")
     assert queue.poll("r-1") is None

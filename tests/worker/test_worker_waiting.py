@@ -115,7 +115,7 @@ def test_a_submission_answers_a_poll_that_waits(callers):
 def test_a_wait_that_is_over_is_answered_with_an_empty_list(callers):
     """The header says that waiting is possible, so the runner polls again at once."""
     reply = callers.poll("r-1", Prefer="wait=1")
-    assert (reply.status_code, reply.json()) == (200, {"jobs": []})
+    assert (reply.status_code, ids(reply)) == (200, [])
     assert reply.headers["Preference-Applied"] == "wait=1"
 
 
@@ -202,7 +202,7 @@ def test_a_worker_that_stops_answers_all_that_wait(callers):
     started = time.monotonic()
     callers.worker.stop()
     assert time.monotonic() - started < 5  # it takes far less than the second it has
-    assert [poll.answered().json() for poll in polls] == [{"jobs": []}] * 50
+    assert [ids(poll.answered()) for poll in polls] == [[]] * 50
 
 
 def test_a_client_that_is_gone_waits_no_more(callers, caplog):

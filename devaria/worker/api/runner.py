@@ -1,6 +1,6 @@
 """The routes for runners."""
 
-from typing import Any, Callable, Dict, Sequence
+from typing import Any, Callable, Dict, List, Sequence
 
 from flask import Blueprint, Response, request
 
@@ -78,8 +78,9 @@ def available() -> Response:
     if wait_sec is not None and types:
         offered = services().jobs.offered(runner_id, types, wait_sec, is_gone())
         if offered is not None:
-            return applied(_listed(offered), wait_sec)
-    return _listed(services().jobs.available(types))
+            jobs, offered_sec = offered
+            return applied(answer(jobs=_listed(jobs), offered_sec=offered_sec), wait_sec)
+    return answer(jobs=_listed(services().jobs.available(types)))
 
 
 @blueprint.post("/jobs/<job_id>/claim")
@@ -161,8 +162,8 @@ def error(job_id: str, runner_id: str, body: Body) -> bool:
     return services().jobs.finish(job_id, runner_id, _console(body), error=message)
 
 
-def _listed(jobs: Sequence[Dict[str, Any]]) -> Response:
-    return answer(jobs=[{**_to_run(job), "created_at": job["created_at"]} for job in jobs])
+def _listed(jobs: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    return [{**_to_run(job), "created_at": job["created_at"]} for job in jobs]
 
 
 def _to_run(job: Dict[str, Any]) -> Dict[str, Any]:

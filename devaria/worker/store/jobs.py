@@ -73,7 +73,7 @@ class JobStore:
 
     def offered(
         self, runner_id: str, job_types: Sequence[str], wait_sec: float, is_gone: IsGone
-    ) -> Optional[List[Job]]:
+    ) -> Optional[Tuple[List[Job], float]]:
         """List pending jobs that no other runner is told of at this moment; wait for one.
 
         Args:
@@ -83,17 +83,19 @@ class JobStore:
             is_gone: Returns whether the runner is gone.
 
         Returns:
-            At most 50 jobs; none when the time is over. None if there is none now, and the runner
-            cannot wait: its time is 0, or too many others wait.
+            At most 50 jobs, and for how many seconds the runner may claim from them; no jobs when
+            the time is over. None if there is none now, and the runner cannot wait: its time is 0,
+            or too many others wait.
         """
         self._silent_jobs.requeue()
         read = partial(self._pending_ids, job_types)
         pickup = self._database.news.pickup
-        chosen = pickup.jobs_for(runner_id, job_types, wait_sec, is_gone, read)
-        if chosen is None:
+        told = pickup.jobs_for(runner_id, job_types, wait_sec, is_gone, read)
+        if told is None:
             return None
-        marks = ",".join("?" * len(chosen))
-        return self._many(f"* FROM jobs WHERE job_id IN ({marks}) ORDER BY seq", *chosen)
+        marks = ",".join("?" * len(told.job_ids))
+        query = f"* FROM jobs WHERE job_id IN ({marks}) ORDER BY seq"
+        return self._many(query, *told.job_ids), told.for_sec
 
     def claim(self, job_id: str, runner_id: str) -> bool:
         """Give a pending job to a runner. If several ask at once, exactly one gets it.

@@ -4,9 +4,13 @@ A poll that may wait is told of jobs that no other runner is told of. That is an
 a moment, in which the runner claims the job. If the job is still pending after that, since the
 runner died or is busy with another job, the next runner is told of it.
 
+A runner that is alone gets a whole list, and is not asked to come back soon. A runner that comes
+later is told of the last jobs of that list, while the first one works at its beginning.
+
 An offer reserves nothing: other polls list every pending job, and any runner may claim it.
 """
 
+import math
 import time
 from typing import Callable, Dict, FrozenSet, List, NamedTuple, Optional, Sequence
 
@@ -16,9 +20,12 @@ from devaria.worker.store.waiting import IsGone, Wait, Waits
 MAX_WAITING = 200
 #: How many jobs one answer lists.
 LISTED = 50
-#: How long a job is offered to one runner alone, in seconds. A runner claims from a list for 1 s;
-#: the rest is for the answer and the claim on their way.
+#: For how long runners that share the queue may claim from a list, in seconds.
+SHARED_SEC = 1.0
+#: How long a job is offered to one of them, in seconds. The rest is for the answer and the claim.
 OFFER_SEC = 1.25
+#: For how long a runner that is alone may claim from a list, in seconds.
+ALONE_SEC = 600.0
 #: Runners that have polled within this time, in seconds, share the pending jobs.
 _RECENT_SEC = 10.0
 #: At most so many jobs are shared at a time.
@@ -36,10 +43,22 @@ class Pending(NamedTuple):
 ReadPending = Callable[[int], List[Pending]]
 
 
+class Told(NamedTuple):
+    """What a poll is told.
+
+    Args:
+        job_ids: Ids of at most 50 jobs.
+        for_sec: For how long the runner may claim from them, in seconds.
+    """
+
+    job_ids: List[str]
+    for_sec: float = SHARED_SEC
+
+
 class _Offer(NamedTuple):
     job_type: str
     runner_id: str
-    until: float
+    until: float  # infinite for a runner that is alone
 
 
 class _Visit(NamedTuple):
@@ -77,7 +96,7 @@ class Pickup:
         wait_sec: float,
         is_gone: IsGone,
         read_pending: ReadPending,
-    ) -> Optional[List[str]]:
+    ) -> Optional[Told]:
         """Choose the jobs that a poll is answered with; wait until there is one.
 
         Args:
@@ -88,8 +107,8 @@ class Pickup:
             read_pending: Reads the queue. It is called with the lock held.
 
         Returns:
-            The ids of at most 50 jobs; none when the time is over. None if there is none now, and
-            the poll cannot wait: its time is 0, or too many others wait.
+            The jobs; none when the time is over. None if there is none now, and the poll cannot
+            wait: its time is 0, or too many others wait.
         """
         poll = _Poll(runner_id, job_types, is_gone)
         until = time.monotonic() + wait_sec
@@ -97,9 +116,9 @@ class Pickup:
             self._visits[runner_id] = _Visit(self._clock(), poll.job_types)
             self._end_earlier_poll(runner_id)
             self._withdraw_from(runner_id)
-            chosen = self._choose(poll, read_pending)
-            if chosen:
-                return chosen
+            told = self._choose(poll, read_pending)
+            if told.job_ids:
+                return told
             if wait_sec <= 0 or not self._waits.enter(poll, MAX_WAITING):
                 return None
         try:
@@ -117,7 +136,8 @@ class Pickup:
             return
         for poll in self._waits.of_type(_Poll):
             if job.job_type in poll.job_types and not poll.has_news and not poll.is_gone():
-                self._offer(job, poll)
+                until = self._clock() + OFFER_SEC
+                self._offers[job.job_id] = _Offer(job.job_type, poll.runner_id, until)
                 poll.wake()
                 return
 
@@ -130,34 +150,44 @@ class Pickup:
         now = self._clock()
         self._withdraw(lambda offer: offer.until <= now)
 
-    def _waited(self, poll: _Poll, until: float, read_pending: ReadPending) -> List[str]:
+    def _waited(self, poll: _Poll, until: float, read_pending: ReadPending) -> Told:
         """Return what is chosen for a poll, when there is something or its time is over."""
         while True:
             may_wait = poll.sleep(until)
             with self._waits.lock:
                 poll.begin_look()
-                chosen = [] if poll.is_over else self._choose(poll, read_pending)
-                if chosen or not may_wait:
+                told = Told([]) if poll.is_over else self._choose(poll, read_pending)
+                if told.job_ids or not may_wait:
                     self._waits.leave(poll)
-                    if not chosen:
+                    if not told.job_ids:
                         self._withdraw_from(poll.runner_id)
-                    return chosen
+                    return told
 
-    def _choose(self, poll: _Poll, read_pending: ReadPending) -> List[str]:
+    def _choose(self, poll: _Poll, read_pending: ReadPending) -> Told:
         """Offer a runner its share of the pending jobs that no other runner is told of."""
         self.end_offers()
         sharers = self._sharers(poll)
         pending = read_pending(min(LISTED * sharers, _MAX_SHARED) + len(self._offers))
         own = [job for job in pending if self._is_offered_to(job, poll.runner_id)]
         free = [job for job in pending if job.job_id not in self._offers]
-        if self._others_wait_for(free, poll):
-            share = 1  # it was submitted a moment ago, and they are told of it next
-        else:
-            share = min(max((len(own) + len(free)) // sharers, 1), LISTED)
-        chosen = (own + free)[:share]
+        others_wait = self._others_wait_for(free, poll)
+        # If others wait, the jobs were submitted a moment ago, and they are told of them next.
+        share = 1 if others_wait else min(max((len(own) + len(free)) // sharers, 1), LISTED)
+        chosen = (own + free)[:share] or self._lent(pending, sharers)
+        is_alone = sharers == 1 and len(chosen) > 1
+        until = math.inf if is_alone else self._clock() + OFFER_SEC
         for job in chosen:
-            self._offer(job, poll)
-        return [job.job_id for job in chosen]
+            self._offers[job.job_id] = _Offer(job.job_type, poll.runner_id, until)
+        return Told([job.job_id for job in chosen], ALONE_SEC if is_alone else SHARED_SEC)
+
+    def _lent(self, pending: Sequence[Pending], sharers: int) -> List[Pending]:
+        """Return the share of a runner that comes while another one has all jobs in its list."""
+        lent = [
+            job
+            for job in pending
+            if job.job_id in self._offers and math.isinf(self._offers[job.job_id].until)
+        ]
+        return lent[-min(max(len(lent) // sharers, 1), LISTED) :]
 
     def _end_earlier_poll(self, runner_id: str) -> None:
         """End a poll that nobody listens to any more: a runner makes one at a time."""
@@ -166,11 +196,13 @@ class Pickup:
                 poll.end()
 
     def _sharers(self, poll: _Poll) -> int:
-        """Return how many runners of the same types have polled lately."""
+        """Return how many runners of the same types wait, or have polled lately."""
         since = self._clock() - _RECENT_SEC
         self._visits = {name: visit for name, visit in self._visits.items() if visit.at >= since}
-        kinds = (visit.job_types for visit in self._visits.values())
-        return max(sum(not kind.isdisjoint(poll.job_types) for kind in kinds), 1)
+        kinds = {name: visit.job_types for name, visit in self._visits.items()}
+        kinds.update((each.runner_id, each.job_types) for each in self._waits.of_type(_Poll))
+        kinds[poll.runner_id] = poll.job_types
+        return sum(not kind.isdisjoint(poll.job_types) for kind in kinds.values())
 
     def _others_wait_for(self, jobs: Sequence[Pending], poll: _Poll) -> bool:
         wanted = {job.job_type for job in jobs}
@@ -182,10 +214,6 @@ class Pickup:
     def _is_offered_to(self, job: Pending, runner_id: str) -> bool:
         offer = self._offers.get(job.job_id)
         return offer is not None and offer.runner_id == runner_id
-
-    def _offer(self, job: Pending, poll: _Poll) -> None:
-        until = self._clock() + OFFER_SEC
-        self._offers[job.job_id] = _Offer(job.job_type, poll.runner_id, until)
 
     def _withdraw_from(self, runner_id: str) -> None:
         self._withdraw(lambda offer: offer.runner_id == runner_id)
