@@ -10,7 +10,6 @@ from devaria.worker.store.news import JobNews
 from devaria.worker.store.pickup import (
     ALONE_SEC,
     LISTED,
-    OFFER_SEC,
     SHARED_SEC,
     Pending,
     Pickup,
@@ -142,7 +141,7 @@ def test_a_job_that_its_runner_does_not_claim_is_offered_to_the_next(queue):
     queue.submit("a")
     assert first.listed() == ["a"]
     assert queue.line == ["r-2"]
-    queue.now += OFFER_SEC
+    queue.now += 2 * SHARED_SEC
     assert second.listed() == ["a"]
 
 
@@ -152,7 +151,7 @@ def test_a_job_that_was_claimed_is_offered_to_nobody(queue):
     assert queue.poll("r-1") == ["a"]
     second = queue.waiting("r-2")
     queue.take("a")
-    queue.now += OFFER_SEC
+    queue.now += 2 * SHARED_SEC
     queue.submit("b")
     assert second.listed() == ["b"]
 
@@ -185,8 +184,8 @@ def test_runners_share_the_queue(queue):
     assert queue.poll("r-2") == ids[LISTED : LISTED + 35]  # half of the 70 that are left
     assert queue.for_sec == SHARED_SEC
     assert queue.poll("r-3") == ids[LISTED + 35 : LISTED + 46]
-    queue.now += 60
-    assert queue.poll("r-2") == ids[LISTED : 2 * LISTED]
+    queue.now += 2 * ALONE_SEC
+    assert queue.poll("r-2") == ids[:LISTED]
     assert queue.for_sec == ALONE_SEC
 
 
@@ -197,7 +196,7 @@ def test_a_runner_that_comes_later_gets_the_end_of_a_whole_list(queue):
     queue.take("a")
     assert queue.poll("r-2") == ["d"]
     assert queue.poll("r-3") == ["c"]
-    queue.now += OFFER_SEC
+    queue.now += 2 * SHARED_SEC
     assert queue.poll("r-4") == ["c"]
 
 
@@ -220,6 +219,7 @@ def test_a_runner_that_polls_again_ends_its_earlier_poll(queue):
     assert earlier.listed() == []
     queue.submit("a")
     assert later.listed() == ["a"]
+    assert queue.poll("r-2") is None  # it is still offered to the first one
 
 
 def test_a_poll_that_cannot_wait_is_answered_at_once(queue, monkeypatch):

@@ -10,7 +10,6 @@ later is told of the last jobs of that list, while the first one works at its be
 An offer reserves nothing: other polls list every pending job, and any runner may claim it.
 """
 
-import math
 import time
 from typing import Callable, Dict, FrozenSet, List, NamedTuple, Optional, Sequence
 
@@ -22,12 +21,12 @@ MAX_WAITING = 200
 LISTED = 50
 #: For how long runners that share the queue may claim from a list, in seconds.
 SHARED_SEC = 1.0
-#: How long a job is offered to one of them, in seconds. The rest is for the answer and the claim.
-OFFER_SEC = 1.25
 #: For how long a runner that is alone may claim from a list, in seconds.
 ALONE_SEC = 600.0
+#: An offer lasts so much longer, in seconds: the answer and the claim are on their way.
+_TRIP_SEC = 0.25
 #: Runners that have polled within this time, in seconds, share the pending jobs.
-_RECENT_SEC = 10.0
+_RECENT_SEC = 3.0
 #: At most so many jobs are shared at a time.
 _MAX_SHARED = 1_000
 
@@ -58,7 +57,8 @@ class Told(NamedTuple):
 class _Offer(NamedTuple):
     job_type: str
     runner_id: str
-    until: float  # infinite for a runner that is alone
+    until: float
+    is_lent: bool  # a runner that comes later may be told of the job, too
 
 
 class _Visit(NamedTuple):
@@ -73,6 +73,8 @@ class _Poll(Wait):
         super().__init__(is_gone)
         self.runner_id = runner_id
         self.job_types = frozenset(job_types)
+        #: Whether the runner has polled again since.
+        self.is_replaced = False
 
 
 class Pickup:
@@ -136,8 +138,7 @@ class Pickup:
             return
         for poll in self._waits.of_type(_Poll):
             if job.job_type in poll.job_types and not poll.has_news and not poll.is_gone():
-                until = self._clock() + OFFER_SEC
-                self._offers[job.job_id] = _Offer(job.job_type, poll.runner_id, until)
+                self._offer(job, poll, SHARED_SEC)
                 poll.wake()
                 return
 
@@ -159,7 +160,7 @@ class Pickup:
                 told = Told([]) if poll.is_over else self._choose(poll, read_pending)
                 if told.job_ids or not may_wait:
                     self._waits.leave(poll)
-                    if not told.job_ids:
+                    if not told.job_ids and not poll.is_replaced:
                         self._withdraw_from(poll.runner_id)
                     return told
 
@@ -175,34 +176,34 @@ class Pickup:
         share = 1 if others_wait else min(max((len(own) + len(free)) // sharers, 1), LISTED)
         chosen = (own + free)[:share] or self._lent(pending, sharers)
         is_alone = sharers == 1 and len(chosen) > 1
-        until = math.inf if is_alone else self._clock() + OFFER_SEC
+        for_sec = ALONE_SEC if is_alone else SHARED_SEC
         for job in chosen:
-            self._offers[job.job_id] = _Offer(job.job_type, poll.runner_id, until)
-        return Told([job.job_id for job in chosen], ALONE_SEC if is_alone else SHARED_SEC)
+            self._offer(job, poll, for_sec)
+        return Told([job.job_id for job in chosen], for_sec)
 
     def _lent(self, pending: Sequence[Pending], sharers: int) -> List[Pending]:
-        """Return the share of a runner that comes while another one has all jobs in its list."""
-        lent = [
-            job
-            for job in pending
-            if job.job_id in self._offers and math.isinf(self._offers[job.job_id].until)
-        ]
+        """Return the share of a runner that comes while all jobs are in lists of other runners."""
+        lent = [job for job in pending if self._offers[job.job_id].is_lent]
         return lent[-min(max(len(lent) // sharers, 1), LISTED) :]
 
     def _end_earlier_poll(self, runner_id: str) -> None:
         """End a poll that nobody listens to any more: a runner makes one at a time."""
         for poll in self._waits.of_type(_Poll):
             if poll.runner_id == runner_id:
+                poll.is_replaced = True
                 poll.end()
 
     def _sharers(self, poll: _Poll) -> int:
-        """Return how many runners of the same types wait, or have polled lately."""
+        """Return how many runners of the same types poll, wait, or are told of jobs."""
         since = self._clock() - _RECENT_SEC
         self._visits = {name: visit for name, visit in self._visits.items() if visit.at >= since}
-        kinds = {name: visit.job_types for name, visit in self._visits.items()}
-        kinds.update((each.runner_id, each.job_types) for each in self._waits.of_type(_Poll))
-        kinds[poll.runner_id] = poll.job_types
-        return sum(not kind.isdisjoint(poll.job_types) for kind in kinds.values())
+        of_types = {poll.runner_id: poll.job_types}
+        of_types.update((name, visit.job_types) for name, visit in self._visits.items())
+        of_types.update((each.runner_id, each.job_types) for each in self._waits.of_type(_Poll))
+        sharers = {name for name, types in of_types.items() if types & poll.job_types}
+        offers = self._offers.values()
+        sharers.update(each.runner_id for each in offers if each.job_type in poll.job_types)
+        return len(sharers)
 
     def _others_wait_for(self, jobs: Sequence[Pending], poll: _Poll) -> bool:
         wanted = {job.job_type for job in jobs}
@@ -214,6 +215,11 @@ class Pickup:
     def _is_offered_to(self, job: Pending, runner_id: str) -> bool:
         offer = self._offers.get(job.job_id)
         return offer is not None and offer.runner_id == runner_id
+
+    def _offer(self, job: Pending, poll: _Poll, for_sec: float) -> None:
+        until = self._clock() + for_sec + _TRIP_SEC
+        is_lent = for_sec == ALONE_SEC
+        self._offers[job.job_id] = _Offer(job.job_type, poll.runner_id, until, is_lent)
 
     def _withdraw_from(self, runner_id: str) -> None:
         self._withdraw(lambda offer: offer.runner_id == runner_id)
