@@ -51,7 +51,8 @@ class Polling:
         self._waits = _Waits(settings)
         self._wait_sec: Optional[int] = None
         self._asked_at = 0.0
-        self._was_held = False
+        #: Whether the worker holds polls, as its last answer to a poll that asked has said.
+        self._holds_polls = False
 
     def poll(self, registration: Registration, ends_at: Optional[float]) -> JobList:
         """Ask for pending jobs, until the worker answers.
@@ -72,15 +73,14 @@ class Polling:
         if early_sec > 0:
             self._caller.pause(_until(ends_at, early_sec))
         self._wait_sec = self._waits.wait_sec(ends_at)
+        self._holds_polls = self._holds_polls and self._wait_sec is not None
         self._asked_at = time.monotonic()
-        listed = self._caller.until_answered(
+        return self._caller.until_answered(
             partial(self._ask, registration),
             changes_nothing=True,
             final=(),
             give_up_at=ends_at,
         )
-        self._was_held = listed.may_wait
-        return listed
 
     def rest_sec(self, *, can_claim: bool) -> float:
         """Return how long to rest after a poll that brought nothing to do, in seconds.
@@ -89,7 +89,7 @@ class Polling:
             can_claim: Whether this machine can claim jobs. If not, the worker would answer each
                 poll at once with the same jobs.
         """
-        if self._was_held and can_claim and not self._settings.burst:
+        if self._holds_polls and can_claim and not self._settings.burst:
             least_gap_sec = self._settings.timing.least_gap_sec
             return max(self._asked_at + least_gap_sec - time.monotonic(), 0.0)
         jitter = 1 + _POLL_JITTER * random.uniform(-1, 1)  # noqa: S311 - no secret
@@ -108,8 +108,10 @@ class Polling:
             lasted_sec = time.monotonic() - asked_at
             listed = poll()  # if this fails too, the wait is not to blame
             self._waits.note_broken(lasted_sec)
-        else:
+            return listed
+        if wait_sec is not None:
             self._waits.note_whole()
+            self._holds_polls = listed.may_wait
         return listed
 
 

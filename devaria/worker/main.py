@@ -10,7 +10,10 @@ from typing import Callable
 from devaria.common.errors import BadSetting
 from devaria.worker.dashboard.job_forms import JobForms
 from devaria.worker.keys import WorkerKeys
-from devaria.worker.server import LocalWorker
+from devaria.worker.server import MAX_CONNECTIONS, LocalWorker
+
+#: Files beside the connections that a worker may have open.
+_OTHER_FILES = 100
 
 
 def run_worker(
@@ -38,6 +41,7 @@ def run_worker(
     Raises:
         BadSetting: The data directory cannot be used, or the port is taken.
     """
+    allow_open_files(MAX_CONNECTIONS + _OTHER_FILES)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _frame: signals.put(number))
@@ -66,3 +70,15 @@ def run_worker(
         signals.get()
     finally:
         local_worker.stop()
+
+
+def allow_open_files(number: int) -> None:
+    """Let this process open at least so many files, if the system lets it; macOS has 256."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -18,9 +18,10 @@ from devaria.worker.store.database import Clock, Database
 
 #: Idle connections are closed after this time, as on the hosted worker.
 IDLE_SEC = 5
+#: More connections are not taken until others close.
+MAX_CONNECTIONS = 500
 
 _THREADS = 8  # for requests that do not wait; one more for each that waits
-_MAX_CONNECTIONS = 500
 _MAX_BODY_BYTES = 1024**3  # for the files of figures; JSON bodies have their own limit
 _STOP_SEC = 0.7  # how long `stop` waits for running requests
 
@@ -132,7 +133,7 @@ class LocalWorker:
             channel_timeout=self._idle_sec,
             cleanup_interval=1,
             max_request_body_size=_MAX_BODY_BYTES,
-            connection_limit=_MAX_CONNECTIONS,
+            connection_limit=MAX_CONNECTIONS,
             asyncore_use_poll=True,  # `select` takes no file number over 1023
             channel_request_lookahead=1,  # else it does not see that the client of a wait is gone
         )

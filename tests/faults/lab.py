@@ -152,6 +152,13 @@ class Lab:
         self.proxy.__exit__()
         self.worker.stop()
 
+    @property
+    def waiting(self):
+        """How many requests the worker holds."""
+        waits = self.worker._database.news.waits
+        with waits.lock:
+            return len(waits._line)
+
     def runner(self, *options, **settings):
         """Start a runner."""
         runner = Runner(self, *options, **settings)

@@ -119,6 +119,44 @@ def test_unknown_id_at_start(lab):
 # --- the worker while it is polled -----------------------------------------------------------
 
 
+def test_worker_restarted_while_polls_wait(lab):
+    """It answers the poll at its end; the runner waits for it, and then takes the next job."""
+    # Any poll's interval would take longer than the test.
+    runner = lab.runner("--poll-interval", "3600", timing=QUICK_TRIES)
+    wait_until(lambda: lab.waiting == 1, "a poll that waits")
+    lab.worker.stop()
+    runner.wait_for("trying again")
+    lab.worker._port = lab.worker._bound_port
+    lab.worker.start()
+    wait_until(lambda: lab.waiting == 1, "a poll that waits")
+    assert lab.ended(lab.submit("good")).status == "completed"
+    runner.end()
+    assert runner.output().count("answers again") == 1
+
+
+def test_runner_killed_while_its_poll_waits(lab):
+    """The job that it is told of goes to another runner, and the next start of it waits again."""
+    options = ("--poll-interval", "3600")
+    runner = lab.runner(*options)
+    wait_until(lambda: lab.waiting == 1, "a poll that waits")
+    runner.kill()  # the proxy keeps the connection to the worker: nothing tells that it is dead
+    other = lab.runner(*options, directory=lab.tmp_path / "other")
+    wait_until(lambda: lab.waiting == 2, "another poll that waits")
+    assert lab.ended(lab.submit("good")).status == "completed"
+    again = lab.runner(*options)
+    again.wait_for("Polling")
+    assert lab.ended(lab.submit("good")).status == "completed"
+    other.end()
+    again.end()
+
+
+def test_max_idle_ends_a_runner_whose_poll_waits(lab):
+    """A wait is never longer than the time that the runner has."""
+    runner = lab.runner("--max-idle", "2", "--poll-interval", "3600")
+    assert runner.wait() == 0
+    runner.check_sanity()
+
+
 def test_worker_down_while_polling(lab):
     """An outage is one warning and one recovery; the waits start short again after each."""
     runner = lab.runner(timing=QUICK_TRIES)

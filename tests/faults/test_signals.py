@@ -29,10 +29,20 @@ def ends_within(runner, seconds, code=0):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_idle(lab, number):
     """A signal to a runner that waits for its next poll ends it at once, and well."""
-    runner = lab.runner("--poll-interval", "60")
+    runner = lab.runner("--poll-interval", "60", "--no-wait")
     wait_until(lambda: lab.proxy.passed("available"), "a poll")
     runner.signal(number)
     ends_within(runner, 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_waiting_poll(lab, number):
+    """So does a signal to a runner whose poll the worker holds; its place in the line is free."""
+    runner = lab.runner("--poll-interval", "60", worker_url=lab.worker.url)
+    wait_until(lambda: lab.waiting == 1, "a poll that waits")
+    runner.signal(number)
+    ends_within(runner, 2)
+    wait_until(lambda: lab.waiting == 0, "the end of the wait")
 
 
 def test_back_off_sleep(lab):

@@ -267,14 +267,26 @@ def test_waits_that_never_succeed_are_given_up(server, make, caplog, broken):
 
 
 def test_one_broken_wait_is_no_reason(server, make, caplog):
-    """The worker was restarted, say: the next poll waits as before."""
+    """The worker was restarted, say: if it held polls before, the next one waits, and soon."""
     runner = make()
     server.on(AVAILABLE, drop(), ok(jobs=[job("j-1")]), held(), drop(), ok(jobs=[]), held())
     assert runner.poll() == ["j-1"]
+    assert runner.rest_sec() == INTERVAL
     for _ in range(3):
         runner.poll()
+        assert runner.rest_sec() <= 1
     assert runner.asked == ["wait=3", None, "wait=3", "wait=3", None, "wait=3"]
     assert caplog.text == ""
+
+
+def test_a_worker_that_breaks_off_waits_after_all_is_polled_at_the_interval(server, make):
+    """It held polls until now."""
+    runner = make()
+    server.on(AVAILABLE, held(), drop(), ok(jobs=[]), drop(), ok(jobs=[]))
+    for _ in range(4):
+        runner.poll()
+    assert runner.asked == ["wait=3", "wait=3", None, "wait=3", None, None]
+    assert runner.rest_sec() == INTERVAL
 
 
 def test_a_worker_that_is_away_is_waited_for_with_polls_that_do_not_wait(server, make, caplog):

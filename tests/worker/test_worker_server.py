@@ -209,6 +209,22 @@ def test_idle_connections_are_closed_after_their_time(tmp_path, keys):
             assert 0.9 < time.monotonic() - start < 4.5
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits as POSIX has them")
+def test_a_worker_process_may_open_a_file_for_each_connection():
+    """Some systems allow 256. What the system does not allow stays as it is."""
+    code = (
+        "import resource\n"
+        "from devaria.worker.main import allow_open_files\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 500))\n"
+        "for number in (100, 300, 600):\n"
+        "    allow_open_files(number)\n"
+        "    print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    run = [sys.executable, "-c", code]
+    output = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    assert output == "(200, 500)\n(300, 500)\n(500, 500)\n"
+
+
 def test_the_package_is_light_to_import():
     """Importing the package alone brings neither flask nor waitress nor requests."""
     code = (
