@@ -35,7 +35,7 @@ class Background(threading.Thread):
 
     def answered(self):
         """Return the answer, once it is there."""
-        self.join(60)
+        self.join(30)
         assert self.reply is not None
         return self.reply
 
