@@ -197,10 +197,10 @@ class Pickup:
         """Return how many runners of the same types poll, wait, or are told of jobs."""
         since = self._clock() - _RECENT_SEC
         self._visits = {name: visit for name, visit in self._visits.items() if visit.at >= since}
-        of_types = {poll.runner_id: poll.job_types}
-        of_types.update((name, visit.job_types) for name, visit in self._visits.items())
-        of_types.update((each.runner_id, each.job_types) for each in self._waits.of_type(_Poll))
-        sharers = {name for name, types in of_types.items() if types & poll.job_types}
+        visits, polls = self._visits.items(), self._waits.of_type(_Poll)
+        sharers = {poll.runner_id}
+        sharers.update(name for name, visit in visits if visit.job_types & poll.job_types)
+        sharers.update(each.runner_id for each in polls if each.job_types & poll.job_types)
         offers = self._offers.values()
         sharers.update(each.runner_id for each in offers if each.job_type in poll.job_types)
         return len(sharers)
