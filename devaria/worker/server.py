@@ -3,6 +3,7 @@
 import logging
 import math
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -22,6 +23,9 @@ IDLE_SEC = 5
 MAX_CONNECTIONS = 500
 
 _THREADS = 8  # for requests that do not wait; one more for each that waits
+# With 1, waitress sees that the client of a request that waits is gone. Before 3.0.1, the last for
+# Python 3.8, it could then also answer requests after one that it refused (CVE-2024-49768).
+_LOOKAHEAD = 1 if sys.version_info >= (3, 9) else 0
 _MAX_BODY_BYTES = 1024**3  # for the files of figures; JSON bodies have their own limit
 _STOP_SEC = 0.7  # how long `stop` waits for running requests
 
@@ -135,7 +139,7 @@ class LocalWorker:
             max_request_body_size=_MAX_BODY_BYTES,
             connection_limit=MAX_CONNECTIONS,
             asyncore_use_poll=True,  # `select` takes no file number over 1023
-            channel_request_lookahead=1,  # else it does not see that the client of a wait is gone
+            channel_request_lookahead=_LOOKAHEAD,
         )
         dispatcher = self._server.task_dispatcher
         self._database.news.waits.make_room = lambda waiting: dispatcher.set_thread_count(
