@@ -6,6 +6,7 @@ main            run a runner as a process: lock, log, signals
 runner          the loop: identify, settle what is owed, poll, sleep
 registration    who this runner is at its worker
 recovery        jobs that an earlier run left behind
+polling         polls: how long the worker may hold them, and when the next one comes
 claiming        claim jobs from a list
 job_run         one job in hand
 prestart        the processes for the next jobs

@@ -7,4 +7,7 @@
     figures     figures as files, and the signatures of their upload URLs
     expiry      whether the figures of a cached result still exist
     database    the SQLite file; jobs of silent runners return to the queue
+    news        who waits for news of jobs
+    pickup      which runner is told of which job
+    waiting     the requests that wait
 """
