@@ -68,7 +68,12 @@ RUN_IN: Dict[str, str] = {
     'eval "$(_DEVARIA_COMPLETE=bash_source devaria)"': "test_commands.py: def test_completion",
 }
 #: Run by hand: they measure, for minutes.
-BENCHES = ("benchmarks/raster.py", "benchmarks/runner.py", "benchmarks/job_trace.py")
+BENCHES = (
+    "benchmarks/raster.py",
+    "benchmarks/upload.py",
+    "benchmarks/runner.py",
+    "benchmarks/job_trace.py",
+)
 
 #: The paper that explains a command's options.
 EXPLAINED_IN: Dict[str, Path] = {
