@@ -105,6 +105,8 @@ def _servers(folder: Path, delay_ms: float, is_one: bool) -> Iterator[Servers]:
         servers = [stack.enter_context(FigureApi(tls)) for _ in range(1 if is_one else 2)]
         urls = [stack.enter_context(_delayed(server.port, delay_ms)) for server in servers]
         servers[0].url, servers[0].put_url = urls[0], urls[-1]
+        if not is_one:
+            servers[0].figures_url = "https://figures.example"
         environ = {
             **os.environ,
             "PYTHONPATH": str(HERE.parent),

@@ -72,6 +72,7 @@ BENCHES = (
     "benchmarks/raster.py",
     "benchmarks/runner.py",
     "benchmarks/pickup.py",
+    "benchmarks/upload.py",
     "benchmarks/job_trace.py",
 )
 
