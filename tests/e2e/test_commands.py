@@ -74,7 +74,7 @@ def test_figures(tmp_path: Path, env: Dict[str, str]) -> None:
 
 def test_the_handler(tmp_path: Path, env: Dict[str, str]) -> None:
     """The example handler and its test, saved and tried as written."""
-    handler, its_test = fenced(DOCS / "handlers.md", "python")
+    handler, its_test, *_ = fenced(DOCS / "handlers.md", "python")
     (tmp_path / "count_words.py").write_text(handler, encoding="utf-8")
     (tmp_path / "test_count_words.py").write_text(its_test, encoding="utf-8")
     try_it, serve_it = (
