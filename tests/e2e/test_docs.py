@@ -72,6 +72,8 @@ BENCHES = (
     "benchmarks/raster.py",
     "benchmarks/runner.py",
     "benchmarks/pickup.py",
+    "benchmarks/pose.py",
+    "benchmarks/video.py",
     "benchmarks/upload.py",
     "benchmarks/job_trace.py",
 )
