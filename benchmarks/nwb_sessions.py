@@ -18,7 +18,7 @@ from hdmf.common import VectorData, VectorIndex
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 from pynwb.misc import Units
 
-from devaria.nwb.units_table import UnitsTable, save_table
+from devaria.nwb.units.table import UnitsTable, save_table
 
 #: Values in a chunk of ``spike_times`` by layout. None means h5py's guess: 9,766 for 10 million.
 CHUNK_LENGTHS = {"auto": None, "large": 500_000, "tiny": 1024, "scattered": None}

@@ -21,7 +21,7 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 from devaria.figures.pose_arrays import PoseArrays, frames_apart
-from devaria.nwb.pose_parts import PosePart, PoseSetting
+from devaria.nwb.pose.parts import PosePart, PoseSetting
 from devaria.worker.server import LocalWorker
 
 RATE_HZ = 120.0

@@ -144,7 +144,7 @@ def ours_read(parameters: Parameters) -> str:
 def ours_build(parameters: Parameters) -> str:
     """Build and save the figure from the table's files."""
     from devaria.figures.raster import UnitsRasterPlot
-    from devaria.nwb.units_table import load_table
+    from devaria.nwb.units.table import load_table
 
     _save(UnitsRasterPlot(load_table(Path(parameters["table"]))))
     return ""
@@ -198,7 +198,7 @@ def main() -> None:
         if route == "ours":
             import devaria.figures.raster
             import devaria.nwb.sandbox.child
-            import devaria.nwb.units_reader  # noqa: F401
+            import devaria.nwb.units.reader  # noqa: F401
     before_bytes = resident_bytes()
     start = time.perf_counter()
     way = globals()[f"{route}_{part}"](parameters)

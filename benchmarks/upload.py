@@ -134,7 +134,7 @@ def upload(route: str, spikes: int) -> None:
 
     from devaria.figures.raster import UnitsRasterPlot
     from devaria.figures.upload import opened_connections, publish
-    from devaria.nwb.units_table import UnitsTable
+    from devaria.nwb.units.table import UnitsTable
 
     seconds: Dict[str, float] = {}
     steps = figpack_show._upload_bundle

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from devaria.figures.chunks import writing_all_chunks
 from devaria.figures.extension import own_extension
 from devaria.figures.pose_arrays import STEPS, Clock, Level, PoseArrays
-from devaria.nwb.pose_parts import PoseSetting
+from devaria.nwb.pose.parts import PoseSetting
 
 _Values = npt.NDArray[np.float64]
 

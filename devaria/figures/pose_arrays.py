@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from devaria.nwb.pose_parts import PosePart
+from devaria.nwb.pose.parts import PosePart
 
 #: 0 is no value; 1 to 65,535 divide the range of a row evenly.
 STEPS = 65_534

@@ -14,7 +14,7 @@ from devaria.figures.raster_arrays import (
     spikes_in_time_order,
 )
 from devaria.figures.raster_labels import labelled_extension
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.table import UnitsTable
 
 #: Length of the chunks into which figpack divides the spikes of a large figure.
 _CHUNK_SPIKES = 2_000_000

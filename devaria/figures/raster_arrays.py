@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.table import UnitsTable
 
 #: Called with the number of spikes sorted so far, and the number of all.
 BuildProgress = Callable[[int, int], None]

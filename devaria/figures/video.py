@@ -8,7 +8,7 @@ import numpy as np
 from devaria.figures.chunks import writing_all_chunks
 from devaria.figures.extension import own_extension
 from devaria.figures.video_encoder import EncodedVideo
-from devaria.nwb.image_times import ShownFrames
+from devaria.nwb.images.times import ShownFrames
 
 #: Bytes of the video that lie in one chunk, and are fetched at once.
 _PIECE_BYTES = 4 * 2**20

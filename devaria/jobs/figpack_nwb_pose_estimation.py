@@ -8,7 +8,7 @@ from devaria.jobs.params import Param
 
 if TYPE_CHECKING:
     from devaria.figures.pose_arrays import PoseArrays
-    from devaria.nwb.pose_parts import PoseSetting
+    from devaria.nwb.pose.parts import PoseSetting
 
 
 class _Pose(NamedTuple):
@@ -29,13 +29,13 @@ class FigpackNwbPoseEstimationHandler(NwbFigureHandler):
         path=Param(str, "path of a PoseEstimation, such as /processing/behavior/PoseEstimation")
     )
     in_pieces: ClassVar[bool] = True
-    modules: ClassVar[Sequence[str]] = ("devaria.figures.pose", "devaria.nwb.pose_reader")
+    modules: ClassVar[Sequence[str]] = ("devaria.figures.pose", "devaria.nwb.pose.reader")
 
     def read(self, file: Any, path: str, params: Mapping[str, Any], progress: Progress) -> _Pose:
         """Read the parts one after another. Each is quantised at once, to save memory."""
         del params
         from devaria.figures.pose_arrays import PoseArrays, frames_apart
-        from devaria.nwb.pose_reader import PoseReader
+        from devaria.nwb.pose.reader import PoseReader
 
         reader = PoseReader(file, path)
         num_parts, num_frames = len(reader.num_frames), max(reader.num_frames)

@@ -8,7 +8,7 @@ from devaria.jobs.params import Param
 
 if TYPE_CHECKING:
     from devaria.nwb.sandbox.remote import RemoteNwb
-    from devaria.nwb.units_table import UnitsTable
+    from devaria.nwb.units.table import UnitsTable
 
 
 class FigpackNwbRasterPlotHandler(NwbFigureHandler):

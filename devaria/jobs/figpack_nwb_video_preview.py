@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from devaria.figures.video_encoder import EncodedVideo
     from devaria.figures.video_scaling import ValueRange
-    from devaria.nwb.image_series import ImageSeries
-    from devaria.nwb.image_times import ShownFrames
+    from devaria.nwb.images.series import ImageSeries
+    from devaria.nwb.images.times import ShownFrames
 
 #: Frames a second of a video that spans the recording, or whose times are not known.
 _WHOLE_RATE = 30
@@ -73,13 +73,13 @@ class FigpackNwbVideoPreviewHandler(NwbFigureHandler):
     )
     packages: ClassVar[Mapping[str, Tuple[str, str]]] = {"av": ("av", "video")}
     in_pieces: ClassVar[bool] = True
-    modules: ClassVar[Sequence[str]] = ("devaria.figures.video", "devaria.nwb.image_series_opening")
+    modules: ClassVar[Sequence[str]] = ("devaria.figures.video", "devaria.nwb.images.opening")
     modules_are_large: ClassVar[bool] = True  # PyAV: 17 MB
 
     def read(self, file: Any, path: str, params: Mapping[str, Any], progress: Progress) -> _Encoded:
         """Read the frames, and encode them as they come: only a few are held at a time."""
         from devaria.figures.video_encoder import encode_video
-        from devaria.nwb.image_series_opening import open_image_series
+        from devaria.nwb.images.opening import open_image_series
 
         series = open_image_series(file, path, self.path_param)
         shown = series.times.shown(params["mode"], params["max_frames"])

@@ -20,13 +20,10 @@ h5py nor numpy, which are optional.
     http/          byte ranges of one file over HTTP
     hdf5/          HDF5 files over those ranges
     file_kind      names the format of a file that is not HDF5
-    units_reader   reads the units table of an open file
-    spike_times    reads its spike times, the one large column
-    units_table    the result, as arrays and as files that one process hands to another
-    pose_reader    reads a pose estimation: `pose_source` finds and checks its parts,
-                   `pose_times`, `pose_skeleton` and `pose_parts` are what it reads
-    image_series   reads frames of an image series; `image_series_opening` finds and checks it, and
-                   `image_times` chooses the frames
+    units/         the units table of an open file, as arrays and as files that one process hands to
+                   another
+    pose/          a pose estimation: its parts, their times, its skeleton
+    images/        frames of an image series: which are shown, and when they were taken
     synthetic/     writes a small NWB file for demos and tests
 """
 

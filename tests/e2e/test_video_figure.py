@@ -16,7 +16,7 @@ from image_files import NUMBER_BITS, numbered_frames, series_bytes
 from range_server import RangeServer
 from run_handler import run_handler
 
-from devaria.nwb.image_times import ShownFrames
+from devaria.nwb.images.times import ShownFrames
 from devaria.worker.server import LocalWorker
 
 av = pytest.importorskip("av", reason="PyAV is not installed")

@@ -10,7 +10,7 @@ from pose_figures import StoredFigure, assert_shown
 
 from devaria.figures.pose import COLORS, PoseView
 from devaria.figures.pose_arrays import PoseArrays
-from devaria.nwb.pose_parts import PosePart, PoseSetting
+from devaria.nwb.pose.parts import PosePart, PoseSetting
 
 
 def setting_of(**options: Any) -> PoseSetting:

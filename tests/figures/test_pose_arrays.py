@@ -15,7 +15,7 @@ from devaria.figures.pose_arrays import (
     frames_apart,
     quantised,
 )
-from devaria.nwb.pose_parts import PosePart
+from devaria.nwb.pose.parts import PosePart
 
 _numbers = st.one_of(st.floats(-1e15, 1e15), st.just(np.nan), st.integers(-5, 5).map(float))
 

@@ -15,8 +15,8 @@ from devaria.figures import raster_arrays
 from devaria.figures.raster import UnitsRasterPlot
 from devaria.figures.raster_arrays import counts_per_second, reference_points, spikes_in_time_order
 from devaria.nwb.errors import NwbError
-from devaria.nwb.units_reader import read_units_table
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.reader import read_units_table
+from devaria.nwb.units.table import UnitsTable
 
 
 class RecordingGroup:

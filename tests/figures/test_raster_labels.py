@@ -12,7 +12,7 @@ from figure_pages import OpenFigure, chromium, served_folder
 from devaria.figures import raster_labels
 from devaria.figures.raster import UnitsRasterPlot
 from devaria.figures.raster_labels import labelled_extension
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.table import UnitsTable
 
 #: Up to two minutes figpack draws single spikes, and counts of longer sessions.
 SPIKES_SEC, COUNTS_SEC = 60, 300

@@ -16,7 +16,7 @@ from figure_api import KEY, SIGNATURE, FigureApi
 from devaria.figures import publish
 from devaria.figures.raster import UnitsRasterPlot
 from devaria.figures.upload import UploadLimits, publishing
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.table import UnitsTable
 
 TABLE = UnitsTable(
     unit_ids=["0"],

@@ -18,7 +18,7 @@ from devaria.figures import publish
 from devaria.figures.raster import UnitsRasterPlot
 from devaria.figures.upload import UploadLimits, connections, lanes, opened_connections
 from devaria.figures.upload.store_hint import remember_store
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.table import UnitsTable
 
 TABLE = UnitsTable(
     unit_ids=["0"],

@@ -18,7 +18,7 @@ from range_server import RangeServer
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5 import chunked
 from devaria.nwb.http import prefetch, ranges
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.table import UnitsTable
 
 RNG = np.random.default_rng(0)
 

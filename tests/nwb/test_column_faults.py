@@ -19,7 +19,7 @@ from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http.prefetch import Prefetcher
 from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.units_reader import read_units_table
+from devaria.nwb.units.reader import read_units_table
 
 RNG = np.random.default_rng(0)
 

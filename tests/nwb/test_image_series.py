@@ -17,9 +17,9 @@ from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb import open_remote
 from devaria.nwb.errors import InvalidInputError, NwbError
-from devaria.nwb.image_series import ImageSeries, _windows
-from devaria.nwb.image_series_opening import open_image_series
-from devaria.nwb.image_times import FrameTimes, ShownFrames
+from devaria.nwb.images.opening import open_image_series
+from devaria.nwb.images.series import ImageSeries, _windows
+from devaria.nwb.images.times import FrameTimes, ShownFrames
 
 RNG = np.random.default_rng(11)
 COUNT = 12

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from pose_files import POSE_PATH, add_part, add_pose, file_bytes, opened, read_pose, walk
 
-from devaria.nwb import pose_source
 from devaria.nwb.errors import InvalidInputError, NwbError
+from devaria.nwb.pose import source
 from devaria.nwb.synthetic.session import marked_group
 
 TIMES = np.arange(5.0)
@@ -169,7 +169,7 @@ def test_error_names_what_is_wrong(name: str, file: Any) -> None:
 
 def test_too_many_parts(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A container with more parts than a figure can show is refused before they are read."""
-    monkeypatch.setattr(pose_source, "MAX_PARTS", 0)
+    monkeypatch.setattr(source, "MAX_PARTS", 0)
     with pytest.raises(NwbError, match="has 1 parts; at most 0 are drawn"):
         read_pose(file, "/nan")
 

@@ -19,7 +19,7 @@ from pose_files import (
     walk,
 )
 
-from devaria.nwb.pose_parts import PosePart
+from devaria.nwb.pose.parts import PosePart
 from devaria.nwb.synthetic.session import marked_group
 
 FRAMES = 40

@@ -15,8 +15,8 @@ from devaria.figures.raster import UnitsRasterPlot
 from devaria.nwb.errors import InvalidInputError
 from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http.ranges import HttpRanges
-from devaria.nwb.units_reader import read_units_table
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.reader import read_units_table
+from devaria.nwb.units.table import UnitsTable
 
 pytestmark = needs_real_files
 

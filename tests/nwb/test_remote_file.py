@@ -13,8 +13,8 @@ from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.http.retry import HttpTiming
-from devaria.nwb.units_reader import read_units_table
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.reader import read_units_table
+from devaria.nwb.units.table import UnitsTable
 
 TRAINS = [np.sort(np.random.default_rng(seed).uniform(0, 900, 20_000)) for seed in range(4)]
 GOOD = units_bytes(TRAINS, chunks=(1000,), compression="gzip")

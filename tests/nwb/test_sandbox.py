@@ -23,7 +23,7 @@ from devaria.nwb.limits import ReadLimits
 from devaria.nwb.sandbox.landlock import landlock_version
 from devaria.nwb.sandbox.parent import Opening, reading_environ
 from devaria.nwb.sandbox.remote import RemoteNwb
-from devaria.nwb.units_table import UnitsTable, load_table, save_table
+from devaria.nwb.units.table import UnitsTable, load_table, save_table
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 

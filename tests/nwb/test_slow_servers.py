@@ -16,8 +16,8 @@ from devaria.nwb.http import download
 from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.http.retry import HttpTiming
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.units_reader import read_units_table
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.reader import read_units_table
+from devaria.nwb.units.table import UnitsTable
 
 TIMES = np.sort(np.random.default_rng(0).uniform(0, 900, 400_000))
 GOOD = units_bytes([TIMES], chunks=(5000,))

@@ -16,7 +16,7 @@ from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http.block_file import BLOCK_BYTES
 from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.http.retry import HttpTiming
-from devaria.nwb.units_reader import read_units_table
+from devaria.nwb.units.reader import read_units_table
 
 CONTENT = bytes(np.random.default_rng(0).integers(0, 256, 1_000_000, np.uint8))
 END_BYTES = 300_000

@@ -9,8 +9,8 @@ from nwb_files import add_units, memory_file
 
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.units_reader import read_units_table
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.reader import read_units_table
+from devaria.nwb.units.table import UnitsTable
 
 TRAINS = [[0.25, 1.5, 7.75], [], [1.5, 9.5]]
 

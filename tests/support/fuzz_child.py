@@ -19,7 +19,7 @@ from devaria.nwb.hdf5.remote_file import RemoteFile, open_remote_file
 from devaria.nwb.http.ranges import HttpRanges
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.node import Node
-from devaria.nwb.units_reader import read_units_table
+from devaria.nwb.units.reader import read_units_table
 
 #: Most memory that the process may allocate.
 MAX_BYTES = 1024**3

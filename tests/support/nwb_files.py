@@ -11,8 +11,8 @@ from range_server import LOOPBACK, FakeTime, RangeServer
 
 from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http.ranges import HttpRanges
-from devaria.nwb.units_reader import read_units_table
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.reader import read_units_table
+from devaria.nwb.units.table import UnitsTable
 
 REAL_DIR = Path(__file__).resolve().parents[3] / "shared" / "data" / "nwb"
 

@@ -11,8 +11,8 @@ import pytest
 from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb import open_remote
-from devaria.nwb.pose_parts import PosePart, PoseSetting
-from devaria.nwb.pose_reader import PoseReader
+from devaria.nwb.pose.parts import PosePart, PoseSetting
+from devaria.nwb.pose.reader import PoseReader
 from devaria.nwb.synthetic.session import marked_group
 
 REAL_DIR = Path(__file__).resolve().parents[3] / "shared" / "data" / "pose"

@@ -11,8 +11,8 @@ import numpy as np
 
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
-from devaria.nwb.image_series import ImageSeries
-from devaria.nwb.image_times import read_frame_times
+from devaria.nwb.images.series import ImageSeries
+from devaria.nwb.images.times import read_frame_times
 from devaria.nwb.node import Node
 
 if TYPE_CHECKING:

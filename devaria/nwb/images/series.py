@@ -1,4 +1,4 @@
-"""Read the frames of an NWB image series that `image_series_opening` has found and checked."""
+"""Read the frames of an NWB image series that `opening` has found and checked."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from devaria.nwb.image_times import FrameTimes
+from devaria.nwb.images.times import FrameTimes
 
 if TYPE_CHECKING:
     from devaria.nwb.sandbox.remote import RemoteNwb

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from devaria.common.text import one_line
 from devaria.nwb.errors import NwbError
 from devaria.nwb.node import Node
-from devaria.nwb.pose_parts import PosePart, PoseSetting, leave_out_infinite, leave_out_unseen
-from devaria.nwb.pose_skeleton import READ_ERRORS, Skeleton, read_skeleton
-from devaria.nwb.pose_source import Series, find_container, find_series
-from devaria.nwb.pose_times import Clocks, FrameTimes
+from devaria.nwb.pose.parts import PosePart, PoseSetting, leave_out_infinite, leave_out_unseen
+from devaria.nwb.pose.skeleton import READ_ERRORS, Skeleton, read_skeleton
+from devaria.nwb.pose.source import Series, find_container, find_series
+from devaria.nwb.pose.times import Clocks, FrameTimes
 
 if TYPE_CHECKING:
     from devaria.nwb.sandbox.remote import RemoteNwb

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, List, Optional, Tuple
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.node import Node, one_number
-from devaria.nwb.pose_times import LARGEST_SEC
+from devaria.nwb.pose.times import LARGEST_SEC
 
 if TYPE_CHECKING:
     from devaria.nwb.sandbox.remote import RemoteNwb

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # imported late, since they import numpy, and the child start
     import numpy.typing as npt
 
     from devaria.nwb.node import Node
-    from devaria.nwb.units_table import UnitsTable
+    from devaria.nwb.units.table import UnitsTable
 
 #: The deepest `look`.
 _MAX_DEPTH = 8
@@ -248,7 +248,7 @@ class RemoteNwb:
             InvalidInputError: The file has no units table at the path.
             NwbError: The table is broken, hostile, too large, or has no spikes.
         """
-        from devaria.nwb.units_table import load_table
+        from devaria.nwb.units.table import load_table
 
         self._value("units_table", path=path)
         return load_table(self._folder)

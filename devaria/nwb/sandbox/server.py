@@ -20,8 +20,8 @@ from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.hdf5.texts import read_texts
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.sandbox.slots import Slots, writing_to
-from devaria.nwb.units_reader import read_units_table
-from devaria.nwb.units_table import save_table
+from devaria.nwb.units.reader import read_units_table
+from devaria.nwb.units.table import save_table
 
 #: Progress is sent at most this often, in seconds, and at the end.
 _PROGRESS_GAP_SEC = 0.1

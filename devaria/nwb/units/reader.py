@@ -22,8 +22,8 @@ from devaria.nwb.hdf5.link_guard import follow, safe_column
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.hdf5.values import RowsReader
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.spike_times import SpikeTimes
-from devaria.nwb.units_table import UnitsTable
+from devaria.nwb.units.spike_times import SpikeTimes
+from devaria.nwb.units.table import UnitsTable
 
 #: From this time on, neighbouring float32 numbers are more than a second apart. figpack stores
 #: spike times as float32.

@@ -1,0 +1,1 @@
+"""Read the units table of an open file: `reader` reads it, `table` is what it holds."""
