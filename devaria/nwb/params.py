@@ -14,13 +14,14 @@ def checked_url(url: object) -> str:
         url: The URL of a submitter or of a redirect.
 
     Returns:
-        The URL, unchanged.
+        The URL, without white space before and after it.
 
     Raises:
         InvalidInputError: It is not such a URL. The text says what is wrong.
     """
     if not isinstance(url, str):
         raise InvalidInputError("nwb_url must be a string")
+    url = url.strip()  # it was pasted
     if not url.isprintable() or " " in url or len(url) > 8192:
         raise InvalidInputError("nwb_url must be a URL without spaces or control characters")
     try:

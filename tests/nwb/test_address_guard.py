@@ -172,18 +172,16 @@ def test_allowing_one_host_allows_no_other(resolved: List[str], connected: List[
     assert len(resolved) == 3
 
 
-@pytest.mark.parametrize(("number", "seconds"), [(socket.EAI_AGAIN, 300), (socket.EAI_NONAME, 60)])
-def test_unknown_name_is_tried_again(
-    number: int, seconds: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A failed look-up is retried for 5 minutes; for a name that does not exist, 1 minute."""
+@pytest.mark.parametrize("number", [socket.EAI_AGAIN, socket.EAI_NONAME])
+def test_unknown_name_is_tried_again(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed look-up is retried for a minute, if the host has never answered."""
 
     def getaddrinfo(*_args: Any, **_kwargs: Any) -> Any:
         raise socket.gaierror(number, "no address")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     time = FakeTime()
-    with pytest.raises(NwbError, match=rf"host is not known \(DNS\); given up after {seconds} s"):
+    with pytest.raises(NwbError, match=r"host is not known \(DNS\); given up after 60 s"):
         HttpRanges("https://data.example/x", wait=time.wait, clock=time.clock)
 
 

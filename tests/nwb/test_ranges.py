@@ -99,7 +99,6 @@ def test_unreachable_server_does_not_show_the_signature() -> None:
         (418, r"does not give the file \(HTTP 418\)"),
         ("html", r"is a web page \(HTML\), not an NWB file"),
         ("whole", "is not HDF5, not an NWB file"),
-        ("gzip", "compresses what it sends"),
     ],
 )
 def test_first_answer_tells_what_is_wrong(server: RangeServer, fault: object, text: str) -> None:

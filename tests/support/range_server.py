@@ -1,5 +1,6 @@
 """A file server on loopback with byte ranges, which can be told to misbehave."""
 
+import gzip
 import re
 import ssl
 import threading
@@ -165,6 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._drip(b"HTTP/1.1 206 Partial Content\r\nX-Filler: " + bytes(b"x" * 1000))
         elif isinstance(fault, str) and fault.startswith("whole"):
             self._send_whole(content, fault)
+        elif "Range" not in self.headers:
+            self._send_whole(gzip.compress(content, 1) if fault == "gzip" else content, str(fault))
         else:
             self._send_range(content, fault)
 
@@ -200,7 +203,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self._write(content)
         else:
-            self._send(200, content, cut=1000 if fault.endswith("short") else 0)
+            headers = {"Content-Encoding": "gzip"} if fault == "gzip" else {}
+            self._send(200, content, headers, cut=1000 if fault.endswith("short") else 0)
 
     def _drip(self, content: bytes) -> None:
         self.close_connection = True

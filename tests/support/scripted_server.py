@@ -290,7 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.owner.hold(answer)
         self._send(answer)
 
-    do_GET = do_POST = do_DELETE = do_PUT = do_any  # noqa: N815 - the base class's names
+    do_GET = do_HEAD = do_POST = do_DELETE = do_PUT = do_any  # noqa: N815 - the base class's names
 
     def parse_request(self) -> bool:
         """Drop the connection with the body unread, if the script says so."""

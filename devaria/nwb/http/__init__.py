@@ -4,6 +4,8 @@
 
     address_guard  connections to public addresses only
     session        one range request: redirects, time-outs, the body as it arrives
+    answers        what the head of an answer says: the range, the version, the content coding
+    refusals       the error for an answer without the file
     retry          which faults are tried again, how often, and until when
     ranges         the file: verifies every range, and explains every fault
     tail           the file's last bytes, requested together with the first

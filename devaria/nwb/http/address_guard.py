@@ -6,7 +6,6 @@ guarded: it resolves the host name once, checks all its addresses, and connects 
 header, TLS server name and certificate are still those of the name.
 """
 
-import math
 import socket
 from contextlib import contextmanager
 from ipaddress import (
@@ -26,9 +25,6 @@ from devaria.common.bounded_http import CuttableConnection, time_limit, use_conn
 from devaria.common.text import one_line
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.retry import RetryableFault
-
-#: For how long the lookup of an unknown name is repeated, in seconds.
-_UNKNOWN_NAME_SEC = 60.0
 
 _Address = Union[IPv4Address, IPv6Address]
 
@@ -97,12 +93,9 @@ class AddressGuard:
         """
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except OSError:
             # The name is probably misspelt, but a resolver without a network says the same.
-            is_unknown = error.errno == socket.EAI_NONAME
-            give_up_after_sec = _UNKNOWN_NAME_SEC if is_unknown else math.inf
-            text = "the name of its host is not known (DNS)"
-            raise RetryableFault(text, give_up_after_sec=give_up_after_sec) from None
+            raise RetryableFault("the name of its host is not known (DNS)") from None
         # After a % comes the interface of a link-local address.
         addresses = [ip_address(str(info[4][0]).split("%")[0]) for info in found]
         if _bare(host) not in self._hosts and not all(map(self._is_allowed, addresses)):

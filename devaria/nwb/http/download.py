@@ -1,4 +1,4 @@
-"""Download a whole file from a server without byte ranges."""
+"""Download a whole file from a server without byte ranges, or one that compresses them."""
 
 import tempfile
 import threading
@@ -16,11 +16,15 @@ _PROGRESS_BYTES = 2 * 1024 * 1024
 class DownloadedFile:
     """A copy on this machine's disk that no other process can open. Closing it deletes it.
 
+    Args:
+        why: Why the whole file is needed, such as "has no byte ranges".
+
     Attributes:
         size: Length of the copy in bytes, so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, why: str) -> None:
+        self._why = why
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._lock = threading.Lock()
         self.size = 0
@@ -68,25 +72,24 @@ class DownloadedFile:
         self.size = 0
         last_line_sec = time.monotonic()
         if expected_bytes is not None:
-            _refuse_too_much(expected_bytes, max_bytes)
-        say(f"The server has no byte ranges: fetching the whole file{_of(expected_bytes)}")
+            self._refuse_too_much(expected_bytes, max_bytes)
+        say(f"The server {self._why}: fetching the whole file{_of(expected_bytes)}")
         for piece in pieces:
             before = self.size
             self.size += self._file.write(piece)
-            _refuse_too_much(self.size, max_bytes)
+            self._refuse_too_much(self.size, max_bytes)
             if before // _PROGRESS_BYTES != self.size // _PROGRESS_BYTES:
                 note_progress()
             if time.monotonic() - last_line_sec > _LINE_GAP_SEC:
                 last_line_sec = time.monotonic()
                 say(f"Fetched {self.size / 1e6:,.1f} MB{_of(expected_bytes)}")
 
-
-def _refuse_too_much(num_bytes: int, max_bytes: int) -> None:
-    if num_bytes > max_bytes:
-        raise NwbError(
-            f"the server has no byte ranges, and the whole file has more than the "
-            f"{max_bytes / 1e6:,.0f} MB that may be downloaded (DEVARIA_MAX_DOWNLOAD_BYTES)"
-        )
+    def _refuse_too_much(self, num_bytes: int, max_bytes: int) -> None:
+        if num_bytes > max_bytes:
+            raise NwbError(
+                f"the server {self._why}, and the whole file has more than the "
+                f"{max_bytes / 1e6:,.0f} MB that may be downloaded (DEVARIA_MAX_DOWNLOAD_BYTES)"
+            )
 
 
 def _of(expected_bytes: Optional[int]) -> str:

@@ -2,24 +2,36 @@
 
 Reading a file takes many requests to an unknown server, over minutes. An error page taken for data
 would look like a broken file. So each answer is checked: it must be the requested range of the
-file that was opened (status 206, Content-Range, length, ETag).
+file that was opened (status 206, Content-Range, length, version).
 """
 
-import re
 import threading
 import time
 from itertools import chain
-from typing import Callable, Iterable, Optional, Tuple, TypeVar
+from typing import Callable, Iterable, List, Optional, Tuple, TypeVar
 
 import requests
 from requests.adapters import BaseAdapter
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.file_kind import foreign_fault, foreign_kind
+from devaria.nwb.file_kind import foreign_fault
 from devaria.nwb.http.address_guard import AddressGuard, GuardedAdapter
+from devaria.nwb.http.answers import (
+    WRONG_LENGTH,
+    Part,
+    Version,
+    announced_size,
+    codings_of,
+    decoded,
+    is_multipart,
+    part_of,
+    unsatisfied_size,
+    version_of,
+)
 from devaria.nwb.http.download import DownloadedFile
+from devaria.nwb.http.refusals import MAY_BE_EXPIRED, refusal
 from devaria.nwb.http.retry import HttpTiming, Retry, RetryableFault
-from devaria.nwb.http.session import HttpSession, content_range, joined_bytes, status_meaning
+from devaria.nwb.http.session import HttpSession, joined_bytes
 from devaria.nwb.http.tail import FileTail
 from devaria.nwb.limits import ReadLimits
 
@@ -55,7 +67,6 @@ class HttpRanges:
 
     Attributes:
         url: URL of the file.
-        size: Length of the file in bytes.
         head: The first ``FIRST_BYTES`` of the file, or all of it if it is shorter.
 
     Raises:
@@ -78,28 +89,29 @@ class HttpRanges:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         timing = timing or HttpTiming()
-        self.url = url
-        self._session = HttpSession(
-            url,
-            adapter or GuardedAdapter(AddressGuard(allow_hosts), _KEPT, timing.read_timeout_sec),
-            timing,
-            clock,
-        )
+        guarded = GuardedAdapter(AddressGuard(allow_hosts), _KEPT, timing.read_timeout_sec)
+        self._session = HttpSession(url, adapter or guarded, timing, clock)
+        self.url = self._session.url
         self._limits = limits or ReadLimits()
         self._say = say
         self._closed = threading.Event()
         self._retry = Retry(timing, wait or self._closed.wait, clock)
         self._fetched = 0
         self._counting = threading.Lock()
-        self._etag: Optional[str] = None
+        self._version = Version(0, None, None)
         self._current_url = url  # of the last range, after redirects
         self._download: Optional[DownloadedFile] = None
         self._tail = FileTail(self._session, end_bytes, timing.tail_wait_sec) if end_bytes else None
         try:
-            self.head, self.size = self._with_retries(self._read_first)
+            self.head = self._with_retries(self._read_first)
         except BaseException:
             self.close()
             raise
+
+    @property
+    def size(self) -> int:
+        """Length of the file in bytes."""
+        return self._version.size
 
     def close(self) -> None:
         """Close the connections, and end waits between tries in other threads."""
@@ -151,7 +163,7 @@ class HttpRanges:
         Returns:
             The offset of the end's first byte, and the bytes; None if it cannot be used.
         """
-        return self._tail.peek(position, self.size, self._etag) if self._tail else None
+        return self._tail.peek(position, self._version) if self._tail else None
 
     def _with_retries(self, operation: Callable[[], _T]) -> _T:
         try:
@@ -168,86 +180,120 @@ class HttpRanges:
                 "fetched (DEVARIA_MAX_FETCH_BYTES)"
             )
 
-    def _read_first(self) -> Tuple[bytes, int]:
+    def _read_first(self) -> bytes:
+        """Read the first bytes of the file, and find out its version."""
         with self._session.get(self.url, f"0-{FIRST_BYTES - 1}") as response:
-            if response.status_code == 200:
-                return self._download_whole(response)
-            if response.status_code == 416:
-                raise self._error("is an empty file")
-            if response.status_code != 206:
-                raise self._refusal(response.status_code)
-            answered = content_range(response)
-            if answered is None:
-                raise self._error("is on a server that does not give the file's size")
-            begin, end, size = answered
-            if (begin, end) != (0, min(FIRST_BYTES, size)):
-                raise RetryableFault("the server sent another range than requested")
-            self._current_url, self._etag = response.url, response.headers.get("ETag")
-            return self._body(response, end), size
+            is_beyond = response.status_code == 416
+            if not is_beyond and not (response.status_code == 206 and codings_of(response)):
+                return self._start_of(response)
+            size = unsatisfied_size(response) if is_beyond else None
+        if size == 0:
+            raise self._error("is an empty file")
+        # Some servers refuse a range beyond the end. A range of compressed bytes is of no use.
+        with self._session.get(self.url, f"0-{size - 1}" if size else None) as response:
+            return self._start_of(response)
 
-    def _download_whole(self, response: requests.Response) -> Tuple[bytes, int]:
-        self._refuse_encoding(response)
-        pieces = self._session.pieces(response)
+    def _start_of(self, response: requests.Response) -> bytes:
+        if response.status_code == 200:
+            return self._download_whole(response)
+        part = self._checked_part(response)
+        if part is None:
+            raise self._error("is on a server that does not tell which range it sends")
+        if part.start:
+            raise RetryableFault("the server sent another range than requested")
+        size = part.size or self._size_beyond(part.stop)
+        if size is None:
+            with self._session.get(self.url, None) as whole:
+                return self._download_whole(whole)
+        start = self._body(response, part, FIRST_BYTES)
+        self._current_url, self._version = response.url, version_of(response, size)
+        return start + self._read_once(len(start), min(size, FIRST_BYTES))
+
+    def _size_beyond(self, stop: int) -> Optional[int]:
+        """Ask for the length of a file whose server does not tell it with a range."""
+        with self._session.get(self.url, "-1") as response:
+            last = part_of(response) if response.status_code == 206 else None
+            if last is not None and last.stop == last.start + 1 and last.stop >= stop:
+                return last.stop
+        with self._session.get(self.url, None, "HEAD") as response:
+            size = announced_size(response) if response.status_code == 200 else None
+            return size if size is not None and size >= stop else None
+
+    def _download_whole(self, response: requests.Response) -> bytes:
+        if response.status_code != 200:
+            raise refusal(response, self._session)
+        why, pieces = "has no byte ranges", self._session.pieces(response)
+        codings, expected = codings_of(response), announced_size(response)
+        if codings:
+            why, expected = "compresses what it sends", None
+            pieces = decoded(pieces, codings)
         head = joined_bytes(pieces, FIRST_BYTES)
-        fault = foreign_fault(head, self.url)
+        fault = foreign_fault(head, self.url) if head else "is an empty file"
         if fault is not None:
             raise self._error(fault)
-        length = response.headers.get("Content-Length", "")
-        expected = int(length) if re.fullmatch(r"\d{1,18}", length) else None
-        download = DownloadedFile()
+        download = DownloadedFile(why)
         try:
             limit, progress = self._limits.max_download_bytes, self._retry.note_progress
             download.fill(chain([head], pieces), expected, limit, self._say, progress)
             if expected not in (None, download.size):
-                raise RetryableFault("the answer does not have the announced length")
+                raise RetryableFault(WRONG_LENGTH)
         except BaseException:
             download.close()
             raise
         self._download = download
-        return head[:FIRST_BYTES], download.size
+        self._version = version_of(response, download.size)
+        return head[:FIRST_BYTES]
 
     def _read_once(self, start: int, stop: int) -> bytes:
-        url, span = self._current_url, f"{start}-{stop - 1}"
-        response = self._session.get(url, span)
-        if response.status_code in (401, 403, 404, 410) and url != self.url:
-            # Redirects often lead to signed URLs, which expire: start again at the file's URL.
-            response.close()
-            response = self._session.get(self.url, span)
-        with response:
+        """Read a range, in several answers if the server gives less than it is asked for."""
+        parts: List[bytes] = []
+        while start < stop:
+            parts.append(self._read_part(start, stop))
+            start += len(parts[-1])
+        return b"".join(parts)
+
+    def _read_part(self, start: int, stop: int) -> bytes:
+        with self._answer(start, stop) as response:
             if response.status_code == 200:
                 raise RetryableFault("the server answered a range request with status 200")
-            if response.status_code != 206:
-                raise self._refusal(response.status_code)
-            answered = content_range(response)
-            if answered is not None:
-                self._refuse_change(response, answered[2])
-            if answered != (start, stop, self.size):
+            part = self._checked_part(response)
+            if part is None:
+                raise RetryableFault("the server does not tell which range it sends")
+            if version_of(response, part.size or self.size).differs_from(self._version):
+                raise self._error("changed on the server while it was read")
+            if not part.start <= start < part.stop <= self.size:
                 raise RetryableFault("the server sent another range than requested")
+            self._count(start - part.start)  # what comes before it, of no use
             self._current_url = response.url
-            return self._body(response, stop - start)
+            return self._body(response, part, stop)[start - part.start :]
 
-    def _refuse_change(self, response: requests.Response, size: int) -> None:
-        etag = response.headers.get("ETag")
-        if size != self.size or (self._etag and etag and etag != self._etag):
-            raise self._error("changed on the server while it was read")
+    def _answer(self, start: int, stop: int) -> requests.Response:
+        url, span = self._current_url, f"{start}-{stop - 1}"
+        response = self._session.get(url, span)
+        if url == self.url or response.status_code not in MAY_BE_EXPIRED:
+            return response
+        # Redirects often lead to signed URLs, which expire: start again at the file's URL.
+        response.close()
+        return self._session.get(self.url, span)
 
-    def _refuse_encoding(self, response: requests.Response) -> None:
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise self._error("is on a server that compresses what it sends")
+    def _checked_part(self, response: requests.Response) -> Optional[Part]:
+        if response.status_code != 206:
+            raise refusal(response, self._session)
+        if codings_of(response):
+            raise self._error("is on a server that compresses ranges of it")
+        if is_multipart(response):
+            raise self._error("is on a server that sends multipart/byteranges for a single range")
+        return part_of(response)
 
-    def _body(self, response: requests.Response, length: int) -> bytes:
-        self._refuse_encoding(response)
-        body = joined_bytes(self._session.pieces(response), length + 1)
-        if len(body) != length:
-            raise RetryableFault("the answer does not have the announced length")
-        return body
-
-    def _refusal(self, status: int) -> NwbError:
-        kind = foreign_kind(b"", self.url)
-        if kind is not None:
-            return self._error(f"is {kind}, not an NWB file")
-        shown = self._session.shown_url
-        return NwbError(f"{shown}: the server {status_meaning(status)} (HTTP {status})")
+    def _body(self, response: requests.Response, part: Part, stop: int) -> bytes:
+        """Read the bytes of an answer, those from ``stop`` on left out."""
+        length = part.stop - part.start
+        wanted = min(length, stop - part.start)
+        # One byte more shows whether the body ends where it should.
+        body = joined_bytes(self._session.pieces(response), wanted + (wanted == length))
+        if len(body) < wanted or len(body) > length:
+            raise RetryableFault(WRONG_LENGTH)
+        return body[:wanted]
 
     def _error(self, fault: str) -> NwbError:
         return NwbError(f"{self._session.shown_url} {fault}")

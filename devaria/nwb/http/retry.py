@@ -56,6 +56,7 @@ class HttpTiming:
     connect_timeout_sec: float = 10.0
     read_timeout_sec: float = 30.0
     min_bytes_per_sec: int = 1024
+    unheard_sec: float = 60.0
     no_progress_sec: float = 300.0
     max_retry_after_sec: float = 60.0
     tail_wait_sec: float = 2.0
@@ -106,6 +107,7 @@ class Retry:
         backoff = Backoff(_FIRST_WAIT_SEC, _MAX_WAIT_SEC, _draw)
         bounded_since = math.inf
         while True:
+            tried = self._clock()
             try:
                 result = operation()
             except RetryableFault as error:
@@ -117,7 +119,7 @@ class Retry:
             silence_sec = now - max(started, self._last_progress)
             left_sec = self._timing.no_progress_sec - silence_sec
             is_bounded = math.isfinite(fault.give_up_after_sec)
-            bounded_since = min(bounded_since, now) if is_bounded else math.inf
+            bounded_since = min(bounded_since, tried) if is_bounded else math.inf
             if is_bounded:
                 left_sec = min(left_sec, bounded_since + fault.give_up_after_sec - now)
             if left_sec <= 0:

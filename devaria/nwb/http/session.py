@@ -1,9 +1,8 @@
 """Range requests for one file, over a keep-alive session that checks every redirect."""
 
-import re
 import time
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
-from urllib.parse import urljoin
+from typing import Callable, Dict, Iterator, List, Optional, Set
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
@@ -20,7 +19,8 @@ MAX_REDIRECTS = 5
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+#: Statuses of faults that may pass, beside 5xx (RFC 9110, RFC 8470, RFC 6585).
+_PASSING = (408, 425, 429)
 
 _PIECE_BYTES = 256 * 1024
 
@@ -36,7 +36,7 @@ class HttpSession:
         clock: Returns monotonic time in seconds.
 
     Attributes:
-        url: The URL as it was given.
+        url: The URL as it was given, without white space around it.
         shown_url: The URL without its query, safe to print.
     """
 
@@ -48,7 +48,7 @@ class HttpSession:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = checked_url(url)
-        self.shown_url = shown_url(url)
+        self.shown_url = shown_url(self.url)
         self._timing = timing
         self._clock = clock
         self._session = BoundedSession()
@@ -59,30 +59,32 @@ class HttpSession:
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         self._prepared: Dict[str, requests.PreparedRequest] = {}
+        self._heard: Set[str] = set()  # the hosts that have answered
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
-    def get(self, url: str, span: str) -> requests.Response:
-        """Request one range, and follow redirects.
+    def get(self, url: str, span: Optional[str], method: str = "GET") -> requests.Response:
+        """Request one range or the whole file, and follow redirects.
 
         Args:
             url: The file's URL, or the one to which that redirected before.
             span: Offsets of the first and the last byte, such as ``0-99``; or ``-100`` for the
-                last hundred bytes (RFC 9110, 14.1.2).
+                last hundred bytes (RFC 9110, 14.1.2). None for the whole file.
+            method: ``GET``, or ``HEAD`` for the head of the answer alone.
 
         Returns:
             An answer whose body is not read yet. Its status is final: it is neither a redirect
             nor one that may be retried.
 
         Raises:
-            RetryableFault: No answer, or status 429 or 5xx.
+            RetryableFault: No answer, or status 408, 425, 429 or 5xx.
             NwbError: The URL, or a redirect, cannot be used.
         """
-        headers = {"Range": f"bytes={span}"}
+        headers = {} if span is None else {"Range": f"bytes={span}"}
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._send(url, headers)
+            response = self._send(method, url, headers)
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or location is None:
                 return response
@@ -118,18 +120,26 @@ class HttpSession:
             fault = self._slowness(count, self._clock() - started)
         raise fault from None
 
-    def _send(self, url: str, headers: "dict[str, str]") -> requests.Response:
+    def _send(self, method: str, url: str, headers: "Dict[str, str]") -> requests.Response:
         timeout = (self._timing.connect_timeout_sec, self._timing.read_timeout_sec)
+        host = urlsplit(url).netloc
+        fault: Optional[Exception]
         try:
             request = self._request(url)
+            request.method = method
             request.headers.update(headers)
             response = self._session.send(
                 request, timeout=timeout, stream=True, allow_redirects=False
             )
         except REQUEST_ERRORS as error:
-            fault: Optional[Exception] = printable_fault(error, self.shown_url)
+            fault = printable_fault(error, self.shown_url)
+        except RetryableFault as error:
+            fault = error
         else:
+            self._heard.add(host)
             fault = retryable_fault(response)
+        if isinstance(fault, RetryableFault) and host not in self._heard:
+            fault.give_up_after_sec = self._timing.unheard_sec
         if fault is not None:
             raise fault from None
         return response
@@ -156,23 +166,6 @@ class HttpSession:
         return RetryableFault(f"the server sends {count / seconds:,.0f} bytes a second")
 
 
-def content_range(response: requests.Response) -> Optional[Tuple[int, int, int]]:
-    """Parse the header ``Content-Range``.
-
-    Args:
-        response: An answer to a range request.
-
-    Returns:
-        Offset of the first byte, offset after the last byte, and length of the file. None if the
-        header lacks any of them.
-    """
-    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if match is None:
-        return None
-    first, last, size = (int(number) for number in match.groups())
-    return first, last + 1, size
-
-
 def joined_bytes(pieces: Iterator[bytes], num_bytes: int) -> bytes:
     """Join pieces of a body, up to a number of bytes.
 
@@ -195,13 +188,6 @@ def joined_bytes(pieces: Iterator[bytes], num_bytes: int) -> bytes:
 #: The exceptions of requests, and those that it passes on from urllib3 and from the encoding of
 #: host names.
 REQUEST_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, ValueError)
-
-_MEANINGS = {
-    401: "wants a login",
-    403: "denies access",
-    404: "has no such file",
-    410: "has no such file any more",
-}
 
 
 def printable_fault(error: Exception, shown_url: str) -> Exception:
@@ -230,22 +216,11 @@ def retryable_fault(response: requests.Response) -> Optional[RetryableFault]:
         response: The answer. It is closed if there is such a fault.
 
     Returns:
-        A fault for status 429 or 5xx, with the server's Retry-After; None for any other status.
+        A fault for status 408, 425, 429 or 5xx, with the server's Retry-After; None for any other
+        status.
     """
-    if response.status_code != 429 and response.status_code < 500:
+    if response.status_code not in _PASSING and response.status_code < 500:
         return None
     response.close()
     seconds = retry_after_sec(response.headers.get("Retry-After", ""), time.time())
     return RetryableFault(f"the server answers HTTP {response.status_code}", seconds)
-
-
-def status_meaning(status: int) -> str:
-    """Return what a final HTTP status means.
-
-    Args:
-        status: The HTTP status.
-
-    Returns:
-        The predicate of a sentence that starts with "the server".
-    """
-    return _MEANINGS.get(status, "does not give the file")

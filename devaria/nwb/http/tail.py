@@ -11,15 +11,15 @@ from typing import NamedTuple, Optional, Tuple
 import requests
 
 from devaria.nwb.errors import NwbError
+from devaria.nwb.http.answers import Version, codings_of, part_of, version_of
 from devaria.nwb.http.retry import RetryableFault
-from devaria.nwb.http.session import HttpSession, content_range, joined_bytes
+from devaria.nwb.http.session import HttpSession, joined_bytes
 
 
 class _Tail(NamedTuple):
     start: int
     content: bytes
-    size: int
-    etag: Optional[str]
+    version: Version
 
 
 class FileTail:
@@ -40,24 +40,23 @@ class FileTail:
         self._thread = threading.Thread(target=self._fetch, name="tail", daemon=True)
         self._thread.start()
 
-    def peek(self, position: int, size: int, etag: Optional[str]) -> Optional[Tuple[int, bytes]]:
+    def peek(self, position: int, version: Version) -> Optional[Tuple[int, bytes]]:
         """Return the last bytes, if they hold a given one.
 
         Args:
             position: Offset of a byte in the file.
-            size: Length of the file, by the answer for its start.
-            etag: ETag of the file, by the same answer.
+            version: The file's version, by the answer for its start.
 
         Returns:
             The offset of the last bytes, and the bytes. None if the byte lies before them, or if
             they failed, are late, or belong to another version of the file.
         """
-        if position < size - self._num_bytes:
+        if position < version.size - self._num_bytes:
             return None
         self._thread.join(self._wait_sec)
         self._wait_sec = 0.0
         tail = self._found
-        if tail is None or position < tail.start or (tail.size, tail.etag) != (size, etag):
+        if tail is None or position < tail.start or tail.version.differs_from(version):
             return None
         return tail.start, tail.content
 
@@ -68,14 +67,13 @@ class FileTail:
             self._found = self._read(response)
 
     def _read(self, response: requests.Response) -> Optional[_Tail]:
-        answered = content_range(response)
-        encoding = response.headers.get("Content-Encoding", "identity")
-        if response.status_code != 206 or answered is None or encoding != "identity":
+        part = part_of(response) if response.status_code == 206 else None
+        if part is None or codings_of(response):
             return None
-        start, stop, size = answered
-        if stop != size or stop - start > self._num_bytes:
+        start, stop, size = part
+        if stop != (size or stop) or stop - start > self._num_bytes:
             return None
         content = joined_bytes(self._session.pieces(response), stop - start + 1)
         if len(content) != stop - start:
             return None
-        return _Tail(start, content, size, response.headers.get("ETag"))
+        return _Tail(start, content, version_of(response, stop))

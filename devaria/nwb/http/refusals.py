@@ -1,0 +1,47 @@
+"""Explain the answers of servers that do not give a file."""
+
+import requests
+
+from devaria.nwb.errors import NwbError
+from devaria.nwb.file_kind import foreign_kind
+from devaria.nwb.http.retry import RetryableFault
+from devaria.nwb.http.session import HttpSession, joined_bytes
+
+#: Statuses of a server that does not accept a signed URL any more.
+MAY_BE_EXPIRED = (400, 401, 403, 404, 410)
+
+_MEANINGS = {
+    401: "wants a login",
+    403: "denies access",
+    404: "has no such file",
+    410: "has no such file any more",
+}
+
+#: What stores of files say in an answer with status 400 or 403: S3, S3, Azure.
+_EXPIRED = (b"ExpiredToken", b"Request has expired", b"Signature not valid in the specified time")
+_TEXT_BYTES = 4096
+
+
+def refusal(response: requests.Response, session: HttpSession) -> NwbError:
+    """Return the exception for an answer without the file.
+
+    Args:
+        response: The answer to a request for the file. Its status is final.
+        session: What requested it.
+    """
+    kind = foreign_kind(b"", session.url)
+    if kind is not None:
+        return NwbError(f"{session.shown_url} is {kind}, not an NWB file")
+    status = response.status_code
+    meaning = _MEANINGS.get(status, "does not give the file")
+    if status in (400, 403) and _says_expired(response, session):
+        meaning = "says that the signed URL has expired: submit the job with a new one"
+    return NwbError(f"{session.shown_url}: the server {meaning} (HTTP {status})")
+
+
+def _says_expired(response: requests.Response, session: HttpSession) -> bool:
+    try:
+        text = joined_bytes(session.pieces(response), _TEXT_BYTES)
+    except RetryableFault:
+        return False
+    return any(words in text for words in _EXPIRED)
