@@ -28,6 +28,8 @@ _ONLY_IN_ENVIRONMENT = {
     RUNNER_KEY_VARIABLE: True,
     "FIGPACK_API_KEY": True,
     "FIGPACK_API_BASE_URL": False,
+    "DEVARIA_DANDI_API_KEY": True,
+    "DEVARIA_DANDI_EMBARGOED": False,
     **{variable: variable == RELAY_KEY_VARIABLE for variable in RELAY_VARIABLES},
 }
 

@@ -22,6 +22,9 @@ RUNNER_KEY_VARIABLE = "DEVARIA_RUNNER_API_KEY"
 SUBMIT_KEY_VARIABLE = "DEVARIA_SUBMIT_API_KEY"
 WORKER_KEY_VARIABLES = (RUNNER_KEY_VARIABLE, SUBMIT_KEY_VARIABLE, "DEVARIA_ADMIN_API_KEY")
 
+#: The keys that jobs need: of the figpack service, and of the DANDI Archive.
+_JOB_KEY_VARIABLES = ("FIGPACK_API_KEY", "DEVARIA_DANDI_API_KEY")
+
 #: The variables of NotifyRelay, of which all are needed: the server's URL, the key, and the name
 #: under which this runner subscribes.
 RELAY_URL_VARIABLE = "NOTIFY_RELAY_BASE_URL"
@@ -80,7 +83,7 @@ class RunnerSettings:
     @property
     def secrets(self) -> List[str]:
         """The keys, which must not appear in any text that leaves this process."""
-        names = (*WORKER_KEY_VARIABLES, RELAY_KEY_VARIABLE, "FIGPACK_API_KEY")
+        names = (*WORKER_KEY_VARIABLES, RELAY_KEY_VARIABLE, *_JOB_KEY_VARIABLES)
         return [self.api_key, *(self.environ.get(name, "").strip() for name in names)]
 
 

@@ -255,10 +255,11 @@ class NwbFigureHandler(JobHandler):
         from concurrent.futures import ThreadPoolExecutor
 
         from devaria.nwb import open_remote
-        from devaria.nwb.params import checked_path, checked_url, shown_url
+        from devaria.nwb.links import file_url
+        from devaria.nwb.params import checked_path, shown_url
 
         self.log("Importing libraries")
-        url = checked_url(params.get("nwb_url"))
+        url = file_url(params.get("nwb_url"))
         path = checked_path(params.get(self.path_param), self.path_param, self.path_example)
         keep_numpy_to_one_thread()
         with ThreadPoolExecutor(1) as pool:

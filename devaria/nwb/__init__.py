@@ -14,6 +14,8 @@ h5py nor numpy, which are optional.
 
     sandbox/       `open_remote`, and the process that does the reading, with few rights
     node           what a group or dataset holds
+    links          which URL a pasted link means
+    embargo        asks the DANDI Archive for the signed URL of an embargoed file
     params         checks the form of a URL and of a units path
     limits         the operator's limits on what is read
     errors         the exceptions for wrong parameters, and for files that cannot be used

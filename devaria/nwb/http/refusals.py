@@ -1,11 +1,14 @@
 """Explain the answers of servers that do not give a file."""
 
+from urllib.parse import urlsplit
+
 import requests
 
 from devaria.nwb.errors import NwbError
 from devaria.nwb.file_kind import foreign_kind
 from devaria.nwb.http.retry import RetryableFault
 from devaria.nwb.http.session import HttpSession, joined_bytes
+from devaria.nwb.links import DANDI_API_HOST
 
 #: Statuses of a server that does not accept a signed URL any more.
 MAY_BE_EXPIRED = (400, 401, 403, 404, 410)
@@ -36,6 +39,8 @@ def refusal(response: requests.Response, session: HttpSession) -> NwbError:
     meaning = _MEANINGS.get(status, "does not give the file")
     if status in (400, 403) and _says_expired(response, session):
         meaning = "says that the signed URL has expired: submit the job with a new one"
+    if status in (401, 403) and urlsplit(session.url).hostname == DANDI_API_HOST:
+        meaning += ", since the file may be embargoed; the runner's operator can allow it"
     return NwbError(f"{session.shown_url}: the server {meaning} (HTTP {status})")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.params import checked_url
+from devaria.nwb.links import DANDI_KEY_VARIABLE, file_url, may_be_embargoed
 from devaria.nwb.sandbox.parent import Opening, ReadProgress, Say
 from devaria.nwb.sandbox.remote import RemoteNwb
 
@@ -25,7 +25,7 @@ def open_remote(
     is an error of the first operation.
 
     Args:
-        url: http or https URL of an HDF5 file.
+        url: http or https URL of an HDF5 file, or one of the links that `file_url` takes.
         limits: How much is read at most. Default: those that the operator has set in the
             environment.
         allow_hosts: Hosts that may be connected to although they are not public. Default: those in
@@ -41,12 +41,22 @@ def open_remote(
         The file.
 
     Raises:
-        InvalidInputError: The URL is not an http or https URL.
+        InvalidInputError: The URL is not an http or https URL, or leads to a page about a file.
+        NwbError: The operator's key of the DANDI Archive is of no use for an embargoed file.
         ValueError: A variable sets a limit to no valid number.
         OSError: The process cannot be started.
     """
     if allow_hosts is None:
         allow_hosts = os.environ.get("DEVARIA_ALLOW_HOSTS", "").split(",")
     limits = limits or ReadLimits.from_environment(os.environ)
-    opening = Opening(checked_url(url), limits, allow_hosts)
+    opening = Opening(_with_access(file_url(url)), limits, allow_hosts)
     return RemoteNwb(opening, folder, os.environ, say=say, progress=progress)
+
+
+def _with_access(url: str) -> str:
+    """Return a signed URL if the file may be embargoed, and the operator allows its use."""
+    if not may_be_embargoed(url, os.environ):
+        return url
+    from devaria.nwb.embargo import signed_url  # imports requests, which few jobs need here
+
+    return signed_url(url, os.environ[DANDI_KEY_VARIABLE].strip())
