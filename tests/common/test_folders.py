@@ -124,9 +124,14 @@ def test_what_cannot_be_removed_is_said_and_left(tmp_path):
 
 def test_a_temporary_folder_goes_with_its_block():
     """Also if the block raises."""
-    with pytest.raises(KeyError), temporary_folder("devaria-test-") as folder:
-        (folder / "file").touch()
-        raise KeyError
 
+    def work():
+        with temporary_folder("devaria-test-") as folder:
+            (folder / "file").touch()
+            raise FileExistsError(folder)
+
+    with pytest.raises(FileExistsError) as raised:
+        work()
+    (folder,) = raised.value.args
     assert folder.name.startswith("devaria-test-")
     assert not folder.exists()
