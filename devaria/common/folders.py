@@ -1,5 +1,7 @@
 """Remove folders that others may have written: at any depth, and through no link."""
 
+# ruff: noqa: PTH101, PTH104, PTH108, PTH116, PTH118, PTH208 - pathlib has no calls that take a name in an open folder
+
 import contextlib
 import logging
 import os
@@ -122,7 +124,7 @@ class _Folder:
         if not _BY_DESCRIPTOR:
             os.chmod(path, stat.S_IRWXU)
             return
-        of_parent = {} if parent is None else parent._of("dir_fd")
+        of_parent = {} if parent is None else parent.of("dir_fd")
         try:
             self._fd = os.open(path, _FOLDER, **of_parent)
         except PermissionError:  # its owner may have taken that right away
@@ -139,34 +141,34 @@ class _Folder:
         return os.listdir(self._path if self._fd is None else self._fd)
 
     def has_folder(self, name: str) -> bool:
-        return is_folder(os.stat(self._at(name), follow_symlinks=False, **self._of("dir_fd")))
+        return is_folder(os.stat(self.at(name), follow_symlinks=False, **self.of("dir_fd")))
 
     def folder(self, name: str) -> "_Folder":
         """Open a folder in this one, and take all rights in it."""
-        return _Folder(self._at(name), self)
+        return _Folder(self.at(name), self)
 
     def unlink(self, name: str) -> None:
         try:
-            os.unlink(self._at(name), **self._of("dir_fd"))
+            os.unlink(self.at(name), **self.of("dir_fd"))
         except PermissionError:
             if self._fd is not None:
                 raise
-            os.chmod(self._at(name), stat.S_IRWXU)  # Windows keeps read-only files
-            os.unlink(self._at(name))
+            os.chmod(self.at(name), stat.S_IRWXU)  # Windows keeps read-only files
+            os.unlink(self.at(name))
 
     def rmdir(self, name: str) -> None:
-        os.rmdir(self._at(name), **self._of("dir_fd"))
+        os.rmdir(self.at(name), **self.of("dir_fd"))
 
     def move_up(self, name: str, top: "_Folder") -> str:
         """Move a folder of this one into another, and return its name there, a new one."""
         self.folder(name).close()  # who moves a folder must have the right to write in it
         new_name = f"devaria-{os.urandom(8).hex()}"
-        folders = {**self._of("src_dir_fd"), **top._of("dst_dir_fd")}
-        os.rename(self._at(name), top._at(new_name), **folders)
+        folders = {**self.of("src_dir_fd"), **top.of("dst_dir_fd")}
+        os.rename(self.at(name), top.at(new_name), **folders)
         return new_name
 
-    def _at(self, name: str) -> str:
+    def at(self, name: str) -> str:
         return name if self._fd is not None else os.path.join(self._path, name)
 
-    def _of(self, argument: str) -> Dict[str, Any]:
+    def of(self, argument: str) -> Dict[str, Any]:
         return {} if self._fd is None else {argument: self._fd}
