@@ -17,11 +17,10 @@ A test of a handler is about ten lines::
 
 import contextlib
 import io
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Type
 
+from devaria.common.folders import temporary_folder
 from devaria.execution.result import failure_text, ready_result
 from devaria.jobs import JobHandler
 
@@ -84,9 +83,9 @@ def run_handler(handler: Type[JobHandler], input_params: Dict[str, Any]) -> Hand
 
     printed = io.StringIO()
     result, error = None, None
-    with tempfile.TemporaryDirectory() as run_dir, contextlib.redirect_stdout(printed):
+    with temporary_folder() as run_dir, contextlib.redirect_stdout(printed):
         try:
-            result = ready_result(handler().run(input_params, beat, Path(run_dir)))
+            result = ready_result(handler().run(input_params, beat, run_dir))
         except Exception as raised:
             error = raised
     own = [each.console_output for each in heartbeats if each.console_output is not None]
@@ -114,5 +113,5 @@ def local_worker() -> Iterator["LocalWorker"]:
     from devaria.worker.server import LocalWorker  # needs flask, which `run_handler` does not
 
     with contextlib.ExitStack() as stack:
-        data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        data = stack.enter_context(temporary_folder())
         yield stack.enter_context(LocalWorker(data, port=0, rate_limit=False))

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from devaria.client.client import WorkerClient
 from devaria.client.http import JsonObject
 from devaria.common.child_process import end_group, own_group
 from devaria.common.errors import EXIT_FAILED, EXIT_OK, BadSetting
+from devaria.common.folders import temporary_folder
 from devaria.jobs import JOB_HANDLERS
 from devaria.runner.log import LOG_FILE
 
@@ -56,7 +56,7 @@ def run_demo(*, serve_on: bool, say: Say, show: Show) -> int:
     # SIGTERM ends the demo as Ctrl-C does, so that all processes it started end too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="devaria-demo-")))
+        folder = stack.enter_context(temporary_folder("devaria-demo-"))
         (folder / "data").mkdir()
         worker = stack.enter_context(LocalWorker(folder / "worker", port=0))
         stack.enter_context(_runner(folder / "runner", worker))  # it starts meanwhile

@@ -16,8 +16,7 @@ from devaria.common.config import RELAY_KEY_VARIABLE, RELAY_VARIABLES, RUNNER_KE
 from devaria.common.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_SILENT, BadSetting
 
 if TYPE_CHECKING:
-    from devaria.runner.journal import OwedJob
-    from devaria.runner.status import RunnerStatus
+    from devaria.runner.status import OwedJob, RunnerStatus
 
 _HEALTHY, _NOT_RUNNING, _SILENT = "healthy", "not running", "silent"
 _EXIT_CODES = {_HEALTHY: EXIT_OK, _NOT_RUNNING: EXIT_FAILED, _SILENT: EXIT_SILENT}
@@ -82,8 +81,7 @@ def status(directory: str, as_json: Optional[bool]) -> None:
     none is running, 8 if its worker has been silent for 5 minutes.
     """
     from devaria.common.files import is_locked
-    from devaria.runner.journal import owed_jobs
-    from devaria.runner.status import RunnerStatus
+    from devaria.runner.status import RunnerStatus, owed_jobs
 
     folder = _folder_of_one_runner(directory)
     is_running = is_locked(folder)

@@ -1,5 +1,6 @@
 """A runner's settings, `.devaria_runner.json`, and the check of a worker's URL."""
 
+import errno
 import json
 import os
 import socket
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Tuple
 from urllib.parse import SplitResult, urlsplit
 
-from devaria.common.errors import BadSetting
-from devaria.common.files import set_aside, write_atomically
+from devaria.common.errors import BadSetting, out_of_resources
+from devaria.common.files import read_regular, set_aside, set_aside_odd, write_atomically
+from devaria.common.sendable import is_runner_id, is_text
 from devaria.common.timing import Timing
 
 DEFAULT_WORKER_URL = "https://devaria-worker.neurosift.app"
@@ -34,6 +36,7 @@ RELAY_VARIABLES = (RELAY_URL_VARIABLE, RELAY_KEY_VARIABLE, RELAY_ID_VARIABLE)
 _RELAY_PREFIX = "NOTIFY_RELAY_"
 
 CONFIG_FILE = ".devaria_runner.json"
+_MAX_CONFIG_BYTES = 100_000
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class RunnerConfig:
             The configuration; None if the file is missing, unreadable or corrupt.
         """
         try:
-            return _parsed((directory / CONFIG_FILE).read_bytes())
+            return _parsed(read_regular(directory / CONFIG_FILE, _MAX_CONFIG_BYTES))
         except OSError:
             return None
 
@@ -161,13 +164,18 @@ class RunnerConfig:
         """
         path = directory / CONFIG_FILE
         try:
-            config = _parsed(path.read_bytes())
+            aside = set_aside_odd(path)
+            if aside:
+                return None, aside[0]
+            config = _parsed(read_regular(path, _MAX_CONFIG_BYTES))
         except FileNotFoundError:
             return None, None
-        except IsADirectoryError:
-            config = None
         except OSError as error:
-            raise BadSetting(f"cannot read {path}: {error.strerror}") from None
+            if out_of_resources(error):
+                raise
+            if error.errno != errno.EFBIG:
+                raise BadSetting(f"cannot read {path}: {error.strerror}") from None
+            config = None
         return (config, None) if config is not None else (None, _set_aside(path))
 
 
@@ -211,11 +219,8 @@ def _parsed(data: bytes) -> Optional[RunnerConfig]:
         config = RunnerConfig(content["runner_id"], content["runner_name"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    runner_id, name = config.runner_id, config.runner_name
-    if not (isinstance(name, str) and name and isinstance(runner_id, str) and runner_id):
-        return None
-    # The id travels in a header, which cannot carry everything that a string can.
-    return config if runner_id.isascii() and runner_id.isprintable() else None
+    is_sound = is_runner_id(config.runner_id) and is_text(config.runner_name)
+    return config if is_sound else None
 
 
 def _set_aside(path: Path) -> Path:

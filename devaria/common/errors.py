@@ -7,7 +7,8 @@
     │   ├── MissingKey           an environment variable with a key is not set
     │   ├── BadSetting           an option, environment variable or file cannot be used
     │   ├── DirectoryLocked      another runner works in this directory
-    │   └── WorkerGivenUp        the worker did not answer for too long at start
+    │   ├── WorkerGivenUp        the worker did not answer for too long at start
+    │   └── OutOfResources       memory, open files or threads ran out, again and again
     ├── WorkerError              a request to the worker failed
     │   ├── TransientError       may be tried again
     │   │   ├── NoAnswer         refused, timed out or broken off: the worker may have acted or not
@@ -23,6 +24,7 @@
     └── JobInputError            job parameters given on the command line cannot be read
 """
 
+import errno
 from typing import Optional
 
 #: Success.
@@ -43,6 +45,8 @@ EXIT_LOCKED = 6
 EXIT_CONFIG = 7
 #: `devaria status`: the runner is running, but its worker has been silent for 5 minutes.
 EXIT_SILENT = 8
+#: A runner ran out of memory, open files or threads, again and again.
+EXIT_OUT_OF_RESOURCES = 9
 #: Ended by SIGINT before the work was done (128 + 2).
 EXIT_INTERRUPTED = 130
 #: Ended by SIGTERM before the work was done (128 + 15).
@@ -90,6 +94,12 @@ class WorkerGivenUp(OperatorError):
     """The worker gave no usable answer for too long."""
 
     exit_code = EXIT_UNREACHABLE
+
+
+class OutOfResources(OperatorError):
+    """Memory, open files or threads ran out, and waiting did not help."""
+
+    exit_code = EXIT_OUT_OF_RESOURCES
 
 
 class WorkerError(DevariaError):
@@ -164,3 +174,17 @@ class JobInputError(DevariaError):
     """Job parameters on the command line cannot be read."""
 
     exit_code = EXIT_USAGE
+
+
+_USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+
+
+def out_of_resources(error: BaseException) -> bool:
+    """Return whether an error means that memory, stack, open files or threads have run out.
+
+    Nothing is wrong then with what was in hand. It may succeed a moment later.
+    """
+    if isinstance(error, OSError):
+        return error.errno in _USED_UP
+    no_thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
+    return no_thread or isinstance(error, (MemoryError, RecursionError))

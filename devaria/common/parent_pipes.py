@@ -3,6 +3,7 @@
 Each job starts a child that imports this module, so it imports little.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -74,9 +75,11 @@ class ParentPipes:
 
     def _listen(self) -> None:
         """Take requests until the parent closes its end of the pipe, by dying or otherwise."""
-        for line in self._requests:
-            self._lines.append(line)
-            self._num_lines.release()
+        # Also if it fails, such as for want of memory: nobody else would notice the parent's end.
+        with contextlib.suppress(Exception):
+            for line in self._requests:
+                self._lines.append(line)
+                self._num_lines.release()
         # If this process leads its group, the group holds only what it has started. Any other
         # group may hold processes that must go on.
         if hasattr(os, "killpg") and os.getpgid(0) == os.getpid():

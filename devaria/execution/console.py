@@ -1,13 +1,12 @@
 """A job's console: all that the job prints, or the head and the tail of a long one."""
 
 import contextlib
-import os
 import threading
 from io import FileIO
 from pathlib import Path
 from typing import Callable, Optional
 
-from devaria.common.files import BINARY
+from devaria.common.files import open_new
 from devaria.common.text import HEAD_BYTES, TAIL_BYTES, joined
 
 #: A line that is longer than this is written to the file before it ends.
@@ -36,8 +35,7 @@ class Console:
             clean: Removes from whole lines what must not be kept on disk.
         """
         with self._lock, contextlib.suppress(OSError):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | BINARY
-            self._file = FileIO(os.open(path, flags, 0o600), "w")
+            self._file = FileIO(open_new(path), "w")
             self._clean = clean
             self._keep(bytes(self._head + self._tail))
 
@@ -52,20 +50,26 @@ class Console:
             listener(bytes(self._head + self._tail))
 
     def write(self, data: bytes) -> None:
-        """Add bytes that were printed, cut anywhere."""
+        """Add bytes that were printed, cut anywhere. If there is no memory, the text says so."""
         with self._lock:
-            if self._listener is not None:
-                self._listener(data)
-            room = HEAD_BYTES - len(self._head)
-            self._head += data[:room]
-            self._tail += data[room:] if room > 0 else data
-            # Trimmed in large steps, since each step moves the whole tail.
-            if len(self._tail) > 2 * TAIL_BYTES:
-                self._trim()
-                self._rewrite_file()
-            else:
-                with contextlib.suppress(OSError):
-                    self._keep(data)
+            try:
+                self._add(data)
+            except MemoryError:
+                self._left_out_bytes += len(data)
+
+    def _add(self, data: bytes) -> None:
+        if self._listener is not None:
+            self._listener(data)
+        room = HEAD_BYTES - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:] if room > 0 else data
+        # Trimmed in large steps, since each step moves the whole tail.
+        if len(self._tail) > 2 * TAIL_BYTES:
+            self._trim()
+            self._rewrite_file()
+        else:
+            with contextlib.suppress(OSError):
+                self._keep(data)
 
     def text(self) -> str:
         """Return the console so far.

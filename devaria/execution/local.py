@@ -3,10 +3,9 @@
 import contextlib
 import os
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence, Type
 
+from devaria.common.folders import temporary_folder
 from devaria.execution.limits import JobLimits
 from devaria.execution.outcome import JobOutcome
 from devaria.execution.process import JobProcess
@@ -80,9 +79,7 @@ def run_in_process(handler: Type[JobHandler], input_params: Dict[str, Any]) -> D
         del progress_current, progress_total, console_output
 
     # Standard output is for the result alone.
-    with tempfile.TemporaryDirectory(prefix="devaria-job-") as run_dir, contextlib.redirect_stdout(
-        sys.stderr
-    ):
-        result = ready_result(handler().run(input_params, ignore, Path(run_dir)))
+    with temporary_folder("devaria-job-") as run_dir, contextlib.redirect_stdout(sys.stderr):
+        result = ready_result(handler().run(input_params, ignore, run_dir))
     result.pop("console_output", None)
     return result

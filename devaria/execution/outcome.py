@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Union
 
 from devaria.common.child_process import exit_text
 from devaria.common.contract import OUTPUT_LIMIT
 from devaria.common.js_json import compact_json
 from devaria.common.text import shortened
+from devaria.execution.events import Ended, Heard, Misfit
 from devaria.execution.result import too_big
 
 #: The longest console in a report, in bytes of UTF-8. The worker's limit is 1,048,576 UTF-16 code
@@ -49,20 +50,24 @@ class JobOutcome:
         return self.error_message is None
 
 
-def outcome_of(event: Dict[str, Any], printed: str) -> JobOutcome:
+def outcome_of(end: Union[Ended, Misfit], own_console: Optional[str], printed: str) -> JobOutcome:
     """Return the outcome that a job process sent.
 
     Args:
-        event: The outcome event.
+        end: Its last event. One that does not fit is an error of the job.
+        own_console: The console that the handler passed itself before, or None.
         printed: All that the job printed: the console, unless the handler passed its own.
 
     Returns:
         The outcome. The traceback of a failure stands at the end of the console.
     """
-    console = event["console"] if event["console"] is not None else printed
-    if event["traceback"]:
-        console = _appended(console, event["traceback"])
-    return JobOutcome(event["output"], event["error"], console)
+    if isinstance(end, Misfit):
+        reason = f"its process sent an event {end.kind!r} that does not fit: {end.reason}"
+        return failure_of(reason, own_console, printed, 0)
+    console = end.console if end.console is not None else printed
+    if end.traceback:
+        console = _appended(console, end.traceback)
+    return JobOutcome(end.output, end.error, console)
 
 
 def failure_of(
@@ -87,18 +92,20 @@ def failure_of(
     return JobOutcome(None, f"Job execution failed: {reason}{peak}{last}", console)
 
 
-def death_of(exit_code: int) -> str:
+def death_of(exit_code: int, heard: Heard) -> str:
     """Return how a job process without an outcome ended.
 
     Args:
         exit_code: Its exit code; negative if a signal ended it.
+        heard: What it has said.
 
     Returns:
         A reason for `failure_of`.
     """
     ended = exit_text(exit_code)
     suspicion = " (perhaps out of memory)" if ended.endswith("SIGKILL") else ""
-    return f"its process {ended}{suspicion} before it returned a result"
+    garbage = "; something in it wrote what is no event to the runner" if heard.has_garbage else ""
+    return f"its process {ended}{suspicion} before it returned a result{garbage}"
 
 
 def fitted(outcome: JobOutcome) -> JobOutcome:

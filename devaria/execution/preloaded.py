@@ -4,11 +4,12 @@
 """
 
 import time
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence
+from typing import Callable, Mapping, Optional, Sequence
 
 from devaria.common.child_process import Sentinel, exit_text
 from devaria.common.timing import Timing
 from devaria.execution.console import Console
+from devaria.execution.events import Event, Preloaded
 from devaria.execution.limits import JobLimits
 from devaria.execution.outcome import JobOutcome
 from devaria.execution.process import JobProcess
@@ -100,9 +101,9 @@ class PreloadedProcess(JobProcess):
             # It may have met a change that a new process does not meet.
             raise OutOfDateError from None
 
-    def _take_event(self, event: Dict[str, Any]) -> None:
-        if event["event"] == "preloaded":
-            self._problem = event.get("problem")
+    def _take_event(self, event: Event) -> None:
+        if isinstance(event, Preloaded):
+            self._problem = event.problem
             self._is_imported = True
         else:
             super()._take_event(event)

@@ -5,9 +5,9 @@ its process ended. `devaria.execution.child` is what runs inside.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -17,8 +17,11 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from devaria.common.child_process import ChildProcess, Sentinel, end_group, own_group
 from devaria.common.config import without_runners_keys
+from devaria.common.errors import out_of_resources
+from devaria.common.folders import remove_folder
 from devaria.common.timing import Timing
 from devaria.execution.console import Console
+from devaria.execution.events import Event, Heard, Misfit, Progress, Unavailable, parsed
 from devaria.execution.limits import JobLimits, LimitWatch
 from devaria.execution.outcome import JobOutcome, death_of, failure_of, outcome_of
 from devaria.execution.signals import Wakeup
@@ -73,9 +76,8 @@ class JobProcess:
         self._handlers = list(handlers)
         self._sentinel = sentinel or Sentinel()
         self._on_progress: Optional[ProgressCallback] = None
-        self._outcome_event: Optional[Dict[str, Any]] = None
-        self._own_console: Optional[str] = None
-        self._has_started = False
+        self._heard = Heard()
+        self._reader_error: Optional[Exception] = None
         self._finished = False
         self._started_at = 0.0
         self._pipe_ended_at: Optional[float] = None
@@ -85,8 +87,15 @@ class JobProcess:
         except OSError:
             _remove(self.scratch)
             raise
-        self._console_reader = _started_thread("job-console", self._read_console)
-        self._event_reader = _started_thread("job-events", self._read_events)
+        try:
+            self._console_reader = _started_thread("job-console", self._read_console)
+            self._event_reader = _started_thread("job-events", self._read_events)
+        except OSError:
+            end_group(self._process, 0.0)
+            self._sentinel.forget(self._process)
+            self._process.end()
+            _remove(self.scratch)
+            raise
 
     def _start(self, environ: Mapping[str, str]) -> ChildProcess:
         process = ChildProcess(
@@ -143,6 +152,7 @@ class JobProcess:
         Raises:
             HandlerUnavailableError: The child could not load the handler, or died before it had.
                 The job did not run.
+            Exception: The runner has run out of memory; `out_of_resources` holds for it.
         """
         watch = LimitWatch(self._process.pid, limits)
         stopped_for = None
@@ -152,15 +162,17 @@ class JobProcess:
             if stopped_for is None and not self._has_ended():
                 stopped_for = watch.beyond(self._elapsed_sec())
         self.close(grace_sec=None if stopped_for is None else self._timing.job_exit_sec)
-        event, printed = self._outcome_event, self.console.end()
-        if event is not None and event["event"] == "unavailable":
-            raise HandlerUnavailableError(event["reason"])
-        if event is not None:
-            return outcome_of(event, printed)
-        reason = stopped_for or death_of(self._process.returncode)
-        if not self._has_started and stopped_for is None:
+        end, printed = self._heard.end, self.console.end()
+        if end is None and self._reader_error is not None:
+            raise self._reader_error
+        if isinstance(end, Unavailable):
+            raise HandlerUnavailableError(end.reason)
+        if end is not None:
+            return outcome_of(end, self._heard.own_console, printed)
+        reason = stopped_for or death_of(self._process.returncode, self._heard)
+        if not self._heard.has_started and stopped_for is None:
             raise HandlerUnavailableError(reason)
-        return failure_of(reason, self._own_console, printed, watch.memory_peak)
+        return failure_of(reason, self._heard.own_console, printed, watch.memory_peak)
 
     def close(self, grace_sec: Optional[float] = 0.0) -> None:
         """End the child and remove its scratch files.
@@ -169,6 +181,8 @@ class JobProcess:
             grace_sec: Time between SIGTERM and SIGKILL, in seconds. None if the child has sent
                 its outcome: it then gets some time to end by itself.
         """
+        if self._finished:
+            return
         if grace_sec is None:
             self._event_reader.join(_PIPE_END_SEC)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -188,35 +202,39 @@ class JobProcess:
         assert self._process.stderr is not None  # noqa: S101 - started with stderr=PIPE
         with self._process.stderr as pipe:
             while not self._finished:
-                data = os.read(pipe.fileno(), 65536)
-                if not data:
-                    break
-                self.console.write(data)
+                # Read on without memory, too: what nobody reads would stop the child.
+                with contextlib.suppress(MemoryError):
+                    data = os.read(pipe.fileno(), 65536)
+                    if not data:
+                        break
+                    self.console.write(data)
 
     def _read_events(self) -> None:
-        for event in self._process.events():
-            if self._finished:
-                break
-            self._take_event(event)
+        try:
+            for event in self._process.events():
+                if self._finished:
+                    break
+                self._take_event(parsed(event))
+        except Exception as error:
+            if out_of_resources(error):
+                self._reader_error = error  # the main thread raises it
+            else:
+                self._heard.take(Misfit("unreadable", repr(error)))
         self._pipe_ended_at = time.monotonic()
         self._wakeup.notify()
 
-    def _take_event(self, event: Dict[str, Any]) -> None:
-        kind = event["event"]
-        if kind in ("outcome", "unavailable"):
-            self._outcome_event = event
+    def _take_event(self, event: Event) -> None:
+        self._heard.take(event)
+        if self._heard.end is not None:
             self._wakeup.notify()
-        elif kind == "started":
-            self._has_started = True
-        elif kind == "progress" and self._on_progress is not None:
-            own_console = event.get("console")
-            self._own_console = own_console if own_console is not None else self._own_console
-            self._on_progress(event.get("current"), event.get("total"), own_console)
+        elif isinstance(event, Progress) and self._on_progress is not None:
+            self._on_progress(event.current, event.total, event.console)
 
     # --- the state of the child ------------------------------------------------------------
 
     def _has_ended(self) -> bool:
-        return self._outcome_event is not None or self._process.poll() is not None
+        is_told = self._heard.end is not None or self._reader_error is not None
+        return is_told or self._process.poll() is not None
 
     def _elapsed_sec(self) -> float:
         return time.monotonic() - self._started_at
@@ -263,12 +281,15 @@ def _scratch_prefix(runner_id: str) -> str:
 
 
 def _remove(scratch: str) -> None:
-    shutil.rmtree(scratch, ignore_errors=True)
+    remove_folder(Path(scratch))
 
 
 def _started_thread(name: str, target: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=target, name=name, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
     return thread
 
 

@@ -95,12 +95,15 @@ class JobRun:
         """
         self._tools.status.note_job(self._entry.job_id, self._entry.job_type)
         self._process = self._new_process()
-        with self._heartbeats():
-            outcome = self._outcome(input_params)
-            if self._heartbeat.lost:
-                self._forget()
-            else:
-                self._report(outcome)
+        try:
+            with self._heartbeats():
+                outcome = self._outcome(input_params)
+                if self._heartbeat.lost:
+                    self._forget()
+                else:
+                    self._report(outcome)
+        finally:
+            self._process.close()  # does nothing, unless something unexpected was raised
 
     def report(self, outcome: JobOutcome) -> None:
         """Report a job that has ended in an earlier run of the runner.

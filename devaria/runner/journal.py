@@ -2,24 +2,29 @@
 
 `.devaria_jobs/` holds a folder for each job, with `entry.json` and, while the job runs,
 `console.txt`. An entry is replaced as a whole (write, fsync, rename). After a crash or a power cut
-it is either the old one or the new one.
+it is either the old one or the new one. Jobs may write there too, so nothing is trusted that is
+read: what no runner would write, or no worker would take, is set aside.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import os
 import re
-import shutil
+import stat
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import List, Optional, Tuple
 
-from devaria.common.errors import BadSetting
-from devaria.common.files import set_aside, write_atomically
+from devaria.common.errors import BadSetting, out_of_resources
+from devaria.common.files import read_regular, set_aside, write_atomically
+from devaria.common.folders import is_folder, remove_folder
+from devaria.common.sendable import is_runner_id, is_text
 from devaria.execution.outcome import JobOutcome
+from devaria.execution.result import NotJsonError, json_ready
 
 JOURNAL_FOLDER = ".devaria_jobs"
 
@@ -35,6 +40,11 @@ DONE = "done"
 ENTRY_FILE = "entry.json"
 _CONSOLE_FILE = "console.txt"
 _SAFE_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
+#: In the names of what was set aside. No job's folder has it in its name.
+_CORRUPT = ".corrupt-"
+#: The longest entry: two consoles and a result, each character written as an escape.
+_MAX_ENTRY_BYTES = 32_000_000
+_MAX_CONSOLE_BYTES = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -85,11 +95,13 @@ class Journal:
         """Write an entry, in place of an earlier one of the same job.
 
         Raises:
-            OSError: It cannot be written; an earlier one stays.
+            OSError: It cannot be written, or no worker would take it; an earlier one stays.
         """
+        if not _is_sound(entry):
+            raise OSError(errno.EINVAL, "its id or its outcome cannot be sent")
         folder = self._folder(entry.job_id)
         for each in (self._root, folder):
-            each.mkdir(mode=0o700, exist_ok=True)
+            _make_folder(each)
         data = json.dumps(asdict(entry)).encode("ascii")
         write_atomically(folder / ENTRY_FILE, data)
         _sync_folder(folder)
@@ -118,7 +130,7 @@ class Journal:
         # The entry goes first: a folder without one is ignored, whatever else is left in it.
         with contextlib.suppress(OSError):
             (folder / ENTRY_FILE).unlink()
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
     def console_path(self, job_id: str) -> Path:
         """Return the file for the console of a job in the journal."""
@@ -127,7 +139,8 @@ class Journal:
     def kept_console(self, job_id: str) -> str:
         """Return what a job printed in an earlier run of the runner, if anything was kept."""
         try:
-            return self.console_path(job_id).read_bytes().decode("utf-8", "replace")
+            data = read_regular(self.console_path(job_id), _MAX_CONSOLE_BYTES)
+            return data.decode("utf-8", "replace")
         except OSError:
             return ""
 
@@ -135,8 +148,7 @@ class Journal:
         """Read the whole journal.
 
         Returns:
-            The entries, those with an outcome first; and the new paths of corrupt entry files,
-            which were set aside.
+            The entries, those with an outcome first; and the new paths of what was set aside.
 
         Raises:
             BadSetting: The journal cannot be read.
@@ -144,6 +156,8 @@ class Journal:
         try:
             return self._read_all()
         except OSError as error:
+            if out_of_resources(error):
+                raise
             raise BadSetting(
                 f"cannot read the journal in {self._root}: {error.strerror}; "
                 "correct its permissions"
@@ -151,18 +165,24 @@ class Journal:
 
     def _read_all(self) -> Tuple[List[JournalEntry], List[Path]]:
         good: List[JournalEntry] = []
-        corrupt: List[Path] = []
-        for folder in sorted(self._root.glob("*/")):
+        aside: List[Path] = []
+        if os.path.lexists(self._root):
+            aside += _make_folder(self._root)
+        for folder, is_right in found_in(self._root):
+            if not is_right:
+                aside.append(set_aside(folder))
+                continue
+            _make_folder(folder)
             path = folder / ENTRY_FILE
-            if not path.exists():
+            if not os.path.lexists(path):
                 _sweep(folder)
                 continue
-            entry = _read(path)
+            entry = read_entry(path)
             if entry is not None and self._folder(entry.job_id) == folder:
                 good.append(entry)
                 continue
-            corrupt.append(set_aside(path))
-        return sorted(good, key=lambda entry: entry.state != DONE), corrupt
+            aside.append(set_aside(path))
+        return sorted(good, key=lambda entry: entry.state != DONE), aside
 
     def _folder(self, job_id: str) -> Path:
         # The worker chose the job id: a name like "..", or one that is too long, must do no harm.
@@ -171,17 +191,55 @@ class Journal:
         return self._root / hashlib.sha256(job_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _make_folder(path: Path) -> List[Path]:
+    """Make a folder, or take all rights in it. Return the new path of what had its name, if any."""
+    aside = []
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        found = path.lstat()
+        if is_folder(found):
+            if found.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+                path.chmod(stat.S_IRWXU)  # it is this runner's: a job has taken them away
+            return []
+        aside = [set_aside(path)]
+        _log.warning("%s was no folder; it is set aside as %s", path.name, aside[0].name)
+        path.mkdir(mode=0o700)
+    return aside
+
+
+def found_in(root: Path) -> List[Tuple[Path, bool]]:
+    """List what stands in the journal, and whether it is a folder; not what was set aside."""
+    try:
+        paths = sorted(root.iterdir())
+    except FileNotFoundError:
+        return []
+    found = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # the runner has just removed it
+            if _CORRUPT not in path.name:
+                found.append((path, is_folder(path.lstat())))
+    return found
+
+
 def _sweep(folder: Path) -> None:
     """Remove the folder of a job whose entry is not written yet, or removed already."""
-    if not any(folder.glob(f"{ENTRY_FILE}.corrupt-*")):
-        shutil.rmtree(folder, ignore_errors=True)
+    if not any(each.name.startswith(ENTRY_FILE + _CORRUPT) for each in folder.iterdir()):
+        remove_folder(folder)
 
 
-def _read(path: Path) -> Optional[JournalEntry]:
+def read_entry(path: Path) -> Optional[JournalEntry]:
+    """Read an entry's file; return None for what no runner has written, or no worker would take.
+
+    Raises:
+        OSError: The system has run out of open files or memory.
+    """
     try:
-        return _parsed(path.read_bytes())
-    except IsADirectoryError:
-        return None
+        return _parsed(read_regular(path, _MAX_ENTRY_BYTES))
+    except OSError as error:
+        if out_of_resources(error):
+            raise
+        return None  # a folder, a link, a pipe, too long, or not to be read
 
 
 def _parsed(data: bytes) -> Optional[JournalEntry]:
@@ -199,10 +257,10 @@ def _parsed(data: bytes) -> Optional[JournalEntry]:
 
 
 def _is_sound(entry: JournalEntry) -> bool:
-    texts = (entry.job_id, entry.job_type, entry.worker_url, entry.runner_id)
-    if not all(isinstance(text, str) and text for text in texts):
+    """Return whether a runner may have written an entry, and the worker can be told all of it."""
+    if not all(map(is_text, (entry.job_id, entry.job_type, entry.worker_url))):
         return False
-    if not isinstance(entry.runs, int):
+    if not is_runner_id(entry.runner_id) or type(entry.runs) is not int or entry.runs < 0:
         return False
     return entry.state in (CLAIMING, RUNNING) or (entry.state == DONE and _has_outcome(entry))
 
@@ -212,61 +270,29 @@ def _has_outcome(entry: JournalEntry) -> bool:
     return (
         outcome is not None
         and isinstance(outcome.console_output, str)
-        and isinstance(outcome.error_message, (str, type(None)))
-        and isinstance(outcome.output_data, (dict, type(None)))
         and (outcome.error_message is None) != (outcome.output_data is None)
+        and (outcome.error_message is None or _is_message(outcome.error_message))
+        and (outcome.output_data is None or _is_output(outcome.output_data))
     )
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_output(value: object) -> bool:
+    try:
+        return isinstance(value, dict) and json_ready(value) is not None
+    except NotJsonError:
+        return False
 
 
 def _sync_folder(folder: Path) -> None:
     """Make a rename in a folder durable. Windows has no such call, and needs none."""
     if sys.platform == "win32":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@dataclass(frozen=True)
-class OwedJob:
-    """A job in a runner's journal: the worker does not know how it ended yet.
-
-    Args:
-        job_id: The worker's id of the job.
-        job_type: The job type.
-        state: `claiming`, `running`, or `done` if only the report is owed.
-        worker_url: The worker that has the job.
-    """
-
-    job_id: str
-    job_type: str
-    state: str
-    worker_url: str
-
-    @property
-    def meaning(self) -> str:
-        """The state of the job, and what the next start does about it, in words."""
-        return _MEANINGS.get(self.state, self.state)
-
-
-_MEANINGS = {
-    CLAIMING: "perhaps claimed; the next start asks the worker",
-    RUNNING: "left in the middle; the next start runs it again",
-    DONE: "ended; its report is owed",
-}
-
-
-def owed_jobs(directory: Path) -> List[OwedJob]:
-    """List the jobs in the journal of a runner's directory, and change nothing there.
-
-    The journal may belong to a runner that is running. Entries that cannot be understood are left
-    out.
-    """
-    owed = []
-    for path in sorted((directory / JOURNAL_FOLDER).glob(f"*/{ENTRY_FILE}")):
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            entry = json.loads(path.read_bytes())
-            owed.append(OwedJob(**{each.name: str(entry[each.name]) for each in fields(OwedJob)}))
-    return owed

@@ -1,15 +1,18 @@
 """The runner's log: one line for each event, on stdout and in a rotating file, without secrets."""
 
 import contextlib
+import io
 import logging
 import logging.handlers
+import os
 import sys
 import threading
 from pathlib import Path
 from typing import Iterable, List, Optional
 
 from devaria.common.config import DEFAULT_LOG_FILE_BYTES
-from devaria.common.errors import BadSetting
+from devaria.common.errors import BadSetting, out_of_resources
+from devaria.common.files import open_regular, set_aside_odd
 from devaria.common.text import printable, redacted
 
 LOG_FILE = "devaria_runner.log"
@@ -55,6 +58,12 @@ class _FileHandler(logging.handlers.RotatingFileHandler):
 
     _complained = False
 
+    def _open(self) -> "io.TextIOWrapper":
+        # Not through a link, and not a pipe: jobs may write in the runner's directory.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        descriptor = open_regular(Path(self.baseFilename), flags, 0o666)
+        return os.fdopen(descriptor, "a", encoding=self.encoding)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         del record
         if not self._complained:
@@ -69,7 +78,7 @@ def set_up_logging(
     verbose: bool,
     secrets: Iterable[str],
     file_bytes: int = DEFAULT_LOG_FILE_BYTES,
-) -> None:
+) -> List[Path]:
     """Send devaria's log to stdout and to `devaria_runner.log`.
 
     Args:
@@ -78,15 +87,23 @@ def set_up_logging(
         secrets: Keys that must never be written.
         file_bytes: The log file is rotated at this size.
 
+    Returns:
+        The new paths of what stood in the place of a log file and could not be one.
+
     Raises:
         BadSetting: The log file cannot be opened.
     """
     path = directory / LOG_FILE
+    old_logs = [directory / f"{LOG_FILE}.{number}" for number in range(1, LOG_FILES_KEPT + 1)]
     try:
+        aside = set_aside_odd(path, also_shared=True)
+        aside += [each for log in old_logs for each in set_aside_odd(log)]
         to_file = _FileHandler(
             path, maxBytes=file_bytes, backupCount=LOG_FILES_KEPT, encoding="utf-8"
         )
     except OSError as error:
+        if out_of_resources(error):
+            raise
         raise BadSetting(
             f"cannot write the log file {path}: {error.strerror}; "
             "choose another directory with --dir, or correct its permissions"
@@ -99,6 +116,7 @@ def set_up_logging(
         handler.setFormatter(formatter)
         logger.addHandler(handler)
     threading.excepthook = _log_thread_death
+    return aside
 
 
 def _log_thread_death(args: "threading.ExceptHookArgs") -> None:

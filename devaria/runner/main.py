@@ -6,12 +6,12 @@ import sys
 
 from devaria.client.client import WorkerClient
 from devaria.common.config import RunnerSettings
-from devaria.common.errors import DevariaError
+from devaria.common.errors import DevariaError, OutOfResources, out_of_resources
 from devaria.common.files import directory_lock, prepare_directory
 from devaria.execution.signals import StopRequest, Wakeup
 from devaria.jobs.loading import find_handlers
 from devaria.runner.log import set_up_logging
-from devaria.runner.runner import JobRunner
+from devaria.runner.runner import JobRunner, text_of_shortage
 
 _log = logging.getLogger(__name__)
 
@@ -32,13 +32,15 @@ def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
     wakeup = Wakeup()
     stop = StopRequest(wakeup)
     prepare_directory(settings.directory)
-    with directory_lock(settings.directory):
-        set_up_logging(
+    with directory_lock(settings.directory) as aside:
+        aside += set_up_logging(
             settings.directory,
             verbose=verbose,
             secrets=settings.secrets,
             file_bytes=settings.log_file_bytes,
         )
+        for path in aside:
+            _log.warning("no file of a runner; it is set aside as %s", path)
         stop.listen()
         client = WorkerClient(settings.worker_url, settings.api_key, settings.timing)
         try:
@@ -46,7 +48,10 @@ def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
         except DevariaError as error:
             _log.error("Ended: %s", error)  # a service may have no stderr to show it
             raise
-        except Exception:
+        except Exception as error:
+            if out_of_resources(error):
+                _log.error("Ended: %s", text_of_shortage(error))
+                raise OutOfResources(text_of_shortage(error)) from None
             _log.critical("Ended by an unexpected error", exc_info=True)
             raise
         finally:

@@ -70,7 +70,10 @@ class Push:
         wait_sec = 0.0
         try:
             while not self._has_ended.wait(wait_sec):
-                wait_sec = self._poll(session)
+                try:
+                    wait_sec = self._poll(session)
+                except Exception as error:  # such as a lack of memory: the thread goes on
+                    wait_sec = self._wait_after(error)
         finally:
             session.close()
 
@@ -91,10 +94,11 @@ class Push:
         gap_sec = self._timing.relay_gap_sec
         return gap_sec if has_news or time.monotonic() - started < gap_sec else 0.0
 
-    def _wait_after(self, error: WorkerError) -> float:
+    def _wait_after(self, error: Exception) -> float:
         if self._backoff is None:
             self._backoff = Backoff(self._timing.backoff_base_sec, self._timing.backoff_max_sec)
-            _log.warning("push fails, trying again; the polls go on: %s", error)
+            reason = str(error) if isinstance(error, WorkerError) else repr(error)
+            _log.warning("push fails, trying again; the polls go on: %s", reason)
         if isinstance(error, Unauthorized):
             return self._timing.unauthorized_wait_sec
         return self._backoff.next_wait_sec()

@@ -49,7 +49,7 @@ class Recovery:
         """
         entries, set_aside = self._tools.journal.entries()
         for path in set_aside:
-            _log.warning("a journal entry was corrupt; it is set aside as %s", path)
+            _log.warning("a journal entry was corrupt, or no entry; it is set aside as %s", path)
         self._claimer.note_unsure(entries)
         orphans = self._orphans(runner_id, {entry.job_id for entry in entries})
         for entry in orphans:

@@ -9,12 +9,12 @@ end of a job, or on its loss.
 import logging
 import os
 import time
-from typing import List, Mapping, Optional
+from typing import List, Mapping, Optional, Sequence
 
 from devaria import __version__
 from devaria.client.client import WorkerClient
 from devaria.common.config import RunnerSettings
-from devaria.common.errors import EXIT_OK, BadSetting
+from devaria.common.errors import EXIT_OK, BadSetting, OutOfResources, out_of_resources
 from devaria.execution.process import remove_left_scratch
 from devaria.execution.signals import StopRequest, Wakeup
 from devaria.jobs.loading import FoundHandler
@@ -30,6 +30,8 @@ from devaria.runner.status import RunnerStatus, StatusFile
 
 #: The runner sleeps after this many lists in a row whose jobs all went to other runners.
 _MAX_FRUITLESS_LISTS = 3
+#: The runner ends when memory, open files or threads have run out so many times in a row.
+_MAX_SHORTAGES = 5
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ class JobRunner:
             The exit code: 0, or 128 + the signal's number if a signal ended a job.
 
         Raises:
-            OperatorError: The operator must correct something.
+            OperatorError: The operator must correct something, such as a lack of memory.
             WorkerError: The worker refuses this runner.
         """
         _log.info("devaria %s, worker %s", __version__, self._settings.worker_url)
@@ -87,13 +89,8 @@ class JobRunner:
         self._tools.prestart.preloads.offer(
             {job_type: self._tools.handlers[job_type] for job_type in job_types}
         )
-        patience_sec = self._settings.timing.start_patience_sec
         try:
-            registration = identify(self._caller, self._settings.directory, job_types, patience_sec)
-            self._note_identity(registration)
-            remove_left_scratch(registration.runner_id)
-            Recovery(self._tools, self._found, self._claimer).run(registration.runner_id)
-            self._work(registration)
+            self._start_and_work(job_types)
         except AbandonedError:
             pass
         finally:
@@ -105,10 +102,48 @@ class JobRunner:
         _log.info("Ended after %d job%s", jobs_done, "" if jobs_done == 1 else "s")
         return self._stop.exit_code if self._stop.wants_job_end else EXIT_OK
 
+    def _start_and_work(self, job_types: Sequence[str]) -> None:
+        """Start and work. Start anew, as after a crash, when the machine runs out of something.
+
+        Raises:
+            OutOfResources: It did so again and again.
+        """
+        shortages = 0
+        while True:
+            jobs_before = self._status.jobs_done
+            try:
+                self._settle_and_work(job_types)
+            except Exception as error:
+                if not out_of_resources(error):
+                    raise
+                shortages = 1 if self._status.jobs_done > jobs_before else shortages + 1
+                if shortages >= _MAX_SHORTAGES:
+                    raise OutOfResources(text_of_shortage(error)) from None
+                if shortages == 1:
+                    _log.error("%s; what is in hand stays in the journal", text_of_shortage(error))
+            else:
+                return
+            self._tools.prestart.close()
+            self._status.note_end(None)
+            self._caller.pause(self._settings.timing.start_retry_sec)
+
+    def _settle_and_work(self, job_types: Sequence[str]) -> None:
+        patience_sec = self._settings.timing.start_patience_sec
+        registration = identify(self._caller, self._settings.directory, job_types, patience_sec)
+        self._note_identity(registration)
+        remove_left_scratch(registration.runner_id)
+        Recovery(self._tools, self._found, self._claimer).run(registration.runner_id)
+        self._work(registration)
+
     def _tend(self) -> None:
         """Do what is to be done every few seconds. The main thread does it while it waits."""
         self._status.write()
-        self._tools.prestart.preloads.tend()
+        try:
+            self._tools.prestart.preloads.tend()
+        except Exception as error:  # a job may be in hand, which must not suffer from this
+            if not out_of_resources(error):
+                raise
+            _log.debug("cannot import ahead: %s", text_of_shortage(error))
 
     def _ready_types(self) -> List[str]:
         """Return the job types to offer: those wanted that can run here."""
@@ -191,6 +226,12 @@ class JobRunner:
         if ends_at is not None:
             seconds = min(seconds, max(ends_at - time.monotonic(), 0.0))
         self._caller.pause(seconds, unless=self._push.has_news)
+
+
+def text_of_shortage(error: BaseException) -> str:
+    """Return one line for an error of which `out_of_resources` holds."""
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    return f"the runner ran out of memory, open files or threads ({what})"
 
 
 def _is_reached(bound: Optional[float], value: float) -> bool:

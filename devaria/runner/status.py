@@ -8,11 +8,22 @@ import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
-from devaria.common.files import LOCK_FILE, write_atomically
+from devaria.common.files import LOCK_FILE, read_regular, write_atomically
+from devaria.common.sendable import is_number
+from devaria.runner.journal import (
+    CLAIMING,
+    DONE,
+    ENTRY_FILE,
+    JOURNAL_FOLDER,
+    RUNNING,
+    found_in,
+    read_entry,
+)
 
 STATUS_FILE = ".devaria_status.json"
+_MAX_STATUS_BYTES = 100_000
 
 #: A runner is not healthy when its worker gave no good answer for this long, in seconds.
 SILENT_SEC = 300.0
@@ -70,12 +81,30 @@ class RunnerStatus:
             The status; None if there is no file, or it cannot be understood.
         """
         try:
-            content: Dict[str, Any] = json.loads((directory / STATUS_FILE).read_bytes())
+            data = read_regular(directory / STATUS_FILE, _MAX_STATUS_BYTES)
+            content: Dict[str, Any] = json.loads(data)
             status = cls(**content)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
-        times = (status.started_at, status.last_contact_at, status.job_started_at)
-        return status if all(isinstance(each, (int, float, type(None))) for each in times) else None
+        return status if status._is_sound else None
+
+    @property
+    def _is_sound(self) -> bool:
+        """Whether each field is of its type, as it is unless somebody else wrote the file."""
+        values = asdict(self)
+        maybe = ("last_contact_at", "job_started_at", "progress_current", "progress_total")
+        numbers = ("pid", "started_at", "jobs_completed", "jobs_failed", "updated_at")
+        return (
+            all(is_number(values[name]) for name in numbers)
+            and all(values[name] is None or is_number(values[name]) for name in maybe)
+            and all(isinstance(values[name], str) for name in _TEXTS)
+            and all(values[name] is None or isinstance(values[name], str) for name in _MAYBE_TEXTS)
+            and isinstance(self.owes_report, bool)
+        )
+
+
+_TEXTS = ("worker_url", "runner_id", "runner_name")
+_MAYBE_TEXTS = ("job_id", "job_type")
 
 
 def unreadable_file(directory: Path) -> Optional[Path]:
@@ -168,11 +197,57 @@ class StatusFile:
             return
         self._written = status
         stamped = replace(status, updated_at=time.time())
-        # The runner goes on if the file cannot be written.
-        with contextlib.suppress(OSError):
+        # The runner goes on if the file cannot be written, also for want of memory.
+        with contextlib.suppress(OSError, MemoryError):
             write_atomically(self._path, json.dumps(asdict(stamped)).encode("ascii"))
 
     def close(self) -> None:
         """Write the last state."""
         atexit.unregister(self.close)
         self.write()
+
+
+@dataclass(frozen=True)
+class OwedJob:
+    """A job in a runner's journal: the worker does not know how it ended yet.
+
+    Args:
+        job_id: The worker's id of the job.
+        job_type: The job type.
+        state: `claiming`, `running`, or `done` if only the report is owed.
+        worker_url: The worker that has the job.
+    """
+
+    job_id: str
+    job_type: str
+    state: str
+    worker_url: str
+
+    @property
+    def meaning(self) -> str:
+        """The state of the job, and what the next start does about it, in words."""
+        return _MEANINGS.get(self.state, self.state)
+
+
+_MEANINGS = {
+    CLAIMING: "perhaps claimed; the next start asks the worker",
+    RUNNING: "left in the middle; the next start runs it again",
+    DONE: "ended; its report is owed",
+}
+
+
+def owed_jobs(directory: Path) -> List[OwedJob]:
+    """List the jobs in the journal of a runner's directory, and change nothing there.
+
+    The journal may belong to a runner that is running. Entries that cannot be understood are left
+    out.
+    """
+    with contextlib.suppress(OSError):
+        folders = [path for path, is_right in found_in(directory / JOURNAL_FOLDER) if is_right]
+        entries = [read_entry(folder / ENTRY_FILE) for folder in folders]
+        return [
+            OwedJob(entry.job_id, entry.job_type, entry.state, entry.worker_url)
+            for entry in entries
+            if entry is not None
+        ]
+    return []

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import stat
+import sys
 
 import core_fixtures
 import pytest
@@ -112,12 +113,84 @@ def test_a_directory_in_the_files_place_is_set_aside(tmp_path):
 
 def test_a_file_that_cannot_be_read_is_the_operators_to_mend(tmp_path):
     """It may be valid, so it is not replaced."""
-    # A link to itself, since root may read everything.
-    (tmp_path / CONFIG_FILE).symlink_to(CONFIG_FILE)
-
+    # A name that is too long, since root may read everything.
     with pytest.raises(BadSetting, match=r"cannot read .*\.devaria_runner\.json: "):
-        RunnerConfig.load(tmp_path)
-    assert (tmp_path / CONFIG_FILE).is_symlink()
+        RunnerConfig.load(tmp_path / ("x" * 300))
+
+
+VALID = b'{"runner_id": "an id", "runner_name": "a name"}'
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes as POSIX has them")
+@pytest.mark.parametrize("what", ["link", "dangling", "loop", "pipe", "null", "long"])
+def test_what_is_no_file_of_the_runners_is_set_aside(tmp_path, what):
+    """A job may have planted it. Nothing is read through a link, and nothing blocks."""
+    path, other = tmp_path / CONFIG_FILE, tmp_path / "other"
+    other.write_bytes(VALID)
+    {
+        "link": lambda: path.symlink_to(other),
+        "dangling": lambda: path.symlink_to("nowhere"),
+        "loop": lambda: path.symlink_to(path),
+        "pipe": lambda: os.mkfifo(path),
+        "null": lambda: path.symlink_to("/dev/null"),
+        "long": lambda: path.write_bytes(VALID + b" " * 200_000),
+    }[what]()
+
+    config, aside = RunnerConfig.load(tmp_path)
+    CONFIG.save(tmp_path)
+
+    assert config is None
+    assert aside.name.startswith(f"{CONFIG_FILE}.corrupt-")
+    assert other.read_bytes() == VALID
+    assert RunnerConfig.load(tmp_path) == (CONFIG, None)
+
+
+def test_a_file_with_a_second_name_stays(tmp_path):
+    """A back-up may have given it one. It is replaced, not changed, so the other one is safe."""
+    CONFIG.save(tmp_path)
+    os.link(tmp_path / CONFIG_FILE, tmp_path / "backup")
+    assert RunnerConfig.load(tmp_path) == (CONFIG, None)
+
+
+@pytest.mark.parametrize(
+    ("runner_id", "name"),
+    [
+        ("line\nbreak", "a"),
+        (" space", "a"),
+        ("space ", "a"),
+        ("\ud800", "a"),
+        ("é", "a"),
+        ("x" * 2_000, "a"),
+        ("a", "line\nbreak"),
+        ("a", "\ud800"),
+        ("a", "\x1b[2J"),
+    ],
+)
+def test_an_id_that_no_header_can_carry_is_set_aside(tmp_path, runner_id, name):
+    """The runner would try to send it for ever."""
+    (tmp_path / CONFIG_FILE).write_text(json.dumps({"runner_id": runner_id, "runner_name": name}))
+
+    config, aside = RunnerConfig.load(tmp_path)
+
+    assert config is None
+    assert aside is not None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links as POSIX has them")
+@pytest.mark.parametrize("suffix", ["", ".new"])
+def test_saving_follows_no_link(tmp_path, suffix):
+    """What a planted link leads to stays as it is, and so does a folder's content."""
+    (tmp_path / "other").write_text("precious")
+    (tmp_path / f"{CONFIG_FILE}{suffix}").symlink_to("other")
+    CONFIG.save(tmp_path)
+    assert (tmp_path / "other").read_text() == "precious"
+    assert RunnerConfig.load(tmp_path) == (CONFIG, None)
+
+    (tmp_path / CONFIG_FILE).unlink()
+    (tmp_path / f"{CONFIG_FILE}{suffix}" / "precious").mkdir(parents=True)
+    CONFIG.save(tmp_path)
+    assert RunnerConfig.load(tmp_path) == (CONFIG, None)
+    assert len(list(tmp_path.rglob("precious"))) == 1
 
 
 def test_a_file_that_cannot_be_written_is_the_operators_to_mend(tmp_path):

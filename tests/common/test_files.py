@@ -86,9 +86,9 @@ def test_a_directory_is_for_one_runner_until_its_process_ends(tmp_path):
 
 def test_a_lock_that_cannot_be_taken_is_another_message(tmp_path):
     """The advice differs from that for a lock which another runner holds."""
-    (tmp_path / ".devaria_runner.lock").mkdir()
-
-    with pytest.raises(BadSetting, match="cannot lock") as raised, directory_lock(tmp_path):
+    # A name that is too long, since root may write everywhere.
+    far = tmp_path / ("x" * 300)
+    with pytest.raises(BadSetting, match="cannot lock") as raised, directory_lock(far):
         pass
     assert raised.value.exit_code != EXIT_LOCKED
 
@@ -128,3 +128,40 @@ def test_placeholders_give_each_runner_of_an_array_its_own_directory(monkeypatch
     monkeypatch.setattr("socket.gethostname", lambda: "node7")
 
     assert str(filled_in("runners/{host}-{pid}")) == f"runners/node7-{os.getpid()}"
+
+
+# --- what somebody else has planted ----------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes as POSIX has them")
+@pytest.mark.parametrize("name", [".devaria_runner.lock", ".devaria_runner.pid"])
+@pytest.mark.parametrize("what", ["link", "second name", "pipe", "folder"])
+def test_what_is_no_lock_is_set_aside(tmp_path, name, what):
+    """Taking a lock empties its file. So what it is a link to would be lost."""
+    path, other = tmp_path / name, tmp_path / "other"
+    other.write_text("precious")
+    {
+        "link": lambda: path.symlink_to(other),
+        "second name": lambda: os.link(other, path),
+        "pipe": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+    }[what]()
+
+    assert not is_locked(tmp_path)
+    with directory_lock(tmp_path) as aside:
+        is_replaced = (name, what) == (".devaria_runner.pid", "second name")
+        named = [each.name.partition(".corrupt-")[0] for each in aside]
+        assert named == ([] if is_replaced else [name])
+        assert is_locked(tmp_path)
+        with pytest.raises(DirectoryLocked), directory_lock(tmp_path):
+            pass
+    assert other.read_text() == "precious"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has other links")
+def test_a_second_name_does_not_free_a_lock(tmp_path):
+    """A job may give the lock one, which must not let a second runner in."""
+    with directory_lock(tmp_path):
+        os.link(tmp_path / ".devaria_runner.lock", tmp_path / "other")
+        with pytest.raises(DirectoryLocked), directory_lock(tmp_path):
+            pass

@@ -158,3 +158,19 @@ def test_several_threads_may_write():
 
     lines = console.text().splitlines()
     assert sorted(lines) == sorted(f"{name} {n}" for name in "abc" for n in range(500))
+
+
+def test_what_there_is_no_memory_for_is_left_out_and_said():
+    """Whoever reads from the job goes on, since a job whose prints nobody reads would stop."""
+    console = Console()
+    console.write(b"before\n")
+
+    def fail(data):
+        if data == b"lost":
+            raise MemoryError
+
+    console.echo_to(fail)
+    console.write(b"lost")
+    console.write(b"after\n")
+
+    assert console.text() == "before\nafter\n\n[... 4 bytes left out ...]\n"

@@ -14,6 +14,7 @@ from waiting import wait_until
 
 from devaria.client.client import WorkerClient
 from devaria.common.errors import NotFound
+from devaria.common.folders import remove_folder
 from devaria.worker.server import LocalWorker
 
 HERE = Path(__file__).parent
@@ -148,6 +149,8 @@ class Lab:
     def __exit__(self, *_):
         for runner in self.runners:
             runner.kill()
+        for scratch in self.tmp_path.glob("devaria-job-*"):
+            remove_folder(scratch)  # pytest cannot remove what is nested deeply
         self.client.close()
         self.proxy.__exit__()
         self.worker.stop()

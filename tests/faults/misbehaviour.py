@@ -5,6 +5,7 @@
 import contextlib
 import ctypes
 import datetime
+import fcntl
 import os
 import signal
 import subprocess
@@ -178,7 +179,68 @@ class Leaks(JobHandler):
         raise RuntimeError(f"cannot read {input_params['url']} with {input_params['key']}\x1b[2J")
 
 
-_CLASSES = (Good, Echoes, Waits, Naps, Raises, Dies, Returns, Floods, HoldsGil, Grandchild, Leaks)
+class Nests(JobHandler):
+    """Leaves folders, `depth` of them, one in another; then waits if it `stays`, the first time."""
+
+    def execute(self, input_params, heartbeat_callback):
+        """Run."""
+        inside = os.open(self.run_dir, os.O_RDONLY)
+        for _ in range(input_params["depth"]):
+            os.mkdir("d", dir_fd=inside)
+            below = os.open("d", os.O_RDONLY, dir_fd=inside)
+            os.close(inside)
+            inside = below
+        stays = Path(input_params.get("stays", os.devnull))
+        if not stays.exists():
+            stays.touch()
+            time.sleep(60)
+        return {"nested": True}
+
+
+class Says(JobHandler):
+    """Writes the lines of its parameter `lines` into the pipe to its runner, then returns.
+
+    If there is a parameter `go`, it waits for that file before.
+    """
+
+    def execute(self, input_params, heartbeat_callback):
+        """Run."""
+        while not Path(input_params.get("go", os.devnull)).exists():
+            time.sleep(0.02)
+        for line in input_params["lines"]:
+            middle = input_params.get("middle", "") * input_params.get("times", 0)
+            _write_to_runner(f"{line}{middle}{input_params.get('tail', '')}\n".encode())
+        return {"said": True}
+
+
+def _write_to_runner(data):
+    """Find the pipe that a job's process keeps for its events, as foreign code could."""
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            number = int(entry.name)
+            access = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
+            is_pipe = os.readlink(entry).startswith("pipe:")
+            if number > 2 and is_pipe and access == os.O_WRONLY:
+                while data:
+                    data = data[os.write(number, data) :]
+                return
+
+
+_CLASSES = (
+    Good,
+    Echoes,
+    Waits,
+    Naps,
+    Raises,
+    Dies,
+    Returns,
+    Floods,
+    HoldsGil,
+    Grandchild,
+    Leaks,
+    Nests,
+    Says,
+)
 
 #: For `devaria runner --handlers`.
 OPTION = ",".join(f"{each.__name__.lower()}={__name__}:{each.__name__}" for each in _CLASSES)

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
@@ -286,6 +288,18 @@ def test_a_file_of_another_form_is_ignored_and_replaced(cache: Path, content: st
     remember_store(API, "https://store.example/f")
     (path,) = cache.rglob("*.json")
     path.write_text(content)
+    assert remembered_store(API) is None
+    remember_store(API, "https://store.example/f")
+    assert remembered_store(API) == "https://store.example"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX has them")
+def test_a_pipe_in_the_place_of_the_file_is_no_fault(cache: Path) -> None:
+    """Another job may have put it there. Who opens it would wait for ever."""
+    remember_store(API, "https://store.example/f")
+    (path,) = cache.rglob("*.json")
+    path.unlink()
+    os.mkfifo(path)
     assert remembered_store(API) is None
     remember_store(API, "https://store.example/f")
     assert remembered_store(API) == "https://store.example"

@@ -269,3 +269,20 @@ def test_odd_progress_and_lines_do_no_harm(tmp_path: Path) -> None:
     assert said == ["a\\x1b[2J\\x0ab", "{'x': 1}"]
     assert progress == [(1, 2)]
     assert list(tmp_path.glob("values-*")) == []
+
+
+def test_whatever_stands_in_the_place_of_values_is_removed(tmp_path: Path) -> None:
+    """A reader that a file has taken over may have put folders there, and links."""
+    kept = tmp_path / "kept"
+    kept.touch()
+    folder = tmp_path / "folder"
+    (folder / "values-3" / "a").mkdir(parents=True)
+    (folder / "values-4").symlink_to(kept)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])}
+    opening = Opening("http://h/x", ReadLimits())
+    with RemoteNwb(
+        opening, folder, environ, say=print, progress=lambda *_: None, module="probing_child"
+    ):
+        pass
+    assert list(folder.glob("values-*")) == []
+    assert kept.exists()

@@ -235,6 +235,17 @@ def test_odd_tables_are_refused(tmp_path: Path, odd: Dict[str, Any]) -> None:
         load_table(tmp_path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX has them")
+@pytest.mark.parametrize("name", ["table.json", "spike_times_sec.npy", "unit_stops.npy"])
+def test_a_pipe_in_the_place_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    """Who opens it would wait for ever."""
+    save_table(TABLE, tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(NwbError, match="no valid units table"):
+        load_table(tmp_path)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 100_000])
 def test_odd_json_is_refused(tmp_path: Path, content: str) -> None:
     """So are files without the JSON of a table."""

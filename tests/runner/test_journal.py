@@ -1,8 +1,10 @@
 """The journal: every job on disk from before its claim until its outcome is acknowledged."""
 
+import contextlib
 import json
 import os
 import stat
+import sys
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from devaria.execution.console import Console
 from devaria.execution.outcome import JobOutcome
 from devaria.runner.journal import CLAIMING, DONE, JOURNAL_FOLDER, RUNNING, Journal, JournalEntry
+from devaria.runner.status import owed_jobs
 
 NASTY_IDS = [
     "0b6f7f5e-0000-4000-8000-000000000001",
@@ -26,17 +30,18 @@ NASTY_IDS = [
     "nul",
     "with space",
     "entry.json",
-    "line\nbreak",
-    "zero\0byte",
     "é",
     "e\u0301",
-    "\ud800",
     "🧠" * 100,
     "x" * 64,
     "x" * 65,
-    "x" * 10_000,
+    "x" * 1_000,
 ]
-IDS = st.sampled_from(NASTY_IDS) | st.text(st.characters(), min_size=1)
+#: Ids that no URL, log or header can carry.
+WRONG_IDS = ["", "line\nbreak", "zero\0byte", "\x1b[2J", "\ud800", "\u202e", "x" * 10_000]
+PRINTABLE = st.text(st.characters(), min_size=1).filter(str.isprintable)
+IDS = st.sampled_from(NASTY_IDS) | PRINTABLE
+RUNNER_IDS = st.from_regex(r"\A[!-~]([ -~]{0,50}[!-~])?\Z")
 TEXTS = st.text(st.characters(), min_size=1)
 
 RESULTS = st.dictionaries(
@@ -56,9 +61,9 @@ OUTCOMES = st.builds(
 ENTRIES = st.builds(
     JournalEntry,
     IDS,
-    TEXTS,
-    TEXTS,
-    TEXTS,
+    PRINTABLE,
+    PRINTABLE,
+    RUNNER_IDS,
     state=st.sampled_from([CLAIMING, RUNNING]),
     runs=st.integers(0, 5),
 ) | st.builds(
@@ -81,7 +86,7 @@ def folder_of(directory):
 @settings(core_fixtures.thorough, max_examples=50)
 @given(ENTRIES)
 def test_an_entry_comes_back_as_it_was_written(entry):
-    """The ids and the outcome may hold any text."""
+    """The outcome may hold any text, and ids whatever can be printed."""
     with tempfile.TemporaryDirectory() as directory:
         Journal(Path(directory)).write(entry)
 
@@ -159,10 +164,17 @@ def test_the_journal_is_for_its_owner_only(tmp_path):
 
 def test_a_journal_that_cannot_be_written_raises(tmp_path):
     """The runner then claims nothing."""
-    (tmp_path / JOURNAL_FOLDER).touch()
-
     with pytest.raises(OSError, match=JOURNAL_FOLDER):
-        Journal(tmp_path).write(ENTRY)
+        Journal(tmp_path / "gone").write(ENTRY)
+
+
+@pytest.mark.parametrize("wrong", WRONG_IDS)
+def test_what_cannot_be_sent_is_not_written(tmp_path, wrong):
+    """The next start would set it aside."""
+    for entry in (replace(ENTRY, job_id=wrong), replace(ENTRY, runner_id=wrong)):
+        with pytest.raises(OSError, match="cannot be sent"):
+            Journal(tmp_path).write(entry)
+    assert Journal(tmp_path).entries() == ([], [])
 
 
 # --- torn and garbage ------------------------------------------------------------------------
@@ -206,6 +218,21 @@ GARBAGE = {
     "an outcome of other fields": spoiled(outcome={"a": 1}),
     "an outcome that is text": spoiled(outcome="text"),
     "a result that is text": spoiled(outcome={**asdict(OUTCOME), "output_data": "x"}),
+    "NaN": spoiled(outcome={**asdict(OUTCOME), "output_data": {"x": [float("nan")]}}),
+    "infinity": spoiled().replace(b'"Hello"', b"1e999"),
+    "a result 900 deep": spoiled().replace(b'"Hello"', b"[" * 900 + b"]" * 900),
+    "an integer beyond all doubles": spoiled().replace(b'"Hello"', b"9" * 400),
+    "half a pair in an id": spoiled(job_id="\ud800"),
+    "a line break in a runner's id": spoiled(runner_id="a\nb"),
+    "half a pair in a runner's id": spoiled(runner_id="\ud800"),
+    "an escape code in a type": spoiled(job_type="\x1b[2J"),
+    "half a pair in the worker's URL": spoiled(worker_url="\ud800"),
+    "runs below zero": spoiled(runs=-1),
+    "runs that are true": spoiled(runs=True),
+    "an error that is empty": spoiled(
+        outcome={**asdict(OUTCOME), "output_data": None, "error_message": ""}
+    ),
+    "33 MB": spoiled() + b" " * 33_000_000,
     "a console that is none": spoiled(outcome={**asdict(OUTCOME), "console_output": None}),
     "an error that is a number": spoiled(outcome={**asdict(OUTCOME), "error_message": 5}),
 }
@@ -279,6 +306,79 @@ def test_a_directory_in_an_entrys_place_is_set_aside(tmp_path):
 
     assert good == []
     assert aside.is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes as POSIX has them")
+@pytest.mark.parametrize("where", ["journal", "folder", "entry"])
+@pytest.mark.parametrize("what", ["link", "pipe", "file", "device"])
+def test_odd_things_are_set_aside_and_what_they_lead_to_stays(tmp_path, where, what):
+    """A job may have planted them anywhere in the journal."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Journal(elsewhere).write(ENTRY)
+    (elsewhere / JOURNAL_FOLDER / "precious").mkdir()  # as a folder without an entry, it would go
+    root = tmp_path / "runner" / JOURNAL_FOLDER
+    path, target = {
+        "journal": (root, elsewhere / JOURNAL_FOLDER),
+        "folder": (root / "j-1", elsewhere / JOURNAL_FOLDER / "j-1"),
+        "entry": (root / "j-1" / "entry.json", elsewhere / JOURNAL_FOLDER / "j-1" / "entry.json"),
+    }[where]
+    path.parent.mkdir(parents=True)
+    {
+        "link": lambda: path.symlink_to(target),
+        "pipe": lambda: os.mkfifo(path),
+        "file": path.touch,
+        "device": lambda: path.symlink_to("/dev/zero"),
+    }[what]()
+    journal = Journal(tmp_path / "runner")
+
+    assert owed_jobs(tmp_path / "runner") == [] or (where, what) == ("journal", "link")
+    good, (aside,) = journal.entries()
+
+    assert good == []
+    assert aside.name.startswith(f"{path.name}.corrupt-")
+    journal.write(ENTRY.started())
+    assert journal.entries() == ([ENTRY.started()], [])
+    journal.remove("j-1")
+    assert (elsewhere / JOURNAL_FOLDER / "precious").is_dir()
+    assert Journal(elsewhere).entries()[0] == [ENTRY]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links as POSIX has them")
+@pytest.mark.parametrize("name", ["entry.json", "entry.json.new", "console.txt"])
+def test_writing_follows_no_link(tmp_path, name):
+    """A job may plant one while it runs. What it leads to stays as it is, under any name."""
+    journal = Journal(tmp_path)
+    journal.write(ENTRY)
+    for link in (os.symlink, os.link):
+        (tmp_path / "other").write_text("precious")
+        path = folder_of(tmp_path) / name
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        link(tmp_path / "other", path)
+        console = Console()
+        console.keep_in(journal.console_path("j-1"))
+        console.write(b"printed\n")
+        console.end()
+        journal.write(ENTRY.started())
+
+        assert (tmp_path / "other").read_text() == "precious"
+        assert journal.kept_console("j-1") == "printed\n"
+        assert journal.entries() == ([ENTRY.started()], [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX has them")
+def test_a_console_that_is_a_pipe_or_too_long_is_left_out(tmp_path):
+    """Neither blocks the start nor fills the memory."""
+    journal = Journal(tmp_path)
+    journal.write(ENTRY.started())
+    os.mkfifo(journal.console_path("j-1"))
+    assert journal.kept_console("j-1") == ""
+
+    journal.console_path("j-1").unlink()
+    with journal.console_path("j-1").open("wb") as file:
+        file.truncate(10**12)
+    assert journal.kept_console("j-1") == ""
 
 
 # --- the console -----------------------------------------------------------------------------

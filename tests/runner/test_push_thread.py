@@ -8,7 +8,9 @@ from relay_server import RelayServer
 from scripted_server import PATIENCE_SEC
 from waiting import wait_until
 
+from devaria.client.relay import RelaySession
 from devaria.common.config import RunnerSettings
+from devaria.common.timing import Timing
 from devaria.runner.push import Push
 
 
@@ -47,6 +49,29 @@ def test_from_a_message_to_the_end(relay, tmp_path):
     push.end()
     wait_until(lambda: not threads(), "the end of the thread", PATIENCE_SEC)  # not 55 s
     assert wake_ups.empty()
+
+
+def test_an_unexpected_error_does_not_end_the_thread(relay, tmp_path, monkeypatch, caplog):
+    """A lack of memory, for example. It is logged once, and the next message is heard."""
+    real, failures = RelaySession.messages, [MemoryError("one"), MemoryError("two")]
+
+    def messages(self, wait_sec):
+        if failures:
+            raise failures.pop()
+        return real(self, wait_sec)
+
+    monkeypatch.setattr(RelaySession, "messages", messages)
+    timing = Timing(backoff_base_sec=0.01)
+    settings = RunnerSettings("https://w", "r-key", tmp_path, environ=relay.environ, timing=timing)
+    push = Push(settings, lambda: None)
+    push.start(["hello_world"])
+    relay.wait_for_poll()
+    relay.new_job()
+    wait_until(push.has_news, "news")
+    push.end()
+    wait_until(lambda: not threads(), "the end of the thread", PATIENCE_SEC)
+    assert caplog.text.count("push fails, trying again") == 1
+    assert "MemoryError" in caplog.text
 
 
 def test_without_the_variables_there_is_no_thread(tmp_path):

@@ -1,6 +1,8 @@
 """The status file, what `devaria status` makes of it, and what a runner owes."""
 
 import json
+import os
+import sys
 import threading
 import time
 
@@ -10,8 +12,8 @@ from core_fixtures import devaria
 from devaria.common.files import directory_lock
 from devaria.execution.outcome import JobOutcome
 from devaria.execution.signals import Wakeup
-from devaria.runner.journal import Journal, JournalEntry, owed_jobs
-from devaria.runner.status import STATUS_FILE, RunnerStatus, StatusFile
+from devaria.runner.journal import Journal, JournalEntry
+from devaria.runner.status import STATUS_FILE, RunnerStatus, StatusFile, owed_jobs
 
 NOW = 1_800_000_000.0
 
@@ -103,11 +105,23 @@ def test_a_file_that_cannot_be_written_stops_nothing(tmp_path):
         '{"a": 1}',
         "\xff",
         '{"pid": 1, "started_at": "now", "worker_url": "u"}',
+        '{"pid": 1, "started_at": NaN, "worker_url": "u"}',
+        '{"pid": 1, "started_at": 1, "worker_url": ["u"]}',
+        '{"pid": 1, "started_at": 1, "worker_url": "u", "progress_current": "1"}',
+        "[" * 100_000,
+        " " * 200_000,
     ],
 )
 def test_a_file_that_cannot_be_understood_is_none(tmp_path, content):
     """A newer version may have written it."""
     (tmp_path / STATUS_FILE).write_text(content, encoding="latin-1")
+    assert RunnerStatus.load(tmp_path) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX has them")
+def test_a_pipe_in_the_files_place_is_none(tmp_path):
+    """A job may have put it there. Who opens it would wait for ever."""
+    os.mkfifo(tmp_path / STATUS_FILE)
     assert RunnerStatus.load(tmp_path) is None
 
 

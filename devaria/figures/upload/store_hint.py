@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Optional
 from urllib.parse import urlsplit
 
-from devaria.common.files import write_atomically
+from devaria.common.files import read_regular, write_atomically
 
+_MAX_BYTES = 10_000
 _ORIGIN = re.compile(r"https?://[\w.:\[\]-]{1,300}", re.ASCII)
 
 
@@ -28,7 +29,7 @@ def remembered_store(api_url: str) -> Optional[str]:
         The URL of the store's host; None if it is not known.
     """
     try:
-        content = json.loads(_file().read_text(encoding="utf-8"))
+        content = json.loads(read_regular(_file(), _MAX_BYTES))
         store = content["store"] if content["api"] == api_url else None
     except (OSError, RuntimeError, ValueError, TypeError, KeyError):
         return None

@@ -6,12 +6,12 @@ ends with this process.
 
 import contextlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Dict, Iterator, Mapping, NamedTuple, Optional
 
 from devaria.common.child_process import ChildProcess
+from devaria.common.folders import remove_folder
 
 #: What a reading process runs.
 MODULE = "devaria.nwb.sandbox.child"
@@ -52,7 +52,7 @@ def reading_folder() -> Iterator[Path]:
         yield folder
     finally:
         _end(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
 
 def waiting_process(

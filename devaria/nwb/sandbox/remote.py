@@ -1,6 +1,5 @@
 """A remote file, read by a child process: what `devaria.nwb.open_remote` returns."""
 
-import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from typing import (
     Type,
 )
 
+from devaria.common.folders import remove_folder
 from devaria.nwb.errors import InvalidInputError
 from devaria.nwb.sandbox.ahead import MODULE
 from devaria.nwb.sandbox.arguments import bounds, result_type, type_name
@@ -259,6 +259,7 @@ class RemoteNwb:
 
     def _remove_folder(self) -> None:
         if self._own_folder is not None:
-            shutil.rmtree(self._own_folder, ignore_errors=True)
+            remove_folder(self._own_folder)
+        # The reader may have put anything in their places.
         for path in self._folder.glob("values-*"):
-            path.unlink()
+            remove_folder(path)

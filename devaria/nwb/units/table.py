@@ -6,6 +6,7 @@ This module does not import h5py, so the second process need not load it.
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List
@@ -13,6 +14,7 @@ from typing import Any, Dict, List
 import numpy as np
 import numpy.typing as npt
 
+from devaria.common.files import open_regular, read_regular
 from devaria.nwb.errors import NwbError
 
 
@@ -43,6 +45,8 @@ _TIMES, _STOPS, _REST = "spike_times_sec.npy", "unit_stops.npy", "table.json"
 
 _MAX_UNITS = 65_536
 _MAX_ID_CHARACTERS = 200
+#: More than the ids of all units take, each character written as an escape of 12 bytes.
+_MAX_REST_BYTES = 200_000_000
 
 
 def save_table(table: UnitsTable, folder: Path) -> None:
@@ -90,7 +94,9 @@ def load_table(folder: Path) -> UnitsTable:
 
 
 def _loaded(folder: Path) -> UnitsTable:
-    rest: Dict[str, Any] = json.loads((folder / _REST).read_text(encoding="ascii"))
+    for name in (_TIMES, _STOPS):  # numpy would wait for a pipe that has no writer
+        os.close(open_regular(folder / name, os.O_RDONLY))
+    rest: Dict[str, Any] = json.loads(read_regular(folder / _REST, _MAX_REST_BYTES))
     return UnitsTable(
         unit_ids=list(rest["unit_ids"]),
         # As a plain array: numpy's class memmap is slower in every operation.
