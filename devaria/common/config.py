@@ -16,6 +16,7 @@ from devaria.common.timing import Timing
 DEFAULT_WORKER_URL = "https://devaria-worker.neurosift.app"
 DEFAULT_POLL_INTERVAL_SEC = 30.0
 DEFAULT_JOB_TIMEOUT_SEC = 6 * 3600.0
+DEFAULT_JOB_DISK_GB = 20.0
 DEFAULT_LOG_FILE_BYTES = 10_000_000
 
 RUNNER_KEY_VARIABLE = "DEVARIA_RUNNER_API_KEY"
@@ -49,7 +50,8 @@ class RunnerSettings:
         max_idle_sec: End after this many seconds without a job; None for no bound.
         max_time_sec: Claim no job after this many seconds, and end; None for no bound.
         job_timeout_sec: The time limit of a job whose handler sets none, in seconds.
-        max_job_memory_bytes: Resident memory of a job process and all that it starts, in bytes.
+        max_job_memory_bytes: Memory of a job process and all that it starts, in bytes.
+        max_job_disk_bytes: Disk space of a job's temporary files, in bytes.
         handlers: Handlers beside the built-in ones, each as `job_type=module:Class`.
         insecure: Accept plain http to another machine for NotifyRelay, too.
         preload: Import ahead while idle, for the handlers that ask for it.
@@ -70,6 +72,7 @@ class RunnerSettings:
     max_time_sec: Optional[float] = None
     job_timeout_sec: float = DEFAULT_JOB_TIMEOUT_SEC
     max_job_memory_bytes: float = float("inf")
+    max_job_disk_bytes: float = DEFAULT_JOB_DISK_GB * 1e9
     handlers: Tuple[str, ...] = ()
     insecure: bool = False
     preload: bool = True

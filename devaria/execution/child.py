@@ -14,6 +14,11 @@ import sys
 # Python's own.
 sys.path.append(sys.path.pop(0))
 
+from devaria.execution import keeper
+
+if __name__ == "__main__":
+    keeper.split_off_job()  # before anything is imported that both processes would have
+
 import contextlib
 import gc
 import math

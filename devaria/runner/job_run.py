@@ -55,7 +55,10 @@ class JobTools:
         self.handlers = handlers
         self.limits = {
             job_type: JobLimits.for_handler(
-                handler, settings.job_timeout_sec, settings.max_job_memory_bytes
+                handler,
+                settings.job_timeout_sec,
+                settings.max_job_memory_bytes,
+                settings.max_job_disk_bytes,
             )
             for job_type, handler in handlers.items()
         }
