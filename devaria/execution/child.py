@@ -1,4 +1,4 @@
-"""The job process from inside: `python -m devaria.execution.child` runs one handler and ends.
+"""The job process from inside: `python -m devaria.execution.child [GROUP]` runs one handler.
 
 It receives one job and sends events: progress, then one outcome. What the job prints, on either
 stream, goes to standard error, which the runner collects as the console.
@@ -17,7 +17,8 @@ sys.path.append(sys.path.pop(0))
 from devaria.execution import keeper
 
 if __name__ == "__main__":
-    keeper.split_off_job()  # before anything is imported that both processes would have
+    # Before anything is imported that both processes would have.
+    keeper.split_off_job(sys.argv[1] if len(sys.argv) > 1 else None)
 
 import contextlib
 import gc

@@ -35,19 +35,24 @@ def has_keeper() -> bool:
     return sys.platform == "linux"
 
 
-def split_off_job() -> None:
+def split_off_job(group: Optional[str] = None) -> None:
     """Split this process. Only the job's process returns; the other one keeps it.
 
     On systems other than Linux, this does nothing. Call it while there is one thread.
+
+    Args:
+        group: The folder of a control group that both processes join, or None.
     """
     if not has_keeper():
         return
+    if group is not None:
+        _write(f"{group}/cgroup.procs", b"0")
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     keeper = os.getpid()
     job = os.fork()
     if job:
         try:
-            code = _Keeper(job).keep()
+            code = _Keeper(job, group).keep()
         except BaseException:  # whatever it is, the keeper must never go on as the job
             code = 1
         os._exit(code)
@@ -75,10 +80,12 @@ class _Keeper:
 
     Args:
         job: The job's process.
+        group: The folder of the control group that this process is in, or None.
     """
 
-    def __init__(self, job: int) -> None:
+    def __init__(self, job: int, group: Optional[str]) -> None:
         self._job = job
+        self._group = group
         self._status: Optional[int] = None
 
     def keep(self) -> int:
@@ -121,6 +128,9 @@ class _Keeper:
         while self._reap() and self._status is None:
             ready = dict(poll.poll())
             if 0 in ready:
+                if self._group is not None:
+                    # The last act of this process, too. No new process escapes it.
+                    _write(f"{self._group}/cgroup.kill", b"1")
                 return
             with contextlib.suppress(BlockingIOError):
                 os.read(woken, 512)
@@ -163,6 +173,11 @@ def _leave_pipes() -> None:
     os.close(null)
 
 
+def _write(path: str, data: bytes) -> None:
+    with contextlib.suppress(OSError), open(path, "wb", buffering=0) as file:  # noqa: PTH123 - no pathlib
+        file.write(data)
+
+
 def _descendants() -> List[int]:
     """Return the processes below this one."""
     children: Dict[int, List[int]] = {}
@@ -180,7 +195,7 @@ def _descendants() -> List[int]:
 
 
 def _parent_of(pid: str) -> int:
-    with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as above
+    with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - no pathlib
         # After the name, which may hold anything.
         return int(file.read().rpartition(b")")[2].split()[1])
 

@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Callable, Optional, Type
+from typing import Optional, Type
 
 import psutil
 
+from devaria.execution.cgroup import JobGroup
 from devaria.execution.usage import DiskUse, SharedMemory, processes_of, resident_bytes
 from devaria.jobs import JobHandler
 
@@ -56,19 +57,16 @@ class LimitWatch:
     Args:
         pid: The process that the runner has started for the job.
         scratch: The job's scratch folder.
-        group_bytes: Returns the memory of the job's control group in bytes, or None.
+        group: The job's control group, or None.
 
     Attributes:
         memory_peak: The most memory that was measured, in bytes; 0 before the first measurement.
     """
 
-    def __init__(
-        self, pid: int, scratch: str, group_bytes: Callable[[], Optional[int]] = lambda: None
-    ) -> None:
+    def __init__(self, pid: int, scratch: str, group: Optional[JobGroup] = None) -> None:
         self.memory_peak = 0
         self._pid = pid
-        self._scratch = scratch
-        self._group_bytes = group_bytes
+        self._group = group
         self._shared = SharedMemory()
         self._disk = DiskUse(scratch)
 
@@ -97,7 +95,7 @@ class LimitWatch:
         return None
 
     def _memory_bytes(self, limit: float) -> int:
-        of_group = self._group_bytes()
+        of_group = None if self._group is None else self._group.memory_bytes()
         if of_group is not None:
             return of_group
         processes = processes_of(self._pid)

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 from devaria.common.child_process import ChildProcess, Sentinel, end_group, own_group
 from devaria.common.config import without_runners_keys
 from devaria.common.timing import Timing
+from devaria.execution.cgroup import new_group
 from devaria.execution.console import Console
 from devaria.execution.keeper import KILL_SEC, has_keeper
 from devaria.execution.limits import JobLimits, LimitWatch
@@ -76,10 +77,11 @@ class JobProcess:
         self._started_at = 0.0
         self._pipe_ended_at: Optional[float] = None
         self._scratch = Scratch(environ, runner_id)
+        self._group = new_group()
         try:
             self._process = self._start(environ)
         except OSError:
-            self._scratch.remove()
+            self._remove_places()
             raise
         self._console_reader = _started_thread("job-console", self._read_console)
         self._event_reader = _started_thread("job-events", self._read_events)
@@ -87,6 +89,7 @@ class JobProcess:
     def _start(self, environ: Mapping[str, str]) -> ChildProcess:
         process = ChildProcess(
             "devaria.execution.child",
+            *([] if self._group is None else [str(self._group.path)]),
             env=_child_environ(environ, self.scratch),
             stderr=subprocess.PIPE,
             **own_group(),
@@ -121,7 +124,7 @@ class JobProcess:
             on_progress: Called from another thread with the handler's news.
         """
         self._on_progress = on_progress
-        self._watch = LimitWatch(self._process.pid, self.scratch)
+        self._watch = LimitWatch(self._process.pid, self.scratch, self._group)
         self._started_at = time.monotonic()
         self._process.hand_over(
             {
@@ -181,6 +184,11 @@ class JobProcess:
             reader.join(self._timing.job_drain_sec)
         # A descendant that cannot be killed may keep the pipes open. Its output no longer counts.
         self._finished = True
+        self._remove_places()
+
+    def _remove_places(self) -> None:
+        if self._group is not None:
+            self._group.end()
         self._scratch.remove()
 
     def _end_process(self, grace_sec: float) -> None:
