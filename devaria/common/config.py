@@ -81,10 +81,16 @@ class RunnerSettings:
     log_file_bytes: int = DEFAULT_LOG_FILE_BYTES
 
     @property
+    def keys(self) -> Dict[str, str]:
+        """The keys by the name of their variable; an empty one is not set."""
+        names = (*WORKER_KEY_VARIABLES, RELAY_KEY_VARIABLE, "FIGPACK_API_KEY")
+        found = {name: self.environ.get(name, "").strip() for name in names}
+        return {**found, RUNNER_KEY_VARIABLE: self.api_key}
+
+    @property
     def secrets(self) -> List[str]:
         """The keys, which must not appear in any text that leaves this process."""
-        names = (*WORKER_KEY_VARIABLES, RELAY_KEY_VARIABLE, "FIGPACK_API_KEY")
-        return [self.api_key, *(self.environ.get(name, "").strip() for name in names)]
+        return list(self.keys.values())
 
 
 def without_runners_keys(environ: Mapping[str, str]) -> Dict[str, str]:

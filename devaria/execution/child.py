@@ -28,9 +28,10 @@ import threading
 from pathlib import Path
 from typing import Any, Dict, Optional
 
+from devaria.common.errors import JobError
 from devaria.common.parent_pipes import ParentPipes
 from devaria.common.text import HEAD_BYTES, TAIL_BYTES, shortened
-from devaria.execution.result import failure_text, ready_result
+from devaria.execution.result import NotJsonError, failure_text, ready_result
 from devaria.jobs.loading import HandlerUnavailableError, handler_for
 
 #: The least time between two progress events, in seconds. The newest progress always arrives.
@@ -144,7 +145,7 @@ def _run(job: Dict[str, Any], runner: ParentPipes, progress: _Progress) -> Dict[
         return _outcome(
             error=shortened(failure_text(error), _MAX_ERROR_BYTES),
             console=progress.console_output,
-            traceback_text=shortened(_traceback(error), _MAX_TRACEBACK_BYTES),
+            traceback_text=_public_traceback(error, runner),
         )
     return _outcome(output, console=output.pop("console_output", progress.console_output))
 
@@ -169,17 +170,24 @@ def _bounded(console: Optional[str]) -> Optional[str]:
     return None if console is None else shortened(console, _MAX_OWN_CONSOLE_BYTES)
 
 
-def _traceback(error: BaseException) -> str:
-    import traceback
+def _public_traceback(error: BaseException, runner: ParentPipes) -> Optional[str]:
+    """Send the full traceback for the log. Return the one for the console; None if it has none.
+
+    A foreseen error has none in the console. The log has that of a ValueError that is not
+    devaria's own, since it may be a mistake in the handler.
+    """
+    from devaria.execution.tracebacks import full_traceback, is_raised_by_devaria, public_traceback
 
     stack = error.__traceback__
     for _ in range(_OWN_FRAMES):
         stack = stack.tb_next if stack is not None and stack.tb_next is not None else stack
-    try:
-        lines = traceback.format_exception(type(error), error, stack)
-    except BaseException:  # an exception may fail when it is printed
-        lines = traceback.format_tb(stack)
-    return "".join(lines)
+    is_foreseen = isinstance(error, (JobError, NotJsonError))
+    if not is_foreseen and not (isinstance(error, ValueError) and is_raised_by_devaria(error)):
+        full = shortened(full_traceback(error, stack), _MAX_TRACEBACK_BYTES)
+        runner.send({"event": "traceback", "text": full})
+    if is_foreseen or isinstance(error, ValueError):
+        return None
+    return shortened(public_traceback(error, stack), _MAX_TRACEBACK_BYTES)
 
 
 def _flush_streams() -> None:

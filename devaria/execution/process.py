@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from devaria.common.child_process import ChildProcess, Sentinel, end_group, own_group
 from devaria.common.config import without_runners_keys
+from devaria.common.text import shortened
 from devaria.common.timing import Timing
 from devaria.execution.cgroup import new_group
 from devaria.execution.console import Console
@@ -30,6 +31,9 @@ _ENDING_WATCH_SEC = 0.01
 #: How long to wait for the end of the pipe before waiting for the process itself, in seconds. The
 #: end of the pipe is noticed at once; a wait for a process sleeps up to 50 ms between two checks.
 _PIPE_END_SEC = 0.05
+
+#: The longest traceback that is taken, in bytes of UTF-8.
+_MAX_TRACEBACK_BYTES = 20_000
 
 _TIMING = Timing()
 
@@ -66,6 +70,8 @@ class JobProcess:
     ) -> None:
         self._timing = timing
         self.console = Console()
+        #: The full traceback of a job that has failed, for the log; None if it has none.
+        self.traceback: Optional[str] = None
         self._wakeup = wakeup
         self._handlers = list(handlers)
         self._sentinel = sentinel or Sentinel()
@@ -228,7 +234,9 @@ class JobProcess:
 
     def _take_event(self, event: Dict[str, Any]) -> None:
         kind = event["event"]
-        if kind in ("outcome", "unavailable"):
+        if kind == "traceback":
+            self.traceback = shortened(str(event.get("text")), _MAX_TRACEBACK_BYTES)
+        elif kind in ("outcome", "unavailable"):
             self._outcome_event = event
             self._wakeup.notify()
         elif kind == "started":

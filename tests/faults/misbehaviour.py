@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002 - every handler is given the same two arguments
 
+import base64
 import contextlib
 import ctypes
 import datetime
@@ -168,7 +169,9 @@ class Leaks(JobHandler):
         """Run."""
         print("reading", input_params["url"])
         print(f"Authorization: Bearer {input_params['key']}")
-        print(f"\x1b[31mred {input_params['key']}\x1b[0m", flush=True)
+        print(f"\x1b[31mred {input_params['key']}\x1b[0m")
+        print("\x1b[32m".join(input_params["key"]))
+        print(base64.b64encode(f"u:{input_params['key']}".encode()).decode(), flush=True)
         with Path(input_params["environ"]).open("w") as file:
             file.write("\n".join(os.environ.values()))
         with contextlib.suppress(OSError):

@@ -3,6 +3,8 @@
 
 import ctypes
 import faulthandler
+import getpass
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +14,8 @@ import threading
 import time
 from pathlib import Path
 
-from devaria.jobs import JobHandler
+from devaria.jobs import JobError, JobHandler
+from devaria.nwb.errors import NwbError
 
 #: What cannot be a result, by name.
 NO_RESULTS = {
@@ -49,6 +52,10 @@ class UnprintableError(Exception):
     __repr__ = __str__
 
 
+class NoSpikesError(JobError):
+    """A handler's own kind of foreseen error."""
+
+
 class Returns(JobHandler):
     """Returns its parameters, after printing a line; or a value of `NO_RESULTS` by its name."""
 
@@ -79,7 +86,15 @@ class Raises(JobHandler):
             "unprintable": UnprintableError(),
             "long": RuntimeError("x" * 20_000_000),
             "half a pair": RuntimeError("\ud800"),
+            "foreseen": JobError("the disk at the microscope is full"),
+            "of its own kind": NoSpikesError("there are none"),
+            "file": NwbError("the file is damaged"),
         }
+        if kind == "chained":
+            try:
+                json.loads("{")
+            except ValueError as error:
+                raise RuntimeError(f"in {Path.home()} of {getpass.getuser()}") from error
         raise errors[kind]
 
 
