@@ -154,9 +154,12 @@ def _warn_of_unknown(declared: "Mapping[str, Param]", given: Dict[str, Any]) -> 
 
 def _run_here(handler: "Type[JobHandler]", input_params: Dict[str, Any]) -> int:
     from devaria.execution.local import run_in_process
+    from devaria.execution.scratch import ScratchError
 
     try:
         result = run_in_process(handler, input_params)
+    except ScratchError:
+        raise
     except Exception:  # the developer needs to see where it came from
         traceback.print_exc()
         return EXIT_FAILED

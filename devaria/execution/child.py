@@ -139,6 +139,9 @@ def _run(job: Dict[str, Any], runner: ParentPipes, progress: _Progress) -> Dict[
     except HandlerUnavailableError as error:
         return {"event": "unavailable", "reason": str(error)}
     runner.send({"event": "started"})
+    if "tempfile" in sys.modules:
+        # Otherwise it would take another folder without a word, if this disk were full.
+        sys.modules["tempfile"].tempdir = job["run_dir"]  # type: ignore[attr-defined] # a module's
     try:
         output = ready_result(handler().run(job["input_params"], progress, Path(job["run_dir"])))
     except BaseException as error:  # SystemExit and KeyboardInterrupt end the job, not the process

@@ -80,6 +80,8 @@ class JobProcess:
         self._own_console: Optional[str] = None
         self._has_started = False
         self._finished = False
+        #: Whether foreign code may have run in the child, and may have started something.
+        self._is_in_use = False
         self._started_at = 0.0
         self._pipe_ended_at: Optional[float] = None
         self._scratch = Scratch(environ, runner_id)
@@ -130,6 +132,7 @@ class JobProcess:
             on_progress: Called from another thread with the handler's news.
         """
         self._on_progress = on_progress
+        self._is_in_use = True
         self._watch = LimitWatch(self._process.pid, self.scratch, self._group)
         self._started_at = time.monotonic()
         self._process.hand_over(
@@ -199,7 +202,7 @@ class JobProcess:
 
     def _end_process(self, grace_sec: float) -> None:
         """End the child, and all that it has started."""
-        if has_keeper():
+        if has_keeper() and self._is_in_use:
             if self._process.poll() is None and grace_sec > 0:
                 self._process.terminate()  # the keeper passes it on
                 self._wait_for_exit(grace_sec)

@@ -39,6 +39,10 @@ def scratch_root(environ: Mapping[str, str]) -> str:
     return str(Path(named or default).absolute())
 
 
+class ScratchError(OSError):
+    """A scratch folder cannot be made. The text names its place, and says what to do."""
+
+
 class Scratch:
     """A folder for a job's temporary files. It is locked until it is removed.
 
@@ -50,7 +54,7 @@ class Scratch:
         path: The folder.
 
     Raises:
-        OSError: It cannot be made. The text names the folder, and what to do.
+        ScratchError: It cannot be made.
     """
 
     def __init__(self, environ: Mapping[str, str], runner_id: Optional[str] = None) -> None:
@@ -59,7 +63,7 @@ class Scratch:
         try:
             self.path = tempfile.mkdtemp(prefix=prefix, dir=root)
         except OSError as error:
-            raise OSError(
+            raise ScratchError(
                 f"cannot make a folder for a job's files in {root} ({error.strerror}): "
                 "correct that folder, or set TMPDIR to another one"
             ) from None

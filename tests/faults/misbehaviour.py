@@ -181,7 +181,17 @@ class Leaks(JobHandler):
         raise RuntimeError(f"cannot read {input_params['url']} with {input_params['key']}\x1b[2J")
 
 
+class Fills(JobHandler):
+    """Writes 60 MB into its scratch folder, and waits."""
+
+    def execute(self, input_params, heartbeat_callback):
+        """Run."""
+        (self.run_dir / "file").write_bytes(bytes(60_000_000))
+        time.sleep(600)
+
+
 _CLASSES = (Good, Echoes, Waits, Naps, Raises, Dies, Returns, Floods, HoldsGil, Grandchild, Leaks)
+_CLASSES += (Fills,)
 
 #: For `devaria runner --handlers`.
 OPTION = ",".join(f"{each.__name__.lower()}={__name__}:{each.__name__}" for each in _CLASSES)
