@@ -12,6 +12,7 @@ import contextlib
 import functools
 import itertools
 import os
+import time
 from pathlib import Path
 from typing import Iterator, Optional
 
@@ -19,6 +20,10 @@ _PREFIX = "devaria-job-"
 #: The group that the runner itself moves to: one that has groups with limits may have no processes.
 _RUNNERS_OWN = "devaria-runner"
 _MARKS = ("user.delegate", "trusted.delegate")
+
+#: How often a group is removed that is not empty yet, and the time between, in seconds.
+_REMOVE_TRIES = 50
+_REMOVE_GAP_SEC = 0.002
 
 _numbers = itertools.count()
 
@@ -52,7 +57,11 @@ class JobGroup:
         """Kill all that is in the group, and remove it."""
         with contextlib.suppress(OSError):
             (self.path / "cgroup.kill").write_text("1", encoding="ascii")
-        _remove(self.path)
+        for _ in range(_REMOVE_TRIES):
+            _remove(self.path)
+            if not self.path.exists():
+                break
+            time.sleep(_REMOVE_GAP_SEC)  # what was killed takes a moment to end
 
 
 def new_group() -> Optional[JobGroup]:
