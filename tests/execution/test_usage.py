@@ -105,7 +105,8 @@ def test_a_job_ends_at_its_disk_limit(runner):
 @pytest.mark.usefixtures("_impatient")
 def test_a_job_ends_at_its_memory_limit_for_files_of_shared_memory(runner):
     """They take memory, though they are in no process's."""
-    error, _ = runner.error("Holds", limits=JobLimits(60, 100e6), how="fill shared memory")
+    error, console = runner.error("Holds", limits=JobLimits(60, 100e6), how="fill shared memory")
+    Path("/dev/shm", f"devaria-test-{console.split()[1]}").unlink()
 
     assert "MB of memory; its limit is 100 MB" in error
 

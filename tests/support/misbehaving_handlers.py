@@ -320,10 +320,9 @@ class Holds(JobHandler):
         time.sleep(600)
 
     def fill_shared_memory(self):
-        """Write them to a file of shared memory, and close it."""
-        with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="devaria-test-") as file:
-            self.fill(file.name)
-            time.sleep(600)
+        """Write 100 MB to a file of shared memory, and close it. It stays."""
+        self.fill(f"/dev/shm/devaria-test-{os.getpid()}")
+        time.sleep(600)
 
     def fill_disk(self):
         """Write them to files in folders of the scratch folder."""
