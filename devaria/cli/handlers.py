@@ -66,9 +66,15 @@ def run(
     except HandlerUnavailableError as error:
         raise BadSetting(f"cannot run {job_type}: {error}") from None
     _warn_of_unknown(handler.params, input_params)
-    if in_process:
-        sys.exit(_run_here(handler, input_params))
-    sys.exit(_run_in_child(job_type, handler, input_params, extra))
+    try:
+        code = (
+            _run_here(handler, input_params)
+            if in_process
+            else _run_in_child(job_type, handler, input_params, extra)
+        )
+    except OSError as error:
+        raise BadSetting(f"cannot run {job_type}: {error}") from None
+    sys.exit(code)
 
 
 @click.command(
@@ -148,9 +154,12 @@ def _warn_of_unknown(declared: "Mapping[str, Param]", given: Dict[str, Any]) -> 
 
 def _run_here(handler: "Type[JobHandler]", input_params: Dict[str, Any]) -> int:
     from devaria.execution.local import run_in_process
+    from devaria.execution.scratch import ScratchError
 
     try:
         result = run_in_process(handler, input_params)
+    except ScratchError:
+        raise
     except Exception:  # the developer needs to see where it came from
         traceback.print_exc()
         return EXIT_FAILED
@@ -164,7 +173,7 @@ def _run_in_child(
     input_params: Dict[str, Any],
     extra: Tuple[str, ...],
 ) -> int:
-    from devaria.common.config import DEFAULT_JOB_TIMEOUT_SEC
+    from devaria.common.config import DEFAULT_JOB_DISK_GB, DEFAULT_JOB_TIMEOUT_SEC
     from devaria.execution.limits import JobLimits, memory_bound_bytes
     from devaria.execution.local import run_in_job_process
 
@@ -174,7 +183,10 @@ def _run_in_child(
             input_params,
             handlers=extra,
             limits=JobLimits.for_handler(
-                handler, DEFAULT_JOB_TIMEOUT_SEC, memory_bound_bytes(None)
+                handler,
+                DEFAULT_JOB_TIMEOUT_SEC,
+                memory_bound_bytes(None),
+                DEFAULT_JOB_DISK_GB * 1e9,
             ),
             show_progress=screen.progress,
             show_console=screen.console,

@@ -16,7 +16,11 @@ from devaria.cli.options import (
     listed,
     worker_url_option,
 )
-from devaria.common.config import DEFAULT_JOB_TIMEOUT_SEC, DEFAULT_POLL_INTERVAL_SEC
+from devaria.common.config import (
+    DEFAULT_JOB_DISK_GB,
+    DEFAULT_JOB_TIMEOUT_SEC,
+    DEFAULT_POLL_INTERVAL_SEC,
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -96,6 +100,16 @@ _OPTIONS = (
         metavar="GB",
         help="Memory for a job and its processes. [default: 90 % of the machine's]",
     ),
+    click.option(
+        "--max-job-disk",
+        envvar="DEVARIA_MAX_JOB_DISK",
+        show_envvar=True,
+        type=Amount(min=0, min_open=True),
+        default=DEFAULT_JOB_DISK_GB,
+        show_default=True,
+        metavar="GB",
+        help="Disk space for a job's temporary files.",
+    ),
     handlers_option,
     click.option(
         "--no-preload",
@@ -139,6 +153,7 @@ def runner(
     max_time: Optional[float],
     job_timeout: float,
     max_job_memory: Optional[float],
+    max_job_disk: float,
     handlers: Optional[str],
     no_preload: bool,
     insecure: bool,
@@ -167,6 +182,7 @@ def runner(
         max_time_sec=max_time,
         job_timeout_sec=job_timeout,
         max_job_memory_bytes=memory_bound_bytes(max_job_memory),
+        max_job_disk_bytes=max_job_disk * 1e9,
         handlers=listed(handlers),
         insecure=insecure,
         preload=not no_preload,

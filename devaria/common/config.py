@@ -18,6 +18,7 @@ from devaria.common.timing import Timing
 DEFAULT_WORKER_URL = "https://devaria-worker.neurosift.app"
 DEFAULT_POLL_INTERVAL_SEC = 30.0
 DEFAULT_JOB_TIMEOUT_SEC = 6 * 3600.0
+DEFAULT_JOB_DISK_GB = 20.0
 DEFAULT_LOG_FILE_BYTES = 10_000_000
 
 RUNNER_KEY_VARIABLE = "DEVARIA_RUNNER_API_KEY"
@@ -55,7 +56,8 @@ class RunnerSettings:
         max_idle_sec: End after this many seconds without a job; None for no bound.
         max_time_sec: Claim no job after this many seconds, and end; None for no bound.
         job_timeout_sec: The time limit of a job whose handler sets none, in seconds.
-        max_job_memory_bytes: Resident memory of a job process and all that it starts, in bytes.
+        max_job_memory_bytes: Memory of a job process and all that it starts, in bytes.
+        max_job_disk_bytes: Disk space of a job's temporary files, in bytes.
         handlers: Handlers beside the built-in ones, each as `job_type=module:Class`.
         insecure: Accept plain http to another machine for NotifyRelay, too.
         preload: Import ahead while idle, for the handlers that ask for it.
@@ -76,6 +78,7 @@ class RunnerSettings:
     max_time_sec: Optional[float] = None
     job_timeout_sec: float = DEFAULT_JOB_TIMEOUT_SEC
     max_job_memory_bytes: float = float("inf")
+    max_job_disk_bytes: float = DEFAULT_JOB_DISK_GB * 1e9
     handlers: Tuple[str, ...] = ()
     insecure: bool = False
     preload: bool = True
@@ -84,10 +87,16 @@ class RunnerSettings:
     log_file_bytes: int = DEFAULT_LOG_FILE_BYTES
 
     @property
+    def keys(self) -> Dict[str, str]:
+        """The keys by the name of their variable; an empty one is not set."""
+        names = (*WORKER_KEY_VARIABLES, RELAY_KEY_VARIABLE, *_JOB_KEY_VARIABLES)
+        found = {name: self.environ.get(name, "").strip() for name in names}
+        return {**found, RUNNER_KEY_VARIABLE: self.api_key}
+
+    @property
     def secrets(self) -> List[str]:
         """The keys, which must not appear in any text that leaves this process."""
-        names = (*WORKER_KEY_VARIABLES, RELAY_KEY_VARIABLE, *_JOB_KEY_VARIABLES)
-        return [self.api_key, *(self.environ.get(name, "").strip() for name in names)]
+        return list(self.keys.values())
 
 
 def without_runners_keys(environ: Mapping[str, str]) -> Dict[str, str]:

@@ -21,6 +21,7 @@
     │   ├── NotOurs              400: this runner has not claimed the job, or not any more
     │   ├── TooLarge             400 or 413: a field or the whole body is over a size limit
     │   └── Refused              any other 400
+    ├── JobError                 a job failed for a reason that its handler has foreseen
     └── JobInputError            job parameters given on the command line cannot be read
 """
 
@@ -168,6 +169,13 @@ class Refused(WorkerError):
     """The worker refuses the request, now and later (400)."""
 
     exit_code = EXIT_FAILED
+
+
+class JobError(DevariaError):
+    """A job failed for a reason that its handler has foreseen; handlers raise it.
+
+    The text is for the public: it is the job's error message, and no traceback is shown.
+    """
 
 
 class JobInputError(DevariaError):

@@ -1,22 +1,14 @@
-"""Text for people: without secrets, without control characters, and not too long.
+"""Text for people: without signatures of URLs, without control characters, and not too long.
 
 Every job process imports this module.
 """
 
 import re
-from typing import Iterable
 
 #: How much of a long text is kept at its beginning and at its end, in bytes of UTF-8.
 HEAD_BYTES = 64_000
 TAIL_BYTES = 900_000
 
-#: A URL with its query. The query is not part of the pattern: on a text of many URLs without
-#: one, the search for it would take quadratic time.
-_URL = re.compile(r"https?://[^\s'\"<>]+", re.IGNORECASE)
-#: Words that occur in the query strings of signed URLs.
-_CREDENTIAL = re.compile("sig|token|key|secret|password|credential|x-amz-|x-goog-", re.IGNORECASE)
-#: An `Authorization` header that an error message quotes.
-_AUTHORIZATION = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?(?:bearer\s+)?)[^\s'\",]+")
 #: The query string of a URL, anywhere in a text.
 _QUERY = re.compile(r"(?<=[^\s?])\?[^\s\"'<>]+")
 
@@ -26,23 +18,6 @@ _QUERY = re.compile(r"(?<=[^\s?])\?[^\s\"'<>]+")
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-
-
-def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """Replace keys, `Authorization` values and signed URLs' query strings by `***`.
-
-    Args:
-        text: Any text.
-        secrets: Strings to replace; empty ones are ignored.
-
-    Returns:
-        The text without secrets.
-    """
-    # The longest first. If a secret is the beginning of a longer one, the rest would be left.
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    text = _AUTHORIZATION.sub(r"\1***", text)
-    return _URL.sub(_without_signature, text)
 
 
 def without_queries(text: str) -> str:
@@ -119,11 +94,6 @@ def joined(head: bytes, tail: bytes, left_out_bytes: int) -> str:
         return (head + tail).decode("utf-8", "replace")
     middle = _left_out(left_out_bytes).decode("ascii")
     return head.decode("utf-8", "ignore") + middle + tail.decode("utf-8", "ignore")
-
-
-def _without_signature(match: "re.Match[str]") -> str:
-    address, _, query = match.group().partition("?")
-    return f"{address}?***" if _CREDENTIAL.search(query) else match.group()
 
 
 def _escaped(character: str) -> str:

@@ -1,4 +1,4 @@
-"""The job process from inside: `python -m devaria.execution.child` runs one handler and ends.
+"""The job process from inside: `python -m devaria.execution.child [GROUP]` runs one handler.
 
 It receives one job and sends events: progress, then one outcome. What the job prints, on either
 stream, goes to standard error, which the runner collects as the console.
@@ -14,6 +14,12 @@ import sys
 # Python's own.
 sys.path.append(sys.path.pop(0))
 
+from devaria.execution import keeper
+
+if __name__ == "__main__":
+    # Before anything is imported that both processes would have.
+    keeper.split_off_job(sys.argv[1] if len(sys.argv) > 1 else None)
+
 import contextlib
 import gc
 import math
@@ -22,9 +28,10 @@ import threading
 from pathlib import Path
 from typing import Any, Dict, Optional
 
+from devaria.common.errors import JobError
 from devaria.common.parent_pipes import ParentPipes
 from devaria.common.text import HEAD_BYTES, TAIL_BYTES, shortened
-from devaria.execution.result import failure_text, ready_result
+from devaria.execution.result import NotJsonError, failure_text, ready_result
 from devaria.jobs.loading import HandlerUnavailableError, handler_for
 
 #: The least time between two progress events, in seconds. The newest progress always arrives.
@@ -132,13 +139,16 @@ def _run(job: Dict[str, Any], runner: ParentPipes, progress: _Progress) -> Dict[
     except HandlerUnavailableError as error:
         return {"event": "unavailable", "reason": str(error)}
     runner.send({"event": "started"})
+    if "tempfile" in sys.modules:
+        # Otherwise it would take another folder without a word, if this disk were full.
+        sys.modules["tempfile"].tempdir = job["run_dir"]  # type: ignore[attr-defined] # a module's
     try:
         output = ready_result(handler().run(job["input_params"], progress, Path(job["run_dir"])))
     except BaseException as error:  # SystemExit and KeyboardInterrupt end the job, not the process
         return _outcome(
             error=shortened(failure_text(error), _MAX_ERROR_BYTES),
             console=progress.console_output,
-            traceback_text=shortened(_traceback(error), _MAX_TRACEBACK_BYTES),
+            traceback_text=_public_traceback(error, runner),
         )
     return _outcome(output, console=output.pop("console_output", progress.console_output))
 
@@ -163,17 +173,24 @@ def _bounded(console: Optional[str]) -> Optional[str]:
     return None if console is None else shortened(console, _MAX_OWN_CONSOLE_BYTES)
 
 
-def _traceback(error: BaseException) -> str:
-    import traceback
+def _public_traceback(error: BaseException, runner: ParentPipes) -> Optional[str]:
+    """Send the full traceback for the log. Return the one for the console; None if it has none.
+
+    A foreseen error has none in the console. The log has that of a ValueError that is not
+    devaria's own, since it may be a mistake in the handler.
+    """
+    from devaria.execution.tracebacks import full_traceback, is_raised_by_devaria, public_traceback
 
     stack = error.__traceback__
     for _ in range(_OWN_FRAMES):
         stack = stack.tb_next if stack is not None and stack.tb_next is not None else stack
-    try:
-        lines = traceback.format_exception(type(error), error, stack)
-    except BaseException:  # an exception may fail when it is printed
-        lines = traceback.format_tb(stack)
-    return "".join(lines)
+    is_foreseen = isinstance(error, (JobError, NotJsonError))
+    if not is_foreseen and not (isinstance(error, ValueError) and is_raised_by_devaria(error)):
+        full = shortened(full_traceback(error, stack), _MAX_TRACEBACK_BYTES)
+        runner.send({"event": "traceback", "text": full})
+    if is_foreseen or isinstance(error, ValueError):
+        return None
+    return shortened(public_traceback(error, stack), _MAX_TRACEBACK_BYTES)
 
 
 def _flush_streams() -> None:

@@ -69,6 +69,16 @@ class Ended(NamedTuple):
     traceback: Optional[str]
 
 
+class Traceback(NamedTuple):
+    """Where the handler failed, in full.
+
+    Args:
+        text: For the runner's log, since it names paths of this machine.
+    """
+
+    text: str
+
+
 class Misfit(NamedTuple):
     """An event that is not as `devaria.execution.child` sends it.
 
@@ -85,7 +95,7 @@ class NoEvent(NamedTuple):
     """A line that is nothing of the kind, such as a print that went into the pipe."""
 
 
-Event = Union[Started, Progress, Preloaded, Unavailable, Ended, Misfit, NoEvent]
+Event = Union[Started, Progress, Preloaded, Unavailable, Traceback, Ended, Misfit, NoEvent]
 
 
 def parsed(event: Dict[str, Any]) -> Event:
@@ -115,6 +125,8 @@ class Heard:
         self.has_started = False
         #: The console that the handler passed last, or None.
         self.own_console: Optional[str] = None
+        #: Where the job has failed, for the log; None if that is not known.
+        self.traceback: Optional[str] = None
         #: How the job has ended, or did not begin; None as long as it goes on.
         self.end: Optional[Union[Ended, Unavailable, Misfit]] = None
         #: Whether there was a line that is no event.
@@ -128,6 +140,8 @@ class Heard:
             self.end = self.end or event
         elif isinstance(event, Started):
             self.has_started = True
+        elif isinstance(event, Traceback):
+            self.traceback = event.text
         elif isinstance(event, NoEvent):
             self.has_garbage = True
         elif isinstance(event, Progress) and event.console is not None:
@@ -185,5 +199,6 @@ _PARSERS: Dict[str, Callable[[Dict[str, Any]], Event]] = {
     "progress": _progress,
     "preloaded": lambda event: Preloaded(_maybe_text(event, "problem")),
     "unavailable": lambda event: Unavailable(_text(event, "reason")),
+    "traceback": lambda event: Traceback(_text(event, "text")),
     "outcome": _ended,
 }

@@ -3,13 +3,14 @@
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence, Type
 
-from devaria.common.folders import temporary_folder
 from devaria.execution.limits import JobLimits
 from devaria.execution.outcome import JobOutcome
 from devaria.execution.process import JobProcess
 from devaria.execution.result import ready_result
+from devaria.execution.scratch import Scratch
 from devaria.execution.signals import StopRequest, Wakeup
 from devaria.jobs import JobHandler
 
@@ -79,7 +80,11 @@ def run_in_process(handler: Type[JobHandler], input_params: Dict[str, Any]) -> D
         del progress_current, progress_total, console_output
 
     # Standard output is for the result alone.
-    with temporary_folder("devaria-job-") as run_dir, contextlib.redirect_stdout(sys.stderr):
-        result = ready_result(handler().run(input_params, ignore, run_dir))
+    scratch = Scratch(os.environ)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            result = ready_result(handler().run(input_params, ignore, Path(scratch.path)))
+    finally:
+        scratch.remove()
     result.pop("console_output", None)
     return result

@@ -53,6 +53,7 @@ class PreloadedProcess(JobProcess):
         self._begun_in = dict(environ)
         self._environ = environ
         super().__init__(wakeup, environ, handlers, sentinel, runner_id, timing)
+        self._is_in_use = True
         self._process.hand_over(
             {
                 "preload": list(job_types),

@@ -6,24 +6,23 @@ its process ended. `devaria.execution.child` is what runs inside.
 
 import contextlib
 import errno
-import hashlib
 import os
 import subprocess
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from devaria.common.child_process import ChildProcess, Sentinel, end_group, own_group
 from devaria.common.config import without_runners_keys
 from devaria.common.errors import out_of_resources
-from devaria.common.folders import remove_folder
 from devaria.common.timing import Timing
+from devaria.execution.cgroup import new_group
 from devaria.execution.console import Console
 from devaria.execution.events import Event, Heard, Misfit, Progress, Unavailable, parsed
+from devaria.execution.keeper import KILL_SEC, has_keeper
 from devaria.execution.limits import JobLimits, LimitWatch
 from devaria.execution.outcome import JobOutcome, death_of, failure_of, outcome_of
+from devaria.execution.scratch import Scratch
 from devaria.execution.signals import Wakeup
 from devaria.jobs.loading import HandlerUnavailableError
 
@@ -35,7 +34,6 @@ _ENDING_WATCH_SEC = 0.01
 #: end of the pipe is noticed at once; a wait for a process sleeps up to 50 ms between two checks.
 _PIPE_END_SEC = 0.05
 
-_SCRATCH_PREFIX = "devaria-job-"
 
 _TIMING = Timing()
 
@@ -79,38 +77,48 @@ class JobProcess:
         self._heard = Heard()
         self._reader_error: Optional[Exception] = None
         self._finished = False
+        #: Whether foreign code may have run in the child, and may have started something.
+        self._is_in_use = False
         self._started_at = 0.0
         self._pipe_ended_at: Optional[float] = None
-        self.scratch = make_scratch(runner_id)
+        self._scratch = Scratch(environ, runner_id)
+        self._group = new_group()
         try:
             self._process = self._start(environ)
         except OSError:
-            _remove(self.scratch)
+            self._remove_places()
             raise
         try:
             self._console_reader = _started_thread("job-console", self._read_console)
             self._event_reader = _started_thread("job-events", self._read_events)
         except OSError:
-            end_group(self._process, 0.0)
+            self._end_process(0.0)
             self._sentinel.forget(self._process)
             self._process.end()
-            _remove(self.scratch)
+            self._remove_places()
             raise
 
     def _start(self, environ: Mapping[str, str]) -> ChildProcess:
         process = ChildProcess(
             "devaria.execution.child",
+            *([] if self._group is None else [str(self._group.path)]),
             env=_child_environ(environ, self.scratch),
             stderr=subprocess.PIPE,
             **own_group(),
         )
         try:
-            self._sentinel.watch(process)
+            if not has_keeper():
+                self._sentinel.watch(process)
         except OSError:
             end_group(process, 0.0)
             process.end()
             raise
         return process
+
+    @property
+    def scratch(self) -> str:
+        """The scratch folder of the job."""
+        return self._scratch.path
 
     @property
     def is_waiting(self) -> bool:
@@ -128,6 +136,8 @@ class JobProcess:
             on_progress: Called from another thread with the handler's news.
         """
         self._on_progress = on_progress
+        self._is_in_use = True
+        self._watch = LimitWatch(self._process.pid, self.scratch, self._group)
         self._started_at = time.monotonic()
         self._process.hand_over(
             {
@@ -154,13 +164,12 @@ class JobProcess:
                 The job did not run.
             Exception: The runner has run out of memory; `out_of_resources` holds for it.
         """
-        watch = LimitWatch(self._process.pid, limits)
         stopped_for = None
         while stopped_for is None and not self._has_ended():
             self._wakeup.wait(self._watch_sec())
             stopped_for = why_stop()
             if stopped_for is None and not self._has_ended():
-                stopped_for = watch.beyond(self._elapsed_sec())
+                stopped_for = self._watch.beyond(limits, self._elapsed_sec())
         self.close(grace_sec=None if stopped_for is None else self._timing.job_exit_sec)
         end, printed = self._heard.end, self.console.end()
         if end is None and self._reader_error is not None:
@@ -172,7 +181,7 @@ class JobProcess:
         reason = stopped_for or death_of(self._process.returncode, self._heard)
         if not self._heard.has_started and stopped_for is None:
             raise HandlerUnavailableError(reason)
-        return failure_of(reason, self._heard.own_console, printed, watch.memory_peak)
+        return failure_of(reason, self._heard.own_console, printed, self._watch.memory_peak)
 
     def close(self, grace_sec: Optional[float] = 0.0) -> None:
         """End the child and remove its scratch files.
@@ -185,16 +194,36 @@ class JobProcess:
             return
         if grace_sec is None:
             self._event_reader.join(_PIPE_END_SEC)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(self._timing.job_exit_sec)
-        end_group(self._process, grace_sec or 0.0)
+            self._wait_for_exit(self._timing.job_exit_sec)
+        self._end_process(grace_sec or 0.0)
         self._sentinel.forget(self._process)
         self._process.close_stdin()
         for reader in (self._console_reader, self._event_reader):
             reader.join(self._timing.job_drain_sec)
-        # A descendant that left the group may keep the pipes open. Its output no longer counts.
+        # A descendant that cannot be killed may keep the pipes open. Its output no longer counts.
         self._finished = True
-        _remove(self.scratch)
+        self._remove_places()
+
+    def _remove_places(self) -> None:
+        if self._group is not None:
+            self._group.end()
+        self._scratch.remove()
+
+    def _end_process(self, grace_sec: float) -> None:
+        """End the child, and all that it has started."""
+        if has_keeper() and self._is_in_use:
+            if self._process.poll() is None and grace_sec > 0:
+                self._process.terminate()  # the keeper passes it on
+                self._wait_for_exit(grace_sec)
+            # The keeper then kills all that is left, also what has left the group.
+            self._process.close_stdin()
+            self._wait_for_exit(KILL_SEC + self._timing.job_exit_sec)
+            grace_sec = 0.0
+        end_group(self._process, grace_sec)
+
+    def _wait_for_exit(self, timeout_sec: float) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_sec)
 
     # --- the child's two pipes -------------------------------------------------------------
 
@@ -230,6 +259,11 @@ class JobProcess:
         elif isinstance(event, Progress) and self._on_progress is not None:
             self._on_progress(event.current, event.total, event.console)
 
+    @property
+    def traceback(self) -> Optional[str]:
+        """Where a failed job has failed, in full, for the log; None if that is not known."""
+        return self._heard.traceback
+
     # --- the state of the child ------------------------------------------------------------
 
     def _has_ended(self) -> bool:
@@ -247,41 +281,6 @@ class JobProcess:
         if ended_at is not None and time.monotonic() - ended_at < self._timing.job_watch_sec:
             return _ENDING_WATCH_SEC
         return min(max(self._elapsed_sec(), _FIRST_WATCH_SEC), self._timing.job_watch_sec)
-
-
-def make_scratch(runner_id: Optional[str] = None) -> str:
-    """Make a folder for a job's temporary files.
-
-    Args:
-        runner_id: The runner whose job it is; None for `devaria run`.
-
-    Returns:
-        The folder's path.
-
-    Raises:
-        OSError: The folder cannot be made.
-    """
-    prefix = _SCRATCH_PREFIX if runner_id is None else _scratch_prefix(runner_id)
-    return tempfile.mkdtemp(prefix=prefix)
-
-
-def remove_left_scratch(runner_id: str) -> None:
-    """Remove the scratch folders that a runner left behind when it was killed.
-
-    Args:
-        runner_id: The runner; none of its jobs may be running.
-    """
-    for scratch in Path(tempfile.gettempdir()).glob(f"{_scratch_prefix(runner_id)}*"):
-        _remove(str(scratch))
-
-
-def _scratch_prefix(runner_id: str) -> str:
-    # A hash, since the id comes from the worker and may hold characters that paths cannot.
-    return f"{_SCRATCH_PREFIX}{hashlib.sha256(runner_id.encode('utf-8')).hexdigest()[:12]}-"
-
-
-def _remove(scratch: str) -> None:
-    remove_folder(Path(scratch))
 
 
 def _started_thread(name: str, target: Callable[[], None]) -> threading.Thread:

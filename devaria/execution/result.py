@@ -8,6 +8,7 @@ import math
 from typing import Any, Dict, List, Optional
 
 from devaria.common.contract import MAX_VALUE_DEPTH, OUTPUT_LIMIT
+from devaria.common.errors import JobError
 from devaria.common.js_json import compact_json, utf16_length
 
 
@@ -63,7 +64,7 @@ def failure_text(error: BaseException) -> str:
     text = _text_of(error)
     if isinstance(error, ValueError):
         return f"Invalid parameters: {text}"
-    if isinstance(error, NotJsonError):
+    if isinstance(error, NotJsonError) or type(error) is JobError:
         return f"Job execution failed: {text}"
     return f"Job execution failed: {type(error).__name__}: {text}"
 

@@ -33,9 +33,9 @@ class HeartbeatCallback(Protocol):
 class JobHandler(ABC):
     """Runs the jobs of one type; each job gets a new instance in a process of its own.
 
-    What the handler prints is the job's console. It ends in one of three ways: it returns a
-    result, raises ValueError (the job's parameters are wrong), or raises anything else (the job
-    failed).
+    What the handler prints is the job's console. It ends in one of four ways: it returns a
+    result, raises ValueError (the job's parameters are wrong), raises `JobError` (the job failed
+    for a reason that the handler has foreseen), or raises anything else (the job failed).
 
     `devaria handlers` shows the first line of the class's docstring.
     """
@@ -69,7 +69,9 @@ class JobHandler(ABC):
 
         Raises:
             ValueError: The parameters are invalid. Reported as `Invalid parameters: <text>`.
-            Exception: The job failed. Reported as `Job execution failed: <type>: <text>`.
+            JobError: The job failed, as it may. Reported as `Job execution failed: <text>`.
+            Exception: The job failed. Reported as `Job execution failed: <type>: <text>`, with a
+                traceback in the console that does not name paths of this machine.
         """
 
     @classmethod

@@ -5,9 +5,11 @@
     ValueError
     └── InvalidInputError    a job parameter is wrong: the URL, or a path in the file
         └── NotInFileError   a path names nothing in the file
-    Exception
+    JobError
     └── NwbError             the file cannot be used: unreachable, broken, hostile, or no spikes
 """
+
+from devaria.common.errors import JobError
 
 
 class InvalidInputError(ValueError):
@@ -18,5 +20,5 @@ class NotInFileError(InvalidInputError):
     """A path names nothing in the file."""
 
 
-class NwbError(Exception):
+class NwbError(JobError):
     """The file cannot be used. The text is one complete, printable line."""

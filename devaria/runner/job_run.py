@@ -5,11 +5,12 @@ import logging
 import time
 from dataclasses import replace
 from functools import partial
-from typing import Callable, Iterator, Mapping, Optional, Type
+from typing import Callable, Iterator, Mapping, Optional, Sequence, Type
 
 from devaria.client.http import JsonObject
 from devaria.common.config import RunnerSettings
-from devaria.common.text import redacted
+from devaria.common.machine import without_crash_paths, without_machine
+from devaria.common.redaction import redacted, value_without_keys
 from devaria.execution.limits import JobLimits
 from devaria.execution.outcome import JobOutcome
 from devaria.execution.preloaded import OutOfDateError
@@ -19,6 +20,7 @@ from devaria.jobs import JobHandler
 from devaria.jobs.loading import HandlerUnavailableError
 from devaria.runner.heartbeat import HeartbeatThread
 from devaria.runner.journal import Journal, JournalEntry
+from devaria.runner.log import HAS_LINES
 from devaria.runner.prestart import Prestart
 from devaria.runner.reporting import deliver
 from devaria.runner.retrying import AbandonedError, Caller
@@ -55,7 +57,10 @@ class JobTools:
         self.handlers = handlers
         self.limits = {
             job_type: JobLimits.for_handler(
-                handler, settings.job_timeout_sec, settings.max_job_memory_bytes
+                handler,
+                settings.job_timeout_sec,
+                settings.max_job_memory_bytes,
+                settings.max_job_disk_bytes,
             )
             for job_type, handler in handlers.items()
         }
@@ -67,8 +72,8 @@ class JobTools:
         self.prestart = Prestart(settings, caller, wakeup)
         #: Sends the heartbeats of all jobs. It is replaced if a request hangs in it.
         self.heartbeat_client = caller.another_client()
-        #: Removes secrets from a text.
-        self.redacted: Callable[[str], str] = partial(redacted, secrets=settings.secrets)
+        #: Removes from a text what must not leave this machine: secrets, and where code lies.
+        self.redacted: Callable[[str], str] = partial(_fit_for_all, secrets=settings.secrets)
 
 
 class JobRun:
@@ -162,6 +167,8 @@ class JobRun:
         elif not self._heartbeat.lost:
             reason = outcome.error_message.splitlines()[0][:300]
             _log.info("Job %s failed after %.1f s: %s", entry.job_id, elapsed, reason)
+            if process.traceback is not None:
+                _log.info("Job %s: %s", entry.job_id, process.traceback, extra=HAS_LINES)
         return outcome
 
     def _on_progress(
@@ -210,11 +217,12 @@ class JobRun:
         self._tools.journal.remove(self._entry.job_id)
 
     def _clean(self, outcome: JobOutcome) -> JobOutcome:
-        """Remove secrets from the texts of an outcome. The result itself stays as it is."""
+        """Remove what the public must not see: secrets, and names of this machine."""
         message = outcome.error_message
         return replace(
             outcome,
-            error_message=None if message is None else self._tools.redacted(message),
+            output_data=value_without_keys(outcome.output_data, self._tools.settings.secrets),
+            error_message=message and without_machine(self._tools.redacted(message)),
             console_output=self._tools.redacted(outcome.console_output),
         )
 
@@ -242,3 +250,7 @@ class JobRun:
     def _console(self) -> str:
         """Return the console so far: that of the process, or of an earlier run of the runner."""
         return self._kept_console if self._process is None else self._process.console.text()
+
+
+def _fit_for_all(text: str, secrets: Sequence[str]) -> str:
+    return without_crash_paths(redacted(text, secrets))

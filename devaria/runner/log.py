@@ -13,13 +13,19 @@ from typing import Iterable, List, Optional
 from devaria.common.config import DEFAULT_LOG_FILE_BYTES
 from devaria.common.errors import BadSetting, out_of_resources
 from devaria.common.files import open_regular, set_aside_odd
-from devaria.common.text import printable, redacted
+from devaria.common.redaction import redacted
+from devaria.common.text import printable
 
 LOG_FILE = "devaria_runner.log"
 LOG_FILES_KEPT = 5
 
 _FORMAT = "[%(asctime)s] %(levelname)s: %(message)s"
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+#: The attribute of a record whose text has several lines: a traceback of a job.
+_HAS_LINES = "devaria_has_lines"
+#: The `extra` of a call that logs such a record.
+HAS_LINES = {_HAS_LINES: True}
 
 #: The attribute of a log record that keeps its formatted text.
 _TEXT = "devaria_text"
@@ -41,7 +47,8 @@ class _SafeFormatter(logging.Formatter):
         if text is None:
             text = printable(redacted(super().format(record), self._secrets))
             # A line break from a stranger must not forge a log line.
-            text = text.replace("\n", "\n    " if record.exc_info else "\\n")
+            has_lines = record.exc_info or getattr(record, _HAS_LINES, False)
+            text = text.replace("\n", "\n    " if has_lines else "\\n")
             setattr(record, _TEXT, text)
         return text
 

@@ -8,6 +8,7 @@ from devaria.client.client import WorkerClient
 from devaria.common.config import RunnerSettings
 from devaria.common.errors import DevariaError, OutOfResources, out_of_resources
 from devaria.common.files import directory_lock, prepare_directory
+from devaria.common.redaction import MIN_KEY_CHARACTERS, is_too_short
 from devaria.execution.signals import StopRequest, Wakeup
 from devaria.jobs.loading import find_handlers
 from devaria.runner.log import set_up_logging
@@ -41,6 +42,7 @@ def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
         )
         for path in aside:
             _log.warning("no file of a runner; it is set aside as %s", path)
+        _warn_of_short_keys(settings)
         stop.listen()
         client = WorkerClient(settings.worker_url, settings.api_key, settings.timing)
         try:
@@ -56,6 +58,16 @@ def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
             raise
         finally:
             _replace_closed_streams()
+
+
+def _warn_of_short_keys(settings: RunnerSettings) -> None:
+    for variable, key in settings.keys.items():
+        if is_too_short(key):
+            _log.warning(
+                "%s has fewer than %d characters, so it is not cut out of texts; use a longer key",
+                variable,
+                MIN_KEY_CHARACTERS,
+            )
 
 
 def _replace_closed_streams() -> None:

@@ -15,7 +15,7 @@ from devaria import __version__
 from devaria.client.client import WorkerClient
 from devaria.common.config import RunnerSettings
 from devaria.common.errors import EXIT_OK, BadSetting, OutOfResources, out_of_resources
-from devaria.execution.process import remove_left_scratch
+from devaria.execution.scratch import sweep
 from devaria.execution.signals import StopRequest, Wakeup
 from devaria.jobs.loading import FoundHandler
 from devaria.runner.claiming import Claimer, RunnerUnknownError
@@ -131,7 +131,7 @@ class JobRunner:
         patience_sec = self._settings.timing.start_patience_sec
         registration = identify(self._caller, self._settings.directory, job_types, patience_sec)
         self._note_identity(registration)
-        remove_left_scratch(registration.runner_id)
+        sweep(self._settings.environ, registration.runner_id)
         Recovery(self._tools, self._found, self._claimer).run(registration.runner_id)
         self._work(registration)
 

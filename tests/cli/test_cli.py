@@ -139,6 +139,7 @@ def test_insecure_takes_plain_http_to_another_host():
         ["--job-timeout", "nan"],
         ["--max-job-memory", "0"],
         ["--max-job-memory", "nan"],
+        ["--max-job-disk", "0"],
         ["--no-such-option"],
         ["argument"],
     ],

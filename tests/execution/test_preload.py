@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from job_processes import is_gone
+from job_processes import is_gone, job_pid
 from preloading import Waiting, write_handler
 from waiting import wait_until
 
@@ -202,8 +202,8 @@ def test_nothing_else_makes_it_out_of_date(waiting, tmp_path):
     process = waiting.ready("ahead", preloaded_check_sec=0.02)
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "ahead_handler.py").read_text()
-    time_of_cpu = process._process.pid
-    wait_until(lambda: _looked_again(time_of_cpu), "some looks")
+    pid = job_pid(process)
+    wait_until(lambda: _looked_again(pid), "some looks")
     assert waiting.run(process).output_data["answer"] == 1
 
 
@@ -257,7 +257,7 @@ def test_a_process_that_was_killed_has_not_run_its_job(waiting, tmp_path):
     """A new one is to run it."""
     write_handler(tmp_path)
     process = waiting.ready("ahead")
-    os.kill(process._process.pid, signal.SIGKILL)
+    os.kill(job_pid(process), signal.SIGKILL)
     with pytest.raises(OutOfDateError):
         waiting.run(process)
     assert process.problem == "its process was killed by SIGKILL"

@@ -119,7 +119,7 @@ class Runner:
 
     def check_sanity(self):
         """Nothing in its output was unexpected."""
-        assert "Traceback" not in self.output()
+        assert "\nTraceback" not in f"\n{self.output()}"  # those of jobs are indented
         assert "unexpected error" not in self.output()
 
 

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002 - every handler is given the same two arguments
 
+import base64
 import contextlib
 import ctypes
 import datetime
@@ -169,7 +170,9 @@ class Leaks(JobHandler):
         """Run."""
         print("reading", input_params["url"])
         print(f"Authorization: Bearer {input_params['key']}")
-        print(f"\x1b[31mred {input_params['key']}\x1b[0m", flush=True)
+        print(f"\x1b[31mred {input_params['key']}\x1b[0m")
+        print("\x1b[32m".join(input_params["key"]))
+        print(base64.b64encode(f"u:{input_params['key']}".encode()).decode(), flush=True)
         with Path(input_params["environ"]).open("w") as file:
             file.write("\n".join(os.environ.values()))
         with contextlib.suppress(OSError):
@@ -226,6 +229,15 @@ def _write_to_runner(data):
                 return
 
 
+class Fills(JobHandler):
+    """Writes 60 MB into its scratch folder, and waits."""
+
+    def execute(self, input_params, heartbeat_callback):
+        """Run."""
+        (self.run_dir / "file").write_bytes(bytes(60_000_000))
+        time.sleep(600)
+
+
 _CLASSES = (
     Good,
     Echoes,
@@ -240,6 +252,7 @@ _CLASSES = (
     Leaks,
     Nests,
     Says,
+    Fills,
 )
 
 #: For `devaria runner --handlers`.

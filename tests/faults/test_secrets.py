@@ -1,5 +1,6 @@
 """Keys and signatures stay where they belong, whatever a job or its submitter does."""
 
+import base64
 import os
 import stat
 import sys
@@ -62,6 +63,45 @@ def test_texts(lab, leaky):
     for text in (log, runner.output(), job.error, job.console_output, *beats):
         assert not [secret for secret in secrets(lab) if secret in text]
     assert "\x1b" not in log + runner.output()
+
+
+def test_other_forms_of_a_key(lab, leaky):
+    """A key in colours or in base64 shows as little."""
+    _, job_id, go, _ = leaky
+    go.touch()
+    console = lab.ended(job_id).console_output
+    plain = console.replace("\\x1b[32m", "").replace("\x1b[32m", "")
+    key = lab.worker.keys.runner
+    assert key not in plain
+    assert base64.b64encode(f"u:{key}".encode()).decode()[4:-4] not in console
+
+
+def test_results(lab):
+    """A result loses the runner's keys, and keeps the submitter's URL as it is."""
+    job_id = lab.submit("echoes", value=[URL, f"key: {lab.worker.keys.runner}"])
+    lab.runner("--burst").wait()
+    assert lab.ended(job_id).output_data == {"value": [URL, "key: ***"]}
+
+
+def test_a_short_key(lab):
+    """It is warned about, and words that it is a part of stay."""
+    job_id = lab.submit("echoes", value="the worker works")
+    runner = lab.runner("--burst", environ={"FIGPACK_API_KEY": "rk"})
+    assert runner.wait() == 0
+    assert "FIGPACK_API_KEY has fewer than 8 characters" in runner.output()
+    assert lab.ended(job_id).output_data == {"value": "the worker works"}
+
+
+def test_traceback(lab):
+    """The public console does not say where things lie; the runner's log does."""
+    job_id = lab.submit("raises")
+    runner = lab.runner("--burst", environ={"LOGNAME": "zoe.lab"})
+    assert runner.wait() == 0
+    console = lab.ended(job_id).console_output
+    assert '  File "misbehaviour.py", line ' in console
+    assert str(Path(__file__).parent) not in console
+    log = (lab.directory / "devaria_runner.log").read_text()
+    assert f'  File "{Path(__file__).with_name("misbehaviour.py")}", line ' in log
 
 
 def test_journal(lab, leaky):

@@ -150,7 +150,7 @@ def test_key_is_cut_out(api: FigureApi, capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(RuntimeError) as caught:
         upload()
     told = str(caught.value) + capsys.readouterr().out
-    assert "the key … is no good, see https://h/login?…" in told
+    assert "the key *** is no good, see https://h/login?…" in told
     assert KEY not in told
     assert SIGNATURE not in told
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 from core_fixtures import environment
 from figure_api import FigureApi
-from job_processes import is_gone
+from job_processes import is_gone, job_pid
 from nwb_files import units_bytes
 from range_server import SECRET, RangeServer
 from run_handler import Outcome, run_handler
@@ -126,7 +126,7 @@ def test_a_job_after_the_imports_ahead(files: RangeServer, figures: LocalWorker)
     process = PreloadedProcess([JOB_TYPE], wakeup, environ, [], sentinel, "r", Timing())
     try:
         wait_until(lambda: process.is_ready, "the imports", context=process.console.text)
-        (reader,) = psutil.Process(process._process.pid).children()
+        (reader,) = psutil.Process(job_pid(process)).children()
         assert "devaria.nwb.sandbox.child" in reader.cmdline()
         process.drop_console()
         params = {"nwb_url": files.url("/good.nwb"), "units_path": "/units"}

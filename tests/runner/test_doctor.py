@@ -103,6 +103,17 @@ def test_a_directory_that_is_not_there_yet(tmp_path, worker):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_for_jobs_files_that_is_not_there(tmp_path, worker):
+    """The runner would take no job, and no other folder."""
+    place = tmp_path / "no-such-folder"
+
+    found = found_by_doctor(tmp_path, worker.url, TMPDIR=str(place))
+
+    assert found["scratch"].state == FAILURE
+    assert str(place) in found["scratch"].found
+    assert "TMPDIR" in found["scratch"].advice
+
+
 def test_a_runners_file_that_is_something_else(tmp_path, worker):
     """The check names it, since a start would fail."""
     (tmp_path / "devaria_runner.log").mkdir()

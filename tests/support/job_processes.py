@@ -7,6 +7,7 @@ import psutil
 from core_fixtures import environment
 
 from devaria.common.timing import Timing
+from devaria.execution.keeper import has_keeper
 from devaria.execution.limits import JobLimits
 from devaria.execution.process import JobProcess
 from devaria.execution.signals import Wakeup
@@ -20,6 +21,12 @@ def is_gone(pid):
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def job_pid(process):
+    """Return the process in which a job's code runs. On Linux, it is the child of its keeper."""
+    keeper = psutil.Process(process._process.pid)
+    return keeper.children()[0].pid if has_keeper() else keeper.pid
 
 
 class HandlerRuns:

@@ -3,6 +3,8 @@
 
 import ctypes
 import faulthandler
+import getpass
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +14,8 @@ import threading
 import time
 from pathlib import Path
 
-from devaria.jobs import JobHandler
+from devaria.jobs import JobError, JobHandler
+from devaria.nwb.errors import NwbError
 
 #: What cannot be a result, by name.
 NO_RESULTS = {
@@ -27,6 +30,19 @@ NO_RESULTS = {
 }
 
 
+def orphan(program):
+    """Start a program in a session of its own, whose parent ends; return its process id."""
+    twice = (
+        "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]],"
+        " start_new_session=True, stdout=2).pid)"
+    )
+    program = f"import subprocess, sys, time; {program}"
+    told = subprocess.run(
+        [sys.executable, "-c", twice, program], check=True, stdout=subprocess.PIPE
+    ).stdout
+    return int(told)
+
+
 class UnprintableError(Exception):
     """An exception that fails when it is printed."""
 
@@ -34,6 +50,10 @@ class UnprintableError(Exception):
         raise RuntimeError("no text")
 
     __repr__ = __str__
+
+
+class NoSpikesError(JobError):
+    """A handler's own kind of foreseen error."""
 
 
 class Returns(JobHandler):
@@ -66,7 +86,15 @@ class Raises(JobHandler):
             "unprintable": UnprintableError(),
             "long": RuntimeError("x" * 20_000_000),
             "half a pair": RuntimeError("\ud800"),
+            "foreseen": JobError("the disk at the microscope is full"),
+            "of its own kind": NoSpikesError("there are none"),
+            "file": NwbError("the file is damaged"),
         }
+        if kind == "chained":
+            try:
+                json.loads("{")
+            except ValueError as error:
+                raise RuntimeError(f"in {Path.home()} of {getpass.getuser()}") from error
         raise errors[kind]
 
 
@@ -191,6 +219,15 @@ class Clings(JobHandler):
         """Leave one that left the group."""
         return {"pid": subprocess.Popen(["sleep", "600"], start_new_session=True).pid}
 
+    def orphan(self):
+        """Leave one whose parent has ended, too, as a daemon does it."""
+        return {"pid": orphan("time.sleep(600)")}
+
+    def orphans_that_start_others(self):
+        """Leave many that each start another one, and end."""
+        program = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+        return {"pids": [orphan(program) for _ in range(5)]}
+
     def thread(self):
         """Leave a thread that never ends, and is waited for at exit."""
         threading.Thread(target=time.sleep, args=(600,)).start()
@@ -276,6 +313,35 @@ class Holds(JobHandler):
         """Let another program take them."""
         program = "import time; taken = bytearray(300_000_000); time.sleep(600)"
         subprocess.run([sys.executable, "-c", program], check=True)
+
+    def fill_memory_in_an_orphan(self):
+        """Let a program take them that has left the session, and has no parent."""
+        orphan("taken = bytearray(300_000_000); time.sleep(600)")
+        time.sleep(600)
+
+    def fill_shared_memory(self):
+        """Write 100 MB to a file of shared memory, and close it. It stays."""
+        self.fill(f"/dev/shm/devaria-test-{os.getpid()}")
+        time.sleep(600)
+
+    def fill_disk(self):
+        """Write them to files in folders of the scratch folder."""
+        for number in range(3):
+            folder = self.run_dir / "a" / str(number)
+            folder.mkdir(parents=True)
+            self.fill(folder / "file")
+        time.sleep(600)
+
+    def fill(self, path):
+        """Write 100 MB."""
+        with Path(path).open("wb") as file:
+            for _ in range(100):
+                file.write(bytes(1_000_000))
+
+    def with_an_orphan(self):
+        """Wait beside a program that has left the session, and has no parent."""
+        print(f"orphan {orphan('time.sleep(600)')}", flush=True)
+        time.sleep(600)
 
     def with_a_grandchild(self):
         """Wait for a program that sleeps."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Callable, Optional, TextIO
 
+from devaria.common.redaction import without_keys
 from devaria.common.retry import Backoff
 from devaria.common.text import without_queries
 from devaria.figures.api_key import KEY_MISSING, KEY_VARIABLE
@@ -186,5 +187,4 @@ class _Console(io.TextIOBase):
 
 
 def _without_secrets(text: str) -> str:
-    key = os.environ.get(KEY_VARIABLE)
-    return without_queries(text.replace(key, "…") if key else text)
+    return without_queries(without_keys(text, [os.environ.get(KEY_VARIABLE, "")]))

@@ -11,6 +11,7 @@ from typing import Iterator
 
 from devaria.common.config import CONFIG_FILE, RUNNER_KEY_VARIABLE, RunnerConfig
 from devaria.common.files import is_locked
+from devaria.execution.scratch import scratch_root
 from devaria.runner.doctor.check import FAILURE, OK, WARNING, Check, CheckContext
 from devaria.runner.journal import JOURNAL_FOLDER
 from devaria.runner.log import LOG_FILE
@@ -106,7 +107,11 @@ def check_lock(context: CheckContext) -> Iterator[Check]:
 
 def check_disk(context: CheckContext) -> Iterator[Check]:
     """Check that the directory and the folder for temporary files have room."""
-    places = {"directory": _existing(context.directory), "scratch": Path(tempfile.gettempdir())}
+    scratch = Path(scratch_root(context.environ))
+    if not _is_usable(scratch, is_folder=True):
+        advice = "correct that folder, or set TMPDIR to another one"
+        yield Check("scratch", FAILURE, f"{scratch} cannot be used for jobs' files", advice)
+    places = {"directory": _existing(context.directory), "scratch": _existing(scratch)}
     for name, folder in places.items():
         free = shutil.disk_usage(folder).free
         found = f"{folder.absolute()}: {free / 1e9:.1f} GB free"

@@ -1,0 +1,144 @@
+"""Nothing that a job starts outlives the job, its limits or its runner, wherever it went."""
+
+import contextlib
+import os
+import signal
+import sys
+
+import psutil
+import pytest
+from core_fixtures import PATIENCE_SEC, Process
+from job_processes import is_gone, job_pid
+from waiting import wait_until
+
+from devaria.execution.limits import JobLimits
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
+
+
+# --- the end of a job ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["grandchild of its own session", "orphan"])
+def test_what_left_the_session_ends_with_its_job(runner, how):
+    """It is gone when the job is, whether or not its parent has ended."""
+    outcome = runner.run("Clings", how=how)
+
+    assert outcome.succeeded
+    assert is_gone(outcome.output_data["pid"])
+
+
+def test_orphans_that_start_others_end_with_their_job(runner):
+    """What they start becomes an orphan while the orphans are being killed."""
+    before = {each.pid for each in psutil.process_iter()}
+
+    runner.run("Clings", how="orphans that start others")
+
+    sleepers = [
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if each.pid not in before and "import time; time.sleep(600)" in (each.info["cmdline"] or [])
+    ]
+    assert sleepers == []
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_what_left_the_session_ends_when_the_jobs_process_is_killed(runner):
+    """Nobody is left then in the job itself who could end it."""
+
+    def kill_job():
+        if "orphan" in runner.process.console.text():
+            with contextlib.suppress(IndexError):  # it is killed already
+                os.kill(job_pid(runner.process), signal.SIGKILL)
+
+    error, console = runner.error("Holds", why_stop=kill_job, how="with an orphan")
+
+    assert error.startswith("Job execution failed: its process was killed by SIGKILL")
+    assert is_gone(pid_in(console))
+
+
+# --- limits ----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_what_left_the_session_ends_at_the_jobs_time_limit(runner):
+    """The limit holds for all that the job has started."""
+    error, console = runner.error("Holds", limits=JobLimits(1.51, 1e12), how="with an orphan")
+
+    assert "time limit" in error
+    assert is_gone(pid_in(console))
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_the_memory_of_what_left_the_session_counts(runner):
+    """It ends the job as the memory of the job itself does."""
+    error, _ = runner.error("Holds", limits=JobLimits(60, 200e6), how="fill memory in an orphan")
+
+    assert "MB of memory; its limit is 200 MB" in error
+
+
+# --- the end of the runner -------------------------------------------------------------------
+
+PARENT = """
+import os
+from devaria.execution.limits import JobLimits
+from devaria.execution.process import JobProcess
+from devaria.execution.signals import Wakeup
+
+process = JobProcess(Wakeup(), os.environ, ["test=misbehaving_handlers:Holds"])
+process.console.echo_to(lambda data: print(data.decode(), end="", flush=True))
+process.hand_over("test", {"how": "with an orphan"}, lambda *_: None)
+process.wait(JobLimits(600, 1e12), lambda: None)
+"""
+
+
+def test_what_left_the_session_ends_when_the_runner_is_killed():
+    """It must not go on beside the job's next run."""
+    with Process("-c", PARENT) as parent:
+        pid = pid_in(parent.wait_for_line("orphan"))
+        parent.signal(signal.SIGKILL)
+        parent.wait()
+
+        wait_until(lambda: is_gone(pid))
+
+
+# --- the keeper itself -----------------------------------------------------------------------
+
+
+def test_the_keeper_does_not_get_the_jobs_signals(runner):
+    """A job may signal its own group; the keeper is not in it."""
+    runner.start("Tells")
+    wait_until(lambda: psutil.Process(runner.process._process.pid).children())
+
+    assert os.getsid(job_pid(runner.process)) != os.getsid(runner.process._process.pid)
+
+
+def test_a_job_ends_with_its_keeper(runner):
+    """Somebody may kill the keeper, and C code may hold the job's GIL."""
+    runner.start("Holds")
+    job = wait_until(psutil.Process(runner.process._process.pid).children)[0]
+    runner.process.hand_over("test", {"how": "hold the gil"}, lambda *_: None)
+    wait_until(lambda: "holding" in runner.process.console.text())
+
+    runner.process._process.kill()
+
+    wait_until(lambda: is_gone(job.pid))
+
+
+def test_a_keeper_ends_its_job_when_the_pipe_of_requests_closes(runner):
+    """The runner closes it, or has died."""
+    runner.start("Holds")
+    keeper = psutil.Process(runner.process._process.pid)
+    job = wait_until(keeper.children)[0]
+    runner.process.hand_over("test", {"how": "hold the gil"}, lambda *_: None)
+    wait_until(lambda: "holding" in runner.process.console.text())
+
+    runner.process._process.close_stdin()
+
+    runner.process._process.wait(PATIENCE_SEC)
+    assert is_gone(job.pid)
+
+
+def pid_in(text):
+    """Read the process id of an orphan off a console."""
+    return int(text.partition("orphan ")[2].split()[0])
