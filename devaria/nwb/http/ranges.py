@@ -45,6 +45,8 @@ class HttpRanges:
         url: URL of the file, http or https.
         limits: How much is fetched at most.
         end_bytes: How many bytes of the file's end to request together with its start.
+        connections_ahead: How many connections to open while the file's start arrives, for the
+            ranges that follow; fewer for a short file.
         timing: Time-outs.
         allow_hosts: Names and addresses that may be connected to although they are not on the
             public internet.
@@ -70,6 +72,7 @@ class HttpRanges:
         *,
         limits: Optional[ReadLimits] = None,
         end_bytes: int = 0,
+        connections_ahead: int = 0,
         timing: Optional[HttpTiming] = None,
         allow_hosts: Iterable[str] = (),
         say: Callable[[str], object] = lambda _line: None,
@@ -86,6 +89,7 @@ class HttpRanges:
             clock,
         )
         self._limits = limits or ReadLimits()
+        self._connections_ahead = connections_ahead
         self._say = say
         self._closed = threading.Event()
         self._retry = Retry(timing, wait or self._closed.wait, clock)
@@ -183,6 +187,7 @@ class HttpRanges:
             if (begin, end) != (0, min(FIRST_BYTES, size)):
                 raise RetryableFault("the server sent another range than requested")
             self._current_url, self._etag = response.url, response.headers.get("ETag")
+            self._session.open_ahead(response, min(self._connections_ahead, size // FIRST_BYTES))
             return self._body(response, end), size
 
     def _download_whole(self, response: requests.Response) -> Tuple[bytes, int]:

@@ -148,7 +148,7 @@ def open_file(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> Ite
         InvalidInputError: The URL is wrong.
         NwbError: The file cannot be fetched or read.
     """
-    from devaria.nwb.http.ranges import HttpRanges
+    from devaria.nwb.http.ranges import CONNECTIONS, HttpRanges
 
     limits = ReadLimits(**opening["limits"])
     connecting = ThreadPoolExecutor(1)
@@ -157,6 +157,7 @@ def open_file(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> Ite
         opening["url"],
         limits=limits,
         end_bytes=_END_BYTES,
+        connections_ahead=CONNECTIONS,
         allow_hosts=opening["allow_hosts"],
         say=lambda text: parent.send({"event": "said", "text": text}),
     )
