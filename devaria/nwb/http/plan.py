@@ -118,11 +118,6 @@ class Plan:
         self.is_wanted = False
 
     @property
-    def num_parts(self) -> int:
-        """How many parts it has, those that the reader has passed included."""
-        return len(self._parts)
-
-    @property
     def is_closed(self) -> bool:
         """Whether the reader has passed all parts."""
         return self._first == len(self._parts)

@@ -86,7 +86,7 @@ class Prefetcher:
             plan: An open plan.
             ranges: As for `plan`, beyond its ranges.
         """
-        parts = self._parts(ranges, is_first=True, number=plan.num_parts)
+        parts = self._parts(ranges, is_first=True)
         with self._room:
             plan.append(parts)
             self._room.notify_all()
@@ -109,16 +109,14 @@ class Prefetcher:
                 return (part.start, content) if content else None
         return None
 
-    def _parts(
-        self, ranges: Sequence[Tuple[int, int]], *, is_first: bool, number: int = 0
-    ) -> List[Part]:
+    def _parts(self, ranges: Sequence[Tuple[int, int]], *, is_first: bool) -> List[Part]:
         parts: List[Part] = []
         share = sum(stop - start for start, stop in ranges) // self._num_threads
         longest = min(PART_BYTES, max(_FIRST_PART_BYTES, share))
         for start, end in ranges:
             stop = min(end, self._size)
             while start < stop:
-                ramp = _FIRST_PART_BYTES * (number + len(parts) + 1)
+                ramp = _FIRST_PART_BYTES * (len(parts) + 1)
                 length = min(longest, ramp) if is_first else PART_BYTES
                 parts.append(Part(start, min(start + length, stop)))
                 start += length
