@@ -16,6 +16,9 @@ from devaria.nwb.hdf5.selection import Selection
 #: Numbers are rarely compressed by more than this.
 _MAX_COMPRESSION = 20
 
+#: In so many pieces of a dataset's header the index is looked for.
+_MAX_HEADER_PIECES = 32
+
 
 class Chunk(NamedTuple):
     """A chunk's place in the file, and its number in the selection."""
@@ -125,7 +128,7 @@ class ChunkIndex:
             The offset of the first byte, and the offset after the last one. None if the index has
             another form or is not known yet, or if the distance is another one.
         """
-        if self.selection.first_row:
+        if self.selection.num_chunks != self.selection.index_chunks:
             return None
         found = self._root()
         if found is None:
@@ -143,8 +146,10 @@ class ChunkIndex:
         None if the root is not a B-tree's (version 1) of two levels, or is not known yet.
         """
         wanted, to_do = Wanted(has_index=True), [self._header]
-        while to_do:
-            pointer = to_do.pop()
+        for _ in range(_MAX_HEADER_PIECES):  # a damaged header may lead back to itself
+            pointer = to_do.pop() if to_do else None
+            if pointer is None:
+                break
             content = self._metadata.content(pointer) if pointer.kind != "raw" else None
             found = [] if content is None else pointers_in(pointer, content, wanted)
             if pointer.kind == "chunk tree":
