@@ -177,7 +177,10 @@ def test_without_waiting_nothing_is_asked_for(server, make):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({}, "Polling every 30 s, or without a pause if the worker holds polls until there is a job"),
+        (
+            {},
+            "Polling every 30 s, or without a pause if the worker holds polls until there is a job",
+        ),
         ({"no_wait": True}, "Polling every 30 s"),
         ({"burst": True}, "Polling every 30 s"),
     ],
