@@ -114,7 +114,7 @@ def test_packages_may_be_installed_anywhere(tmp_path: Path) -> None:
 
 
 def test_nothing_guesses_the_encoding_of_texts() -> None:
-    """requests does without it, and does not complain."""
+    """The library requests does without it, and does not complain."""
     code = """
 import sys
 from devaria.nwb.sandbox import child
