@@ -47,9 +47,10 @@ class _PackedExtension(figpack.FigpackExtension):  # type: ignore[misc]  # figpa
 
 
 def _pack(extension: Any) -> None:
-    code = vars(extension).pop("javascript_code")
-    extension.__class__ = _PackedExtension
-    extension.javascript_code = code
+    code = vars(extension).pop("javascript_code", None)
+    if code is not None:  # else figpack itself keeps it elsewhere
+        extension.__class__ = _PackedExtension
+        extension.javascript_code = code
 
 
 @lru_cache(maxsize=None)

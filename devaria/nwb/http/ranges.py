@@ -89,7 +89,7 @@ class HttpRanges:
             clock,
         )
         self._limits = limits or ReadLimits()
-        self._connections_ahead = connections_ahead
+        self._connections_ahead, self._end_bytes = connections_ahead, end_bytes
         self._say = say
         self._closed = threading.Event()
         self._retry = Retry(timing, wait or self._closed.wait, clock)
@@ -187,7 +187,8 @@ class HttpRanges:
             if (begin, end) != (0, min(FIRST_BYTES, size)):
                 raise RetryableFault("the server sent another range than requested")
             self._current_url, self._etag = response.url, response.headers.get("ETag")
-            self._session.open_ahead(response, min(self._connections_ahead, size // FIRST_BYTES))
+            most = max(0, size - FIRST_BYTES - self._end_bytes) // FIRST_BYTES
+            self._session.open_ahead(response, min(self._connections_ahead, most))
             return self._body(response, end), size
 
     def _download_whole(self, response: requests.Response) -> Tuple[bytes, int]:
