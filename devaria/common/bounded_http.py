@@ -11,9 +11,10 @@ from typing import Any, Callable, Iterator, Optional, Type
 
 import requests
 from urllib3 import PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from devaria.common.warm_connections import WarmHttpsConnection
 from devaria.common.watchdog import Watchdog
 
 _WATCHDOG = Watchdog()
@@ -88,7 +89,7 @@ def use_connections(manager: PoolManager, connection: Type[CuttableConnection]) 
         manager: Opens the pools.
         connection: The class for http. That for https is derived from it.
     """
-    encrypted: Any = type(f"{connection.__name__}Tls", (connection, HTTPSConnection), {})
+    encrypted: Any = type(f"{connection.__name__}Tls", (connection, WarmHttpsConnection), {})
     manager.pool_classes_by_scheme = {
         "http": type("HttpPool", (HTTPConnectionPool,), {"ConnectionCls": connection}),
         "https": type("HttpsPool", (HTTPSConnectionPool,), {"ConnectionCls": encrypted}),

@@ -6,6 +6,7 @@ job, and the runner takes a new process for that. So an edit takes effect with t
 """
 
 import contextlib
+import ctypes
 import gc
 import os
 import sys
@@ -42,6 +43,7 @@ def received_with_imports_done(
     # The modules stay to the end. Checking them for garbage with each job would take time.
     gc.collect()
     gc.freeze()
+    _return_free_memory()
     runner.send({"event": "preloaded", "problem": problem})
     if problem is not None or _any_within(loaded, started - _SLACK_SEC, time.time()):
         return None
@@ -52,6 +54,12 @@ def received_with_imports_done(
         if _signatures(loaded) != loaded:
             break
     return None
+
+
+def _return_free_memory() -> None:
+    """With glibc: give back what imports needed for a moment. This process may wait for an hour."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _problem_of_imports(request: Dict[str, Any]) -> Optional[str]:

@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+import figpack
 from figpack_spike_sorting.spike_sorting_extension import spike_sorting_extension
 
 #: The height of the lowest rows with labels, in pixels. The text is as high as its row, at most 12.
@@ -28,6 +29,30 @@ _LOWER_LABELS = (
 )
 
 
+class _PackedExtension(figpack.FigpackExtension):  # type: ignore[misc]  # figpack is untyped
+    """Keeps its script as UTF-8.
+
+    As a text it takes four times the memory, for the sake of a few rare characters.
+    """
+
+    _script: bytes
+
+    @property
+    def javascript_code(self) -> str:
+        return self._script.decode()
+
+    @javascript_code.setter
+    def javascript_code(self, code: str) -> None:
+        self._script = code.encode()
+
+
+def _pack(extension: Any) -> None:
+    code = vars(extension).pop("javascript_code", None)
+    if code is not None:  # else figpack itself keeps it elsewhere
+        extension.__class__ = _PackedExtension
+        extension.javascript_code = code
+
+
 @lru_cache(maxsize=None)
 def labelled_extension() -> Any:
     """Return the extension of figpack-spike-sorting, with labels in rows of 6 pixels and more.
@@ -37,3 +62,8 @@ def labelled_extension() -> Any:
     extension = copy.copy(spike_sorting_extension)
     extension.javascript_code = _LABELS.sub(_LOWER_LABELS, extension.javascript_code)
     return extension
+
+
+# An idle runner keeps both scripts: figpack's for other views, and this one to save time later.
+_pack(spike_sorting_extension)
+labelled_extension()

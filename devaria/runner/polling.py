@@ -54,6 +54,17 @@ class Polling:
         #: Whether the worker holds polls, as its last answer to a poll that asked has said.
         self._holds_polls = False
 
+    @property
+    def plan(self) -> str:
+        """How jobs are looked for, as a line for the log before the first poll.
+
+        The first answer may come late from a worker that holds polls, so it is not waited for.
+        """
+        every = f"Polling every {self._settings.poll_interval_sec:g} s"
+        if self._settings.no_wait or self._settings.burst:
+            return every
+        return f"{every}, or without a pause if the worker holds polls until there is a job"
+
     def poll(self, registration: Registration, ends_at: Optional[float]) -> JobList:
         """Ask for pending jobs, until the worker answers.
 

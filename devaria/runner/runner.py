@@ -167,7 +167,7 @@ class JobRunner:
 
     def _work(self, registration: Registration) -> None:
         """Poll and work until there is a reason to end."""
-        _log.info("Polling every %g s", self._settings.poll_interval_sec)
+        _log.info("%s", self._polling.plan)
         if not self._settings.burst:
             self._push.start(registration.job_types)
         fruitless_lists = 0

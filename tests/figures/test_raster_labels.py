@@ -1,9 +1,11 @@
 """Units are named beside their rows wherever a row has room for a name."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any, Iterator
 
+import figpack_spike_sorting
 import numpy as np
 import pytest
 from figpack_spike_sorting.spike_sorting_extension import spike_sorting_extension
@@ -82,6 +84,14 @@ def test_script_is_changed_where_labels_are_drawn_and_nowhere_else() -> None:
     assert after.count(">=6){") == before.count(f">={limit}){{") == 3
     font = re.compile(r'Math\.min\(12,\w+\)\+"px Arial",\w+\.textBaseline="middle"')
     assert font.sub('"12px Arial"', after).replace(">=6){", f">={limit}){{") == before
+
+
+def test_the_installed_script_takes_little_memory_and_is_the_same() -> None:
+    """An idle runner keeps it."""
+    installed = Path(figpack_spike_sorting.__file__).with_name("figpack_spike_sorting.js")
+    assert spike_sorting_extension.javascript_code == installed.read_text(encoding="utf-8")
+    kept = sum(map(sys.getsizeof, vars(spike_sorting_extension).values()))
+    assert kept < 1.1 * installed.stat().st_size + 1000
 
 
 def test_another_script_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import io
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Optional
 from unittest.mock import patch
 
 import h5py
@@ -13,10 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nwb_files import add_units, read_in_memory, read_over_http, units_bytes
-from range_server import RangeServer
+from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5 import chunked
+from devaria.nwb.hdf5 import chunk_index, chunked
+from devaria.nwb.hdf5.chunk_index import ChunkIndex
+from devaria.nwb.hdf5.pointers import Pointer
+from devaria.nwb.hdf5.remote_file import open_remote_file
+from devaria.nwb.hdf5.selection import Selection
 from devaria.nwb.http import prefetch, ranges
 from devaria.nwb.units.table import UnitsTable
 
@@ -210,6 +214,65 @@ def test_few_requests_and_no_byte_twice(server: RangeServer) -> None:
     ranges = [line.split("bytes=")[1].split("-") for line in server.asked]
     fetched = sum(int(stop) + 1 - int(start) for start, stop in ranges)
     assert 900_000 * 8 < fetched < 1.25 * 900_000 * 8
+
+
+def guess_of(server: RangeServer, content: bytes, rows: Optional[range] = None) -> Any:
+    """Return where the chunks of spike times are guessed to lie, and where they lie."""
+    server.files["/file.nwb"] = content
+    opened = ranges.HttpRanges(server.url("/file.nwb"), allow_hosts=LOOPBACK)
+    with open_remote_file(opened) as (file, file_bytes):
+        times = file["units/spike_times"]
+        selection = Selection(times.shape, times.chunks, rows or range(len(times)))
+        index = ChunkIndex(times, selection, file.metadata, file_bytes)
+        guess = index.guess()
+        chunks = index.first(selection.num_chunks)
+        return guess, min(chunks).start, max(chunk.stop for chunk in chunks)
+
+
+@pytest.mark.parametrize("num_chunks", [70, 700])
+def test_chunks_that_were_written_together_are_guessed(
+    server: RangeServer, num_chunks: int
+) -> None:
+    """The guess begins before the first chunk, and nearly all chunks lie in it."""
+    spikes = [np.sort(RNG.uniform(0, 900, 500 * num_chunks))]
+    content = units_bytes(spikes, chunks=(500,), compression="gzip")
+    (start, stop), first, last = guess_of(server, content)
+    assert start <= first < start + 4096
+    assert abs(stop - last) < 0.1 * (last - first)
+
+
+@pytest.mark.parametrize(
+    ("gap", "libver", "rows"),
+    [(4000, "earliest", None), (0, "latest", None), (0, "earliest", range(20_000, 35_000))],
+)
+def test_nothing_is_guessed_of_other_layouts(
+    server: RangeServer, gap: int, libver: str, rows: Optional[range]
+) -> None:
+    """Neither of chunks among other data, nor of other indexes, nor of some rows."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=libver) as file:
+        times = file.create_dataset("units/spike_times", (35_000,), "f8", chunks=(500,))
+        for start in range(0, 35_000, 500):
+            times[start : start + 500] = RNG.uniform(0, 900, 500)
+            file[f"other {start}"] = RNG.integers(0, 255, gap, np.uint8)
+            file.flush()
+    assert guess_of(server, buffer.getvalue(), rows)[0] is None
+
+
+def test_a_header_that_leads_to_itself_ends_the_guess(server: RangeServer) -> None:
+    """HDF5 has read the header before; the bytes that are looked into may be others."""
+    content = units_bytes(trains(12_000), chunks=(500,))
+    endless = Pointer("header", 1, 1)
+    with patch.object(chunk_index, "pointers_in", lambda *_arguments: [endless]):
+        assert guess_of(server, content)[0] is None
+
+
+def test_a_wrong_guess_changes_no_value(server: RangeServer) -> None:
+    """Whatever is fetched for nothing."""
+    content = units_bytes(trains(12_000), chunks=(200,), compression="gzip")
+    for start, stop in ((0, 900), (len(content) // 2, len(content)), (8, len(content))):
+        with small_parts(), patch.object(ChunkIndex, "guess", lambda _, s=start, e=stop: (s, e)):
+            assert_same(server, content)
 
 
 def test_progress_is_told_in_stored_bytes(server: RangeServer) -> None:

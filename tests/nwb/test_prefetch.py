@@ -98,6 +98,32 @@ def test_first_parts_are_short(
     assert sorted(source.asked) == [(0, 400), (400, 1200), (1200, 2200), (2200, 3200), (3200, 4200)]
 
 
+def test_first_parts_are_short_after_a_plan_of_nothing(
+    prefetcher: Prefetcher, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan without ranges is not kept as if it were to be read."""
+    monkeypatch.setattr(prefetch, "_FIRST_PART_BYTES", 400)
+    prefetcher.plan([])
+    prefetcher.plan([(0, 50_000)])
+    source.wait_for(2)
+    assert sorted(source.asked)[:2] == [(0, 400), (400, 1200)]
+
+
+def test_a_plan_may_become_longer(prefetcher: Prefetcher, source: Source) -> None:
+    """It is read as one, whether its first ranges are fetched or on their way."""
+    plan = prefetcher.plan([(0, 1500)])
+    source.wait_for(2)
+    prefetcher.extend(plan, [(1500, 4000)])
+    prefetcher.extend(plan, [(4000, 9000)])
+    assert plan.holds(8999)
+    assert not plan.holds(9000)
+    assert b"".join(plan.read(700, 8200) or []) == CONTENT[700:8200]
+    assert not plan.holds(100)
+    plan.close()
+    other = prefetcher.plan([(20_000, 30_000)])
+    assert b"".join(other.read(20_000, 30_000) or []) == CONTENT[20_000:30_000]
+
+
 def test_peek_drops_nothing(prefetcher: Prefetcher, source: Source) -> None:
     """Peeking waits for a part that is being fetched, and drops no earlier part."""
     source.is_open.clear()

@@ -101,7 +101,7 @@ def test_packages_may_be_installed_anywhere(tmp_path: Path) -> None:
     elsewhere, table = tmp_path / "elsewhere", tmp_path / "table"
     table.mkdir()
     site = Path(requests.__file__).parents[1]
-    for name in ("certifi", "charset_normalizer", "h5py", "idna", "numpy", "requests", "urllib3"):
+    for name in ("certifi", "h5py", "idna", "numpy", "requests", "urllib3"):
         for path in site.glob(f"{name}*"):  # the package, and libraries beside it
             if path.is_dir():
                 shutil.copytree(path, elsewhere / path.name)
@@ -111,6 +111,22 @@ def test_packages_may_be_installed_anywhere(tmp_path: Path) -> None:
         with RemoteNwb(opening, table, environ) as file:
             found = file.units_table("/units")
     assert found.spike_times_sec.tolist() == [1.0, 2.0]
+
+
+def test_nothing_guesses_the_encoding_of_texts() -> None:
+    """The library requests does without it, and does not complain."""
+    code = """
+import sys
+from devaria.nwb.sandbox import child
+child._do_without_text_guessers()
+import devaria.nwb.http.ranges
+assert "requests" in sys.modules
+assert not any(sys.modules.get(name) for name in child._TEXT_GUESSERS)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_loop_ends_when_the_time_is_up(tmp_path: Path, environ: Dict[str, str]) -> None:

@@ -69,6 +69,11 @@ class Runner:
         """The waits that it has asked for so far; None for polls that did not ask."""
         return [each.headers.get("prefer") for each in self.server.seen(AVAILABLE)]
 
+    @property
+    def plan(self):
+        """What it says before its first poll."""
+        return self._polling.plan
+
     def close(self):
         """End its threads."""
         self._caller.close()
@@ -167,6 +172,22 @@ def test_without_waiting_nothing_is_asked_for(server, make):
     runner.poll()
     assert runner.asked == [None]
     assert runner.rest_sec() == INTERVAL
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (
+            {},
+            "Polling every 30 s, or without a pause if the worker holds polls until there is a job",
+        ),
+        ({"no_wait": True}, "Polling every 30 s"),
+        ({"burst": True}, "Polling every 30 s"),
+    ],
+)
+def test_the_line_before_the_first_poll_is_true_at_every_worker(make, settings, says):
+    """Whether the worker holds polls is known only when it has answered one."""
+    assert make(**settings).plan == says
 
 
 def test_a_burst_does_not_wait(server, make):

@@ -54,6 +54,7 @@ class RangeServer:
 
     def __init__(self, files: Dict[str, bytes], tls: Optional[ssl.SSLContext] = None) -> None:
         self.files = files
+        self.tls = tls
         self.faults: List[object] = []
         self.always: object = None
         self.end_fault: object = None

@@ -6,20 +6,20 @@ or three round trips before its first byte.
 
 import contextlib
 import math
-import ssl
 import threading
 import time
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Callable, List, Optional
+from typing import Any, Optional
 
 import requests
 from figpack.core import config
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import EmptyPoolError
-from urllib3.util.ssl_ import create_urllib3_context
 
+from devaria.common.warm_connections import (
+    SharedCertificatesAdapter,
+    WarmHttpsConnection,
+    open_ahead,
+)
 from devaria.figures.upload.store_hint import remembered_store
 
 #: figpack calls its API step by step. With the store's connections these are eight in all; a figure
@@ -102,9 +102,9 @@ class KeptSession(requests.Session):
 
         def open_all() -> None:
             with contextlib.suppress(Exception):
-                self._pool(url).open_ahead(timeout_sec)
+                self._pool(url).open_ahead(self._connections, timeout_sec)
 
-        _start(open_all)
+        threading.Thread(target=open_all, name="open-ahead", daemon=True).start()
 
     def _pool(self, url: str) -> Any:
         """Return the `_KeepingPool` that requests to a URL use."""
@@ -117,64 +117,19 @@ class KeptSession(requests.Session):
         return pool
 
 
-def _start(target: Callable[..., None], *arguments: Any) -> None:
-    threading.Thread(target=target, args=arguments, name="open-ahead", daemon=True).start()
-
-
-class _HttpsConnection(HTTPSConnection):
-    @property
-    def is_connected(self) -> bool:
-        """Whether the connection can be used.
-
-        After a handshake of TLS 1.3, the server sends tickets. urllib3 takes all that it did not
-        ask for as the end of a connection.
-        """
-        return super().is_connected or (self.sock is not None and self._has_only_tickets())
-
-    def _has_only_tickets(self) -> bool:
-        timeout = self.sock.gettimeout()
-        self.sock.settimeout(0)
-        try:
-            self.sock.recv(1)  # the data of an answer that nobody asked for, or the end
-        except ssl.SSLWantReadError:
-            return True
-        except OSError:
-            return False
-        finally:
-            self.sock.settimeout(timeout)
-        return False
-
-
 class _KeepingPool(HTTPConnectionPool):
     """A pool that replaces connections after some time without use."""
 
-    def open_ahead(self, timeout_sec: float) -> None:
-        """Open all connections that are not in use.
+    def open_ahead(self, count: int, timeout_sec: float) -> None:
+        """Open connections that are not in use.
 
         Args:
+            count: How many at most.
             timeout_sec: The longest time to connect.
         """
         if self.proxy is not None:  # requests connects to it in its own way
             return
-        # First all are taken: one that is opened quickly must not be taken twice.
-        taken: List[Any] = []
-        with contextlib.suppress(EmptyPoolError):
-            while True:
-                taken.append(self._get_conn(timeout=0))
-        for connection in taken:
-            _start(self._open, connection, timeout_sec)
-
-    def _open(self, connection: Any, timeout_sec: float) -> None:
-        with contextlib.suppress(Exception):
-            try:
-                if connection.is_closed:
-                    connection.timeout = timeout_sec
-                    connection.connect()
-            except BaseException:
-                connection.close()
-                raise
-            finally:
-                self._put_conn(connection)
+        open_ahead(self, count, timeout_sec)
 
     def _get_conn(self, timeout: Optional[float] = None) -> Any:
         connection: Any = super()._get_conn(timeout)
@@ -193,15 +148,14 @@ class _Http(_KeepingPool):
 
 
 class _Https(_KeepingPool, HTTPSConnectionPool):
-    ConnectionCls = _HttpsConnection
+    ConnectionCls = WarmHttpsConnection
 
 
 _POOLS = {"http": _Http, "https": _Https}
 
 
-class _KeepingAdapter(HTTPAdapter):
+class _KeepingAdapter(SharedCertificatesAdapter):
     def __init__(self, connections: int) -> None:
-        self._verifying = threading.Lock()
         super().__init__(pool_maxsize=connections, pool_block=True)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -219,15 +173,3 @@ class _KeepingAdapter(HTTPAdapter):
             for key in manager.pools.keys():  # noqa: SIM118 - it refuses to be iterated
                 manager.pools[key].close()
         super().close()
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        # Each connection would read the certificates of all authorities again: 20 ms.
-        with self._verifying:
-            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
-            if not (conn.ca_certs or conn.ca_cert_dir):
-                return
-            if "ssl_context" not in conn.conn_kw:
-                context = create_urllib3_context()
-                context.load_verify_locations(conn.ca_certs, conn.ca_cert_dir)
-                conn.conn_kw["ssl_context"] = context
-            conn.ca_certs = conn.ca_cert_dir = None

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from typing import Any, Callable, List, NamedTuple, Optional
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 import h5py
 import numpy as np
@@ -10,8 +10,14 @@ import numpy as np
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.chunks import longest_filtered
 from devaria.nwb.hdf5.metadata import MetadataPrefetcher, address_of
-from devaria.nwb.hdf5.pointers import Wanted, header
+from devaria.nwb.hdf5.pointers import CHUNK_ENTRIES, Wanted, header, pointers_in
 from devaria.nwb.hdf5.selection import Selection
+
+#: Numbers are rarely compressed by more than this.
+_MAX_COMPRESSION = 20
+
+#: In so many pieces of a dataset's header the index is looked for.
+_MAX_HEADER_PIECES = 32
 
 
 class Chunk(NamedTuple):
@@ -110,6 +116,48 @@ class ChunkIndex:
     def is_fetched(self) -> bool:
         """Return whether nothing of it is being fetched."""
         return self._metadata.is_over(self._header)
+
+    def guess(self) -> Optional[Tuple[int, int]]:
+        """Return where all wanted chunks probably lie, before any place is known.
+
+        HDF5 puts the first chunk behind the root of a new index. It makes the root's first child
+        when the root is full. If the distance between both is that of so many chunks, then nothing
+        else was written between them.
+
+        Returns:
+            The offset of the first byte, and the offset after the last one. None if the index has
+            another form or is not known yet, or if the distance is another one.
+        """
+        if self.selection.num_chunks != self.selection.index_chunks:
+            return None
+        found = self._root()
+        if found is None:
+            return None
+        start, first_child = found
+        bytes_a_chunk = (first_child - start) // CHUNK_ENTRIES
+        if not self.chunk_bytes // _MAX_COMPRESSION <= bytes_a_chunk <= self.chunk_bytes * 9 // 8:
+            return None
+        stop = start + bytes_a_chunk * self.selection.num_chunks
+        return start, min(stop, self._file_bytes)
+
+    def _root(self) -> Optional[Tuple[int, int]]:
+        """Return where the root of the index ends, and where its first child begins.
+
+        None if the root is not a B-tree's (version 1) of two levels, or is not known yet.
+        """
+        wanted, to_do = Wanted(has_index=True), [self._header]
+        for _ in range(_MAX_HEADER_PIECES):  # a damaged header may lead back to itself
+            pointer = to_do.pop() if to_do else None
+            if pointer is None:
+                break
+            content = self._metadata.content(pointer) if pointer.kind != "raw" else None
+            found = [] if content is None else pointers_in(pointer, content, wanted)
+            if pointer.kind == "chunk tree":
+                is_right = bool(found) and found[0].kind == "raw"
+                end = pointer.address + pointer.num_bytes
+                return (end, found[0].address) if is_right else None
+            to_do += found
+        return None
 
     def first(self, count: int) -> List[Chunk]:
         """Return the first wanted chunks. HDF5 keeps the part of the index that it reads for this.

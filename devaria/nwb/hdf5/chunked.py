@@ -8,14 +8,15 @@ those that HDF5 itself would read.
 
 from collections import deque
 from contextlib import ExitStack, closing, contextmanager
-from typing import Callable, Deque, Iterator, List, NamedTuple, Tuple
+from typing import Callable, Deque, Iterator, List, NamedTuple, Optional, Tuple
 
 import h5py
 
 from devaria.nwb.hdf5.chunk_index import Chunk, ChunkIndex
 from devaria.nwb.hdf5.chunks import Hdf5Decoder, Stored, thread_decoder
 from devaria.nwb.hdf5.pipeline import Consume, DecodingPipeline
-from devaria.nwb.http.prefetch import Plan, Prefetcher
+from devaria.nwb.http.plan import Plan
+from devaria.nwb.http.prefetch import Prefetcher
 
 #: The first chunks, whose places show how the dataset lies in the file.
 _SURVEYED = 64
@@ -25,6 +26,9 @@ _MIN_DENSITY = 0.5
 
 #: Gaps between chunks up to this length are fetched too: that is faster than another request.
 _MAX_GAP_BYTES = 128 * 1024
+
+#: Most bytes that are fetched before the place of any chunk is known.
+_MAX_GUESS_BYTES = 8 * 1024 * 1024
 
 #: Chunks are planned in groups of this many stored bytes: fetching starts before the whole index is
 #: read.
@@ -67,6 +71,7 @@ class ChunkedReader:
         self.index = index
         self._prefetcher = prefetcher
         self._surveyed: List[Chunk] = []
+        self._guessed: Optional[Plan] = None
         self._noted: List[Chunk] = []
         self._noted_bytes = 0
         self._groups: Deque[_Group] = deque()
@@ -78,9 +83,16 @@ class ChunkedReader:
     def survey(self) -> None:
         """Look at the places of the first chunks.
 
+        Where these probably lie, fetching begins at once.
+
         Raises:
             NwbError: The index gives a chunk an impossible place, or the server fails.
         """
+        guess = self.index.guess()
+        if guess is not None:
+            stop = min(guess[1], guess[0] + _MAX_GUESS_BYTES)
+            self._guessed = self._prefetcher.plan([(guess[0], stop)], is_urgent=True)
+            self._stretch_stop = stop
         self._surveyed = self.index.first(_SURVEYED)
 
     def plan(self, piece_chunks: int) -> None:
@@ -132,6 +144,7 @@ class ChunkedReader:
             if len(self._surveyed) == _SURVEYED and _is_dense(self._surveyed):
                 self._stream(num_chunks)
             else:
+                self._drop_guess()
                 self.index.fetch()
                 self.plan(num_chunks)
             self._read_groups(0)
@@ -183,17 +196,36 @@ class ChunkedReader:
     def _stream(self, num_chunks: int) -> None:
         """Fetch the stretch that probably holds all chunks, and read them as HDF5 finds them."""
         self._piece_chunks = num_chunks
-        self._stretch = self._fetched_from(self._surveyed[0], num_chunks)
+        self._stretch = self._first_stretch(num_chunks)
         self.index.walk(self._read_on)
         self._stretch.close()
         self._plan_noted()
 
+    def _first_stretch(self, num_chunks: int) -> Plan:
+        first, guessed = self._surveyed[0], self._guessed
+        if guessed is None or not guessed.holds(first.start):
+            self._drop_guess()
+            return self._fetched_from(first, num_chunks)
+        self._guessed = None
+        start, self._stretch_stop = self._stretch_stop, self._expected_stop(first, num_chunks)
+        self._prefetcher.extend(guessed, [(start, self._stretch_stop)])
+        self._stretch_stop = max(start, self._stretch_stop)
+        return guessed
+
+    def _drop_guess(self) -> None:
+        if self._guessed is not None:
+            self._guessed.close()
+            self._guessed = None
+
     def _fetched_from(self, chunk: Chunk, num_chunks: int) -> Plan:
+        self._stretch_stop = self._expected_stop(chunk, num_chunks)
+        return self._prefetcher.plan([(chunk.start, self._stretch_stop)], is_urgent=True)
+
+    def _expected_stop(self, chunk: Chunk, num_chunks: int) -> int:
         surveyed_bytes = self._surveyed[-1].stop - self._surveyed[0].start
         # A little more than expected: another request at the end would cost a round trip.
         expected = surveyed_bytes * num_chunks // _SURVEYED * 33 // 32
-        self._stretch_stop = max(chunk.start + expected, chunk.stop)
-        return self._prefetcher.plan([(chunk.start, self._stretch_stop)], is_urgent=True)
+        return max(chunk.start + expected, chunk.stop)
 
     def _read_on(self, chunk: Chunk) -> None:
         if chunk.stop > self._stretch_stop and self._leaps < _MAX_LEAPS:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.chunked import ReadProgress
 from devaria.nwb.hdf5.pipeline import Consume
-from devaria.nwb.http.prefetch import Plan, Prefetcher
+from devaria.nwb.http.plan import Plan
+from devaria.nwb.http.prefetch import Prefetcher
 
 #: Rows are read in parts of about this many bytes of the file.
 _READ_BYTES = 1024 * 1024

@@ -158,7 +158,7 @@ class MetadataPrefetcher:
             key = (pointer.kind, pointer.address, pointer.num_bytes)
             if key in seen or not 0 < pointer.address < self._size:
                 continue
-            content = self._content(pointer)
+            content = self.content(pointer)
             if content is None:
                 missing.append(pointer)
             else:
@@ -166,8 +166,12 @@ class MetadataPrefetcher:
                 to_do.extend(pointers_in(pointer, content, wanted))
         return missing
 
-    def _content(self, pointer: Pointer) -> Optional[bytes]:
-        """Return the bytes of a piece of metadata, if all of them are there."""
+    def content(self, pointer: Pointer) -> Optional[bytes]:
+        """Return the bytes of a piece of metadata, if all of them are there.
+
+        Args:
+            pointer: The piece.
+        """
         place, stop = pointer.address, min(pointer.address + pointer.num_bytes, self._size)
         parts: List[bytes] = []
         while place < stop:

@@ -15,7 +15,7 @@ _GROUP_TREE_BYTES, _SYMBOLS_BYTES, _HEAP_BYTES, _COLLECTION_BYTES = 544, 328, 32
 _HEADER_BYTES = 512
 
 #: Entries of a node in an index of chunks.
-_CHUNK_ENTRIES = 64
+CHUNK_ENTRIES = 64
 
 #: Longer blocks of an extensible array are divided into pages.
 _MAX_ELEMENTS_UNPAGED = 1024
@@ -180,7 +180,7 @@ def _layout(_pointer: Pointer, body: bytes, wanted: Wanted) -> Iterator[Pointer]
 
 def _chunk_tree(address: int, axes: int) -> Pointer:
     key_bytes = 8 + 8 * axes
-    num_bytes = 24 + _CHUNK_ENTRIES * (key_bytes + 8) + key_bytes
+    num_bytes = 24 + CHUNK_ENTRIES * (key_bytes + 8) + key_bytes
     return Pointer("chunk tree", address, num_bytes, axes=axes)
 
 

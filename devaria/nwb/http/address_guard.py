@@ -18,11 +18,11 @@ from ipaddress import (
 )
 from typing import Any, Iterable, Iterator, List, Union
 
-from requests.adapters import HTTPAdapter
 from urllib3.util.connection import create_connection
 
 from devaria.common.bounded_http import CuttableConnection, time_limit, use_connections
 from devaria.common.text import one_line
+from devaria.common.warm_connections import SharedCertificatesAdapter
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.retry import RetryableFault
 
@@ -109,7 +109,7 @@ class AddressGuard:
         return is_public(address) or str(address) in self._hosts
 
 
-class GuardedAdapter(HTTPAdapter):
+class GuardedAdapter(SharedCertificatesAdapter):
     """Opens the connections of a requests session, only to hosts that the guard allows.
 
     The connections also limit the time for the whole head of an answer. The time-outs of requests

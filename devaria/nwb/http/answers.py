@@ -8,6 +8,7 @@ import requests
 
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.retry import RetryableFault
+from devaria.nwb.http.session import joined_bytes
 
 # RFC 9110, 14.4. Some servers write no space, an equals sign, or another case.
 _CONTENT_RANGE = re.compile(r"bytes[ =]*(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.IGNORECASE)
@@ -104,6 +105,26 @@ def unsatisfied_size(response: requests.Response) -> Optional[int]:
     """Return the length of the file in an answer with status 416; None if it does not tell it."""
     match = _UNSATISFIED.fullmatch(response.headers.get("Content-Range", "").strip())
     return int(match[1]) if match else None
+
+
+def body_of(part: Part, pieces: Iterator[bytes], stop: int) -> bytes:
+    """Read the bytes of a part, those from an offset on left out.
+
+    Args:
+        part: What the head of the answer says.
+        pieces: The body of the answer.
+        stop: Offset in the file, after the last byte that is wanted.
+
+    Raises:
+        RetryableFault: The body is shorter or longer than the head says.
+    """
+    length = part.stop - part.start
+    wanted = min(length, stop - part.start)
+    # One byte more shows whether the body ends where it should.
+    body = joined_bytes(pieces, wanted + (wanted == length))
+    if len(body) < wanted or len(body) > length:
+        raise RetryableFault(WRONG_LENGTH)
+    return body[:wanted]
 
 
 def announced_size(response: requests.Response) -> Optional[int]:

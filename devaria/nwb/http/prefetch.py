@@ -4,9 +4,10 @@ The fetching threads never call h5py: the reader holds h5py's lock while it wait
 """
 
 import threading
-from bisect import bisect_right
 from collections import deque
 from typing import Callable, Deque, List, Optional, Sequence, Tuple
+
+from devaria.nwb.http.plan import Part, Plan
 
 #: Length of a part: long enough that the wait for its first byte matters little, and short enough
 #: that all connections have parts to fetch.
@@ -18,153 +19,6 @@ _FIRST_PART_BYTES = 256 * 1024
 
 #: Most bytes that are in memory or being fetched; somewhat more than the connections fetch at once.
 WINDOW_BYTES = 24 * PART_BYTES
-
-
-class _Part:
-    __slots__ = ("content", "failure", "is_done", "is_passed", "start", "stop")
-
-    def __init__(self, start: int, stop: int) -> None:
-        self.start = start
-        self.stop = stop
-        self.is_done = self.is_passed = False
-        self.content = b""
-        self.failure: Optional[Exception] = None
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-
-class Plan:
-    """Ranges that are fetched in their order. ``Prefetcher.plan`` makes it; one thread may read it.
-
-    Parts that the reader has passed are dropped.
-
-    Args:
-        parts: The ranges in parts.
-        room: Guards the parts of all plans. Fetching threads wait for it.
-        arrival: Readers wait for it, with the same lock.
-        note_passed: Called with the lengths of fetched parts that are dropped.
-
-    Attributes:
-        is_wanted: The reader waits for the first part that nobody has taken.
-    """
-
-    def __init__(
-        self,
-        parts: List[_Part],
-        room: threading.Condition,
-        arrival: threading.Condition,
-        note_passed: Callable[[int], None],
-    ) -> None:
-        self._parts = parts
-        self._starts = [part.start for part in parts]
-        self._room = room
-        self._arrival = arrival
-        self._note_passed = note_passed
-        self._first = 0
-        self._next = 0
-        self.is_wanted = False
-
-    def read(self, start: int, stop: int) -> Optional[List[memoryview]]:
-        """Read one range, and drop what lies before it.
-
-        Args:
-            start: Offset of the first byte.
-            stop: Offset after the last byte.
-
-        Returns:
-            The bytes, in pieces. None if some of them are not planned, or were dropped.
-
-        Raises:
-            Exception: Any exception of ``fetch``.
-        """
-        number = self._part_at(start)
-        if number is None or self._parts[self._last_of_run(number, stop)].stop < stop:
-            return None
-        pieces = []
-        while start < stop:
-            self._move_to(number)
-            part = self._parts[number]
-            self._want(number)
-            content = memoryview(self._wait(part))
-            pieces.append(content[start - part.start : stop - part.start])
-            start, number = part.stop, number + 1
-        return pieces
-
-    def close(self) -> None:
-        """Drop all parts. Reading returns None from now on."""
-        self._move_to(len(self._parts))
-
-    def part_at(self, position: int) -> Optional[_Part]:
-        """Return the part that holds a byte and is fetched or being fetched; None if there is none.
-
-        Args:
-            position: Offset of the byte.
-        """
-        number = self._part_at(position)
-        return self._parts[number] if number is not None and number < self._next else None
-
-    def next_part(self) -> Optional[_Part]:
-        """Return the first part that nobody has taken."""
-        return self._parts[self._next] if self._next < len(self._parts) else None
-
-    def take(self) -> None:
-        """Note that the first part that nobody has taken is being fetched."""
-        self._next += 1
-        self.is_wanted = False
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the reader has passed all parts."""
-        return self._first == len(self._parts)
-
-    def _part_at(self, position: int) -> Optional[int]:
-        number = bisect_right(self._starts, position) - 1
-        if number < self._first or position >= self._parts[number].stop:
-            return None
-        return number
-
-    def _last_of_run(self, number: int, stop: int) -> int:
-        parts = self._parts
-        while parts[number].stop < stop and number + 1 < len(parts):
-            if parts[number + 1].start != parts[number].stop:
-                break
-            number += 1
-        return number
-
-    def wait_for(self, part: _Part) -> bytes:
-        """Wait until a part is fetched; it is empty if that failed, or the reader has passed it.
-
-        Args:
-            part: A part of `part_at`.
-        """
-        with self._arrival:
-            self._arrival.wait_for(lambda: part.is_done)
-            return part.content
-
-    def _wait(self, part: _Part) -> bytes:
-        content = self.wait_for(part)
-        if part.failure is not None:
-            raise part.failure
-        return content
-
-    def _want(self, number: int) -> None:
-        if number >= self._next:
-            with self._room:
-                self.is_wanted = number >= self._next
-                self._room.notify_all()
-
-    def _move_to(self, number: int) -> None:
-        if number == self._first:
-            return
-        with self._room:
-            for part in self._parts[self._first : number]:
-                part.content, part.is_passed = b"", True
-            taken = self._parts[self._first : min(number, self._next)]
-            self._first = number
-            self._next = max(self._next, number)
-            self._note_passed(sum(map(len, taken)))
-            self._room.notify_all()
 
 
 class Prefetcher:
@@ -212,23 +66,31 @@ class Prefetcher:
                 and in the order in which they will be read.
             is_urgent: Fetch them before those planned before.
         """
-        parts = self._parts(ranges)
+        parts = self._parts(ranges, is_first=is_urgent or not self._plans)
         plan = Plan(parts, self._room, self._arrival, self._note_passed)
-        self._num_parts += len(parts)
+        if not parts:
+            return plan
         with self._room:
             if is_urgent:
                 self._plans.appendleft(plan)
             else:
                 self._plans.append(plan)
             self._room.notify_all()
-        is_scattered = len(parts) * _FIRST_PART_BYTES > sum(map(len, parts))
-        num_threads = self._most_threads if is_scattered else self._num_threads
-        while len(self._threads) < min(num_threads, self._num_parts):
-            # A daemon: its request may still hang when the process ends.
-            thread = threading.Thread(target=self._work, name="fetch", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self._start_threads(parts)
         return plan
+
+    def extend(self, plan: Plan, ranges: Sequence[Tuple[int, int]]) -> None:
+        """Fetch more ranges after those of a plan.
+
+        Args:
+            plan: An open plan.
+            ranges: As for `plan`, beyond its ranges.
+        """
+        parts = self._parts(ranges, is_first=True)
+        with self._room:
+            plan.append(parts)
+            self._room.notify_all()
+        self._start_threads(parts)
 
     def peek(self, position: int) -> Optional[Tuple[int, bytes]]:
         """Return the part that holds a byte, without dropping any.
@@ -247,19 +109,28 @@ class Prefetcher:
                 return (part.start, content) if content else None
         return None
 
-    def _parts(self, ranges: Sequence[Tuple[int, int]]) -> List[_Part]:
-        parts: List[_Part] = []
+    def _parts(self, ranges: Sequence[Tuple[int, int]], *, is_first: bool) -> List[Part]:
+        parts: List[Part] = []
         share = sum(stop - start for start, stop in ranges) // self._num_threads
         longest = min(PART_BYTES, max(_FIRST_PART_BYTES, share))
-        is_first = not self._plans
         for start, end in ranges:
             stop = min(end, self._size)
             while start < stop:
                 ramp = _FIRST_PART_BYTES * (len(parts) + 1)
                 length = min(longest, ramp) if is_first else PART_BYTES
-                parts.append(_Part(start, min(start + length, stop)))
+                parts.append(Part(start, min(start + length, stop)))
                 start += length
         return parts
+
+    def _start_threads(self, parts: List[Part]) -> None:
+        self._num_parts += len(parts)
+        is_scattered = len(parts) * _FIRST_PART_BYTES > sum(map(len, parts))
+        num_threads = self._most_threads if is_scattered else self._num_threads
+        while len(self._threads) < min(num_threads, self._num_parts):
+            # A daemon: its request may still hang when the process ends.
+            thread = threading.Thread(target=self._work, name="fetch", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _note_passed(self, num_bytes: int) -> None:
         """Make room. The caller holds the lock."""
@@ -282,7 +153,7 @@ class Prefetcher:
                 part.is_done = True
                 self._arrival.notify_all()
 
-    def _take(self) -> Optional[_Part]:
+    def _take(self) -> Optional[Part]:
         with self._room:
             while not self._closed:
                 for plan in self._plans:
@@ -294,6 +165,6 @@ class Prefetcher:
                 self._room.wait()
         return None
 
-    def _may_take(self, plan: Plan, part: _Part) -> bool:
+    def _may_take(self, plan: Plan, part: Part) -> bool:
         # A part that a reader waits for is fetched in any case, or both would wait for ever.
         return plan.is_wanted or self._held_bytes + len(part) <= WINDOW_BYTES

@@ -18,18 +18,17 @@ from devaria.nwb.file_kind import foreign_fault
 from devaria.nwb.http.address_guard import AddressGuard, GuardedAdapter
 from devaria.nwb.http.answers import (
     WRONG_LENGTH,
-    Part,
     Version,
     announced_size,
+    body_of,
     codings_of,
     decoded,
-    is_multipart,
     part_of,
     unsatisfied_size,
     version_of,
 )
 from devaria.nwb.http.download import DownloadedFile
-from devaria.nwb.http.refusals import MAY_BE_EXPIRED, refusal
+from devaria.nwb.http.refusals import MAY_BE_EXPIRED, checked_part, refusal
 from devaria.nwb.http.retry import HttpTiming, Retry, RetryableFault
 from devaria.nwb.http.session import HttpSession, joined_bytes
 from devaria.nwb.http.tail import FileTail
@@ -57,6 +56,8 @@ class HttpRanges:
         url: URL of the file, http or https.
         limits: How much is fetched at most.
         end_bytes: How many bytes of the file's end to request together with its start.
+        connections_ahead: How many connections to open while the file's start arrives, for the
+            ranges that follow; fewer for a short file.
         timing: Time-outs.
         allow_hosts: Names and addresses that may be connected to although they are not on the
             public internet.
@@ -81,6 +82,7 @@ class HttpRanges:
         *,
         limits: Optional[ReadLimits] = None,
         end_bytes: int = 0,
+        connections_ahead: int = 0,
         timing: Optional[HttpTiming] = None,
         allow_hosts: Iterable[str] = (),
         say: Callable[[str], object] = lambda _line: None,
@@ -93,13 +95,14 @@ class HttpRanges:
         self._session = HttpSession(url, adapter or guarded, timing, clock)
         self.url = self._session.url
         self._limits = limits or ReadLimits()
+        self._connections_ahead, self._end_bytes = connections_ahead, end_bytes
         self._say = say
         self._closed = threading.Event()
         self._retry = Retry(timing, wait or self._closed.wait, clock)
         self._fetched = 0
         self._counting = threading.Lock()
         self._version = Version(0, None, None)
-        self._current_url = url  # of the last range, after redirects
+        self._current_url = self.url  # of the last range, after redirects
         self._download: Optional[DownloadedFile] = None
         self._tail = FileTail(self._session, end_bytes, timing.tail_wait_sec) if end_bytes else None
         try:
@@ -196,7 +199,7 @@ class HttpRanges:
     def _start_of(self, response: requests.Response) -> bytes:
         if response.status_code == 200:
             return self._download_whole(response)
-        part = self._checked_part(response)
+        part = checked_part(response, self._session)
         if part is None:
             raise self._error("is on a server that does not tell which range it sends")
         if part.start:
@@ -205,7 +208,9 @@ class HttpRanges:
         if size is None:
             with self._session.get(self.url, None) as whole:
                 return self._download_whole(whole)
-        start = self._body(response, part, FIRST_BYTES)
+        most = max(0, size - FIRST_BYTES - self._end_bytes) // FIRST_BYTES
+        self._session.open_ahead(response, min(self._connections_ahead, most))
+        start = body_of(part, self._session.pieces(response), FIRST_BYTES)
         self._current_url, self._version = response.url, version_of(response, size)
         return start + self._read_once(len(start), min(size, FIRST_BYTES))
 
@@ -256,7 +261,7 @@ class HttpRanges:
         with self._answer(start, stop) as response:
             if response.status_code == 200:
                 raise RetryableFault("the server answered a range request with status 200")
-            part = self._checked_part(response)
+            part = checked_part(response, self._session)
             if part is None:
                 raise RetryableFault("the server does not tell which range it sends")
             if version_of(response, part.size or self.size).differs_from(self._version):
@@ -265,7 +270,7 @@ class HttpRanges:
                 raise RetryableFault("the server sent another range than requested")
             self._count(start - part.start)  # what comes before it, of no use
             self._current_url = response.url
-            return self._body(response, part, stop)[start - part.start :]
+            return body_of(part, self._session.pieces(response), stop)[start - part.start :]
 
     def _answer(self, start: int, stop: int) -> requests.Response:
         url, span = self._current_url, f"{start}-{stop - 1}"
@@ -275,25 +280,6 @@ class HttpRanges:
         # Redirects often lead to signed URLs, which expire: start again at the file's URL.
         response.close()
         return self._session.get(self.url, span)
-
-    def _checked_part(self, response: requests.Response) -> Optional[Part]:
-        if response.status_code != 206:
-            raise refusal(response, self._session)
-        if codings_of(response):
-            raise self._error("is on a server that compresses ranges of it")
-        if is_multipart(response):
-            raise self._error("is on a server that sends multipart/byteranges for a single range")
-        return part_of(response)
-
-    def _body(self, response: requests.Response, part: Part, stop: int) -> bytes:
-        """Read the bytes of an answer, those from ``stop`` on left out."""
-        length = part.stop - part.start
-        wanted = min(length, stop - part.start)
-        # One byte more shows whether the body ends where it should.
-        body = joined_bytes(self._session.pieces(response), wanted + (wanted == length))
-        if len(body) < wanted or len(body) > length:
-            raise RetryableFault(WRONG_LENGTH)
-        return body[:wanted]
 
     def _error(self, fault: str) -> NwbError:
         return NwbError(f"{self._session.shown_url} {fault}")

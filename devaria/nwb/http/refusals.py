@@ -1,11 +1,13 @@
 """Explain the answers of servers that do not give a file."""
 
+from typing import Optional
 from urllib.parse import urlsplit
 
 import requests
 
 from devaria.nwb.errors import NwbError
 from devaria.nwb.file_kind import foreign_kind
+from devaria.nwb.http.answers import Part, codings_of, is_multipart, part_of
 from devaria.nwb.http.retry import RetryableFault
 from devaria.nwb.http.session import HttpSession, joined_bytes
 from devaria.nwb.links import DANDI_API_HOST
@@ -42,6 +44,27 @@ def refusal(response: requests.Response, session: HttpSession) -> NwbError:
     if status in (401, 403) and urlsplit(session.url).hostname == DANDI_API_HOST:
         meaning += ", since the file may be embargoed; the runner's operator can allow it"
     return NwbError(f"{session.shown_url}: the server {meaning} (HTTP {status})")
+
+
+def checked_part(response: requests.Response, session: HttpSession) -> Optional[Part]:
+    """Return which part of the file an answer holds; None if it does not tell.
+
+    Args:
+        response: The answer to a request for a range.
+        session: What requested it.
+
+    Raises:
+        NwbError: It holds no part, or one in a form that is of no use.
+    """
+    if response.status_code != 206:
+        raise refusal(response, session)
+    if codings_of(response):
+        raise NwbError(f"{session.shown_url} is on a server that compresses ranges of it")
+    if is_multipart(response):
+        raise NwbError(
+            f"{session.shown_url} is on a server that sends multipart/byteranges for a single range"
+        )
+    return part_of(response)
 
 
 def _says_expired(response: requests.Response, session: HttpSession) -> bool:

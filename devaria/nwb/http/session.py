@@ -10,6 +10,7 @@ from requests.adapters import BaseAdapter
 
 from devaria.common.bounded_http import BoundedSession
 from devaria.common.retry import retry_after_sec
+from devaria.common.warm_connections import open_ahead
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.retry import HttpTiming, RetryableFault
 from devaria.nwb.params import checked_url, shown_url
@@ -91,6 +92,17 @@ class HttpSession:
             response.close()
             url = self._hop(url, location)
         raise NwbError(f"{self.shown_url} redirects more than {MAX_REDIRECTS} times")
+
+    def open_ahead(self, response: requests.Response, count: int) -> None:
+        """Open more connections to the host of an answer, in the background.
+
+        Args:
+            response: The answer, of ``get``.
+            count: How many.
+        """
+        pool = getattr(response.raw, "_pool", None)
+        if pool is not None:
+            open_ahead(pool, count, self._timing.connect_timeout_sec)
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:
         """Read the body of an answer as it arrives.

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,12 +39,12 @@ _PR_SET_PDEATHSIG = 1
 #: How much of the end of the file is requested early, in bytes.
 _END_BYTES = 512 * 1024
 
-#: requests imports one of these.
+#: requests imports one of these, which takes 3 MB, to guess the encoding of texts. It does without.
 _TEXT_GUESSERS = ("chardet", "charset_normalizer")
 
 #: The packages that are imported after the confinement. Each may be installed in a folder of its
 #: own, with libraries and packages beside it.
-_PACKAGES = ("certifi", "h5py", "idna", "numpy", "requests", "urllib3", *_TEXT_GUESSERS)
+_PACKAGES = ("certifi", "h5py", "idna", "numpy", "requests", "urllib3")
 
 #: Messages of the parent about a stream of arrays, which come too late when the stream has ended.
 _LATE = ("next", "stop")
@@ -61,6 +62,7 @@ def main() -> None:
     _die_with_parent()
     # Before the request comes, and before there is another thread.
     confine(folder, _needed_from_now_on())
+    _do_without_text_guessers()
     with contextlib.suppress(ImportError):  # `open_file` meets it again, and reports it
         import devaria.nwb.http.ranges  # noqa: F401 - while this process waits, if it does
     opening = parent.receive()
@@ -88,6 +90,12 @@ def serve(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> None:
             raise failure
 
         _answer_all(parent, refuse)
+
+
+def _do_without_text_guessers() -> None:
+    for name in _TEXT_GUESSERS:
+        sys.modules[name] = None  # type: ignore[assignment]  # makes its import fail
+    warnings.filterwarnings("ignore", "Unable to find acceptable character detection")
 
 
 def _die_with_parent() -> None:
@@ -148,7 +156,7 @@ def open_file(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> Ite
         InvalidInputError: The URL is wrong.
         NwbError: The file cannot be fetched or read.
     """
-    from devaria.nwb.http.ranges import HttpRanges
+    from devaria.nwb.http.ranges import CONNECTIONS, HttpRanges
 
     limits = ReadLimits(**opening["limits"])
     connecting = ThreadPoolExecutor(1)
@@ -157,6 +165,7 @@ def open_file(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> Ite
         opening["url"],
         limits=limits,
         end_bytes=_END_BYTES,
+        connections_ahead=CONNECTIONS,
         allow_hosts=opening["allow_hosts"],
         say=lambda text: parent.send({"event": "said", "text": text}),
     )
