@@ -26,7 +26,7 @@ class ReadLimits:
         max_expansion: Ratio of declared to stored bytes (1,100; deflate reaches 1,032, so a higher
             ratio means data that were never stored).
         max_memory_bytes: Address space of the reading process (8 GiB). 200 million spikes need
-            3 GB of it; requests of ``max_read_bytes`` need three times that, and 1.5 GB beside.
+            1.3 GB of it; requests of ``max_read_bytes`` need three times that, and a little more.
         max_cpu_sec: Processor time of the reading process, of all its threads together (20
             minutes).
         max_span_sec: Time from the first spike to the last (30 days). A longer span means that the

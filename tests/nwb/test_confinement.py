@@ -191,6 +191,23 @@ def test_end_of_the_connector_is_an_error(tmp_path: Path) -> None:
             file.units_table()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no connector")
+def test_connections_are_opened_beside_each_other() -> None:
+    """One that waits for its server delays no other."""
+    with contextlib.ExitStack() as stack:
+        full, *others = (stack.enter_context(socket.socket()) for _ in range(4))
+        for server in (full, *others):
+            server.bind(("127.0.0.1", 0))
+            server.listen(0 if server is full else 8)
+        for _ in range(2):  # one more than it takes: the rest waits
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        ports = [str(server.getsockname()[1]) for server in (full, *others)]
+        command = [sys.executable, str(SUPPORT / "connecting.py"), *ports]
+        assert subprocess.check_output(command, text=True).split() == [*ports[1:], "waiting"]
+
+
 # --- limits --------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from range_server import LOOPBACK, RangeServer
 
 from devaria.nwb import open_remote
 from devaria.nwb.errors import NwbError
+from devaria.nwb.hdf5.browse import names_in
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.sandbox.remote import RemoteNwb
 
@@ -150,7 +151,7 @@ def test_honest_lzf_is_read(server: RangeServer, tmp_path: Path, column: str) ->
 @pytest.mark.parametrize("kind", ["ones", "random"])
 def test_long_chunks_of_lzf_are_read(server: RangeServer, tmp_path: Path, kind: str) -> None:
     """Chunks that are counted, since they are long, are counted right."""
-    count = 12_000_000
+    count = 6_000_000
     random = np.random.default_rng(1).integers(0, 4, count, "u1")
     values = random if kind == "random" else np.ones(count, "u1")
     content = file_of(
@@ -272,6 +273,23 @@ def test_many_chunks_of_texts(server: RangeServer, tmp_path: Path) -> None:
     found, peak = used(server, content, read_units)
     assert found == ""
     assert peak < PEAK_BYTES
+
+
+@pytest.mark.parametrize("is_tracked", [False, True], ids=["by name", "by age"])
+@pytest.mark.parametrize("count", [5, 2_000])
+def test_names_of_large_groups(tmp_path: Path, count: int, is_tracked: bool) -> None:
+    """Listing ends with the last name that is wanted, and the order is h5py's."""
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("x", track_order=is_tracked)
+        for number in reversed(range(count)):
+            group[f"{number:04}"] = h5py.SoftLink("/")
+        group.id.links.create_soft(b"\xff", b"/")
+    with h5py.File(path) as file:
+        names = list(file["x"])
+        assert names_in(file["x"], 3) == names[:3]
+        assert names_in(file["x"], count + 9) == names
+        assert names_in(file["x"], 0) == []
 
 
 # --- attributes ----------------------------------------------------------------------------------
