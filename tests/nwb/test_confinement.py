@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 import psutil
 import pytest
+from certificate import CERTIFICATE
 from nwb_files import units_bytes
 from range_server import LOOPBACK, RangeServer
 from reaching import attempts, needs
@@ -206,6 +208,19 @@ def test_connections_are_opened_beside_each_other() -> None:
         ports = [str(server.getsockname()[1]) for server in (full, *others)]
         command = [sys.executable, str(SUPPORT / "connecting.py"), *ports]
         assert subprocess.check_output(command, text=True).split() == [*ports[1:], "waiting"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no connector")
+def test_tls_over_handed_sockets(tmp_path: Path) -> None:
+    """A confined process needs no other right for TLS; the certificate is that of the name."""
+    pem = tmp_path / "certificate.pem"
+    pem.write_text(CERTIFICATE)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with RangeServer({"/file.nwb": units_bytes([[1.0]])}, tls=context) as server:
+        command = [sys.executable, str(SUPPORT / "reading_over_tls.py"), str(server.port), str(pem)]
+        output = subprocess.check_output(command, text=True)
+        assert int(output) == len(server.files["/file.nwb"])
 
 
 # --- limits --------------------------------------------------------------------------------------

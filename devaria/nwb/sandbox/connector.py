@@ -16,6 +16,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import threading
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
@@ -126,15 +127,12 @@ def fork_connector() -> Optional[socket.socket]:
     """Fork this process into a connector, before there is another thread.
 
     Returns:
-        The channel for a `Connector`; None where there can be none. Only in this process: the
+        The channel for a `Connector`; None on systems other than Linux. Only in this process: the
         connector does not return.
     """
-    if not hasattr(socket, "SOCK_SEQPACKET") or not hasattr(os, "fork"):
+    if sys.platform != "linux":
         return None
-    try:
-        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    except OSError:  # macOS has none of this type
-        return None
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork():
         its.close()
         return ours

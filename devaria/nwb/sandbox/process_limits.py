@@ -17,7 +17,12 @@ _CPU_GRACE_SEC = 5
 
 #: What HDF5, the dynamic linker and Python say when there is no memory. They say it in exceptions
 #: of many types.
-_NO_MEMORY = ("memory allocation failed", "annot allocate memory", "can't start new thread")
+_NO_MEMORY = (
+    "memory allocation failed",
+    "annot allocate memory",
+    "failed to map segment",
+    "can't start new thread",
+)
 
 
 def die_with_parent() -> None:
