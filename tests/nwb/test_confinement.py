@@ -156,6 +156,7 @@ def test_numbers_are_those_of_linux(header: str, column: int) -> None:
 # --- connections ---------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no connector")
 def test_a_file_is_read_over_handed_sockets(tmp_path: Path) -> None:
     """The reading process gets its connections from its connector, many at once."""
     with RangeServer({"/file.nwb": units_bytes([[1.0, 2.0]])}) as server, open_remote(
