@@ -135,7 +135,7 @@ def ours_read(parameters: Parameters) -> str:
         "allow_hosts": ["127.0.0.1"],
     }
     with tempfile.TemporaryDirectory() as folder, open_file(
-        opening, Path(folder), NoPipes()
+        opening, Path(folder), NoPipes(), None
     ) as answer:
         answer({"op": "units_table", "path": "/units"})
     return ""

@@ -52,7 +52,7 @@ def signed_url(
     timing = timing or HttpTiming()
     with closing(BoundedSession()) as session:
         session.trust_env = False
-        guarded = GuardedAdapter(AddressGuard(()), 1, timing.read_timeout_sec)
+        guarded = GuardedAdapter(AddressGuard(()).connect, 1, timing.read_timeout_sec)
         session.mount("https://", adapter or guarded)
         session.headers["Authorization"] = f"token {key}"
         try:

@@ -25,6 +25,10 @@ class ReadLimits:
         max_chunk_bytes: Length of a decompressed chunk of a dataset (256 MiB).
         max_expansion: Ratio of declared to stored bytes (1,100; deflate reaches 1,032, so a higher
             ratio means data that were never stored).
+        max_memory_bytes: Address space of the reading process (8 GiB). 200 million spikes need
+            1.3 GB of it; requests of ``max_read_bytes`` need three times that, and a little more.
+        max_cpu_sec: Processor time of the reading process, of all its threads together (20
+            minutes).
         max_span_sec: Time from the first spike to the last (30 days). A longer span means that the
             values are sample numbers.
         max_total_sec: Time of the whole job, from fetching to uploading (one hour). The process
@@ -39,6 +43,8 @@ class ReadLimits:
     max_read_bytes: int = 2 * 1024**3
     max_chunk_bytes: int = 256 * 1024**2
     max_expansion: int = 1_100
+    max_memory_bytes: int = 8 * 1024**3
+    max_cpu_sec: int = 1_200
     max_span_sec: int = 30 * 86_400
     max_total_sec: int = 3_600
 
@@ -50,8 +56,9 @@ class ReadLimits:
             environ: Environment variables. These are read: ``DEVARIA_MAX_FETCH_BYTES``,
                 ``DEVARIA_MAX_DOWNLOAD_BYTES``, ``DEVARIA_MAX_SPIKES``, ``DEVARIA_MAX_ROWS``,
                 ``DEVARIA_MAX_UNITS``, ``DEVARIA_MAX_READ_BYTES``, ``DEVARIA_MAX_CHUNK_BYTES``,
-                ``DEVARIA_MAX_EXPANSION``, ``DEVARIA_MAX_SPAN_SEC`` and ``DEVARIA_MAX_TOTAL_SEC``.
-                Each is a whole number above 0; an empty one counts as not set.
+                ``DEVARIA_MAX_EXPANSION``, ``DEVARIA_MAX_MEMORY_BYTES``, ``DEVARIA_MAX_CPU_SEC``,
+                ``DEVARIA_MAX_SPAN_SEC`` and ``DEVARIA_MAX_TOTAL_SEC``. Each
+                is a whole number above 0; an empty one counts as not set.
 
         Returns:
             The limits.

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
+from reaching import attempts, needs, tried
+
 from devaria.common.parent_pipes import ParentPipes
 
 #: The parent's pipe, before `ParentPipes` hides it.
@@ -64,7 +66,7 @@ def look_around(folder: Path) -> Dict[str, Any]:
 
 @contextlib.contextmanager
 def open_file(
-    _opening: Dict[str, Any], folder: Path, parent: ParentPipes
+    _opening: Dict[str, Any], folder: Path, parent: ParentPipes, _channel: Any
 ) -> Iterator[Callable[[Dict[str, Any]], Any]]:
     """Open nothing; answer a request by doing what it names."""
 
@@ -82,26 +84,43 @@ def wish(request: Dict[str, Any]) -> str:
 
 
 def act(what: str, folder: Path, parent: ParentPipes) -> Any:
-    """Do what a request names: a word, or a lie as JSON."""
+    """Do what a request names: a word, or a lie as JSON, or all of `reaching`."""
     if what.startswith("{"):
         return lie(json.loads(what), folder, parent)
+    if what.startswith("reach "):
+        return reach(json.loads(what[6:]), folder, parent)
     parent.send({"event": "said", "text": what})
     if what == "look":
         parent.send({"event": "said", "text": json.dumps(look_around(folder))})
-    elif what == "loop":
+    elif what in signal.Signals.__members__:
+        os.kill(os.getpid(), signal.Signals[what])
+    else:
+        misbehave(what)
+    return None
+
+
+def misbehave(what: str) -> None:
+    """Take time or memory, or end."""
+    if what == "loop":
         while True:
             pass
     elif what == "loop in C":
         ctypes.PyDLL(None).sleep(60)  # holds Python's lock
     elif what == "sleep":
         time.sleep(60)
-    elif what in signal.Signals.__members__:
-        os.kill(os.getpid(), signal.Signals[what])
+    elif what == "memory":
+        bytearray(2 * 10**9)
     elif what == "exit":
         os._exit(3)
     elif what == "fail":
         raise ZeroDivisionError("\x1b[2Jby zero")
-    return None
+
+
+def reach(targets: Dict[str, Any], folder: Path, parent: ParentPipes) -> None:
+    """Try all of `reaching`, and tell what came of it."""
+    (folder / "own").touch()
+    found = {**tried(attempts(targets)), **tried(needs())}
+    parent.send({"event": "said", "text": json.dumps(found)})
 
 
 def lie(told: Dict[str, Any], folder: Path, parent: ParentPipes) -> Any:

@@ -6,10 +6,14 @@ from typing import Any, Dict, List, Optional
 import h5py
 import numpy as np
 
+from devaria.nwb.hdf5.guards.reads import reading_attributes
 from devaria.nwb.node import Attribute, Scalar
 
 #: Most attributes of one object, most elements of one, and most bytes or characters of one.
 _MAX_ATTRIBUTES, _MAX_ELEMENTS, _MAX_BYTES = 200, 64, 4_000
+
+#: Attributes of an object that has more are not looked at: HDF5 reads them all to list them.
+_MAX_LISTED = 4_096
 
 #: Longest name of an attribute.
 _MAX_NAME_CHARACTERS = 200
@@ -22,14 +26,18 @@ def attributes(thing: Any) -> Dict[str, Attribute]:
         thing: An open ``h5py.Group`` or ``h5py.Dataset``.
 
     Returns:
-        Those that are numbers, booleans, texts or short lists of these, by name.
+        Those that are numbers, booleans, texts or short lists of these, by name; none if there are
+        thousands.
     """
     found: Dict[str, Attribute] = {}
-    for name, _ in zip(thing.attrs, range(_MAX_ATTRIBUTES)):
-        if is_plain_name(name, _MAX_NAME_CHARACTERS):
-            value = attribute(thing, name)
-            if value is not None:
-                found[name] = value
+    if h5py.h5a.get_num_attrs(thing.id) > _MAX_LISTED:
+        return found
+    with reading_attributes():
+        for name, _ in zip(thing.attrs, range(_MAX_ATTRIBUTES)):
+            if is_plain_name(name, _MAX_NAME_CHARACTERS):
+                value = _value(thing, name)
+                if value is not None:
+                    found[name] = value
     return found
 
 
@@ -48,6 +56,11 @@ def attribute(thing: Any, name: str) -> Optional[Attribute]:
     Returns:
         Its value; None if there is none, or it is long or of another type.
     """
+    with reading_attributes():
+        return _value(thing, name)
+
+
+def _value(thing: Any, name: str) -> Optional[Attribute]:
     encoded = name.encode("utf-8", "surrogateescape")
     if not h5py.h5a.exists(thing.id, encoded):
         return None

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, List, Sequence, Set, Tuple
+from typing import Any, Deque, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 import h5py
 
@@ -153,7 +153,7 @@ def _children(
 ) -> Tuple[Dict[str, Node], Dict[str, str]]:
     children: Dict[str, Node] = {}
     refused: Dict[str, str] = {}
-    for name in group:
+    for name in names_in(group, _MAX_NODES + 1):
         if not is_plain_name(name, _MAX_NAME_CHARACTERS):
             name, reason = one_line(str(name)), "its name is too long or not printable"
         else:
@@ -170,6 +170,33 @@ def _children(
         room.take(f"{path}/{name}", {})
         refused[name] = reason
     return children, refused
+
+
+def names_in(group: h5py.Group, limit: int) -> List[Any]:
+    """List the names in a group. h5py would list all, and there may be any number of them.
+
+    Args:
+        group: The group.
+        limit: Most names.
+
+    Returns:
+        The first names, in h5py's order. Those that are no UTF-8 are bytes, as in h5py.
+    """
+    names: List[Any] = []
+
+    def note(name: bytes) -> Optional[bool]:
+        try:
+            names.append(name.decode("utf-8"))
+        except UnicodeDecodeError:
+            names.append(name)
+        return True if len(names) >= limit else None
+
+    if limit > 0:
+        order = group.id.get_create_plist().get_link_creation_order()
+        is_tracked = order & h5py.h5p.CRT_ORDER_TRACKED
+        by = h5py.h5.INDEX_CRT_ORDER if is_tracked else h5py.h5.INDEX_NAME
+        group.id.links.iterate(note, idx_type=by)
+    return names
 
 
 def _is_usable(name: str) -> bool:
@@ -223,7 +250,7 @@ def _groups(file: h5py.File) -> Iterator[Tuple[str, h5py.Group]]:
 
 
 def _hard_links(group: h5py.Group, kind: Any, limit: int) -> Iterator[str]:
-    for name, _ in zip(group, range(max(0, limit))):
+    for name in names_in(group, limit):
         is_hard = isinstance(group.get(name, getlink=True), h5py.HardLink)
         if is_hard and group.get(name, getclass=True) is kind:
             yield name

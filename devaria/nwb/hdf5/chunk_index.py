@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.chunks import longest_filtered
+from devaria.nwb.hdf5.guards.inflation import longest_filtered
 from devaria.nwb.hdf5.metadata import MetadataPrefetcher, address_of
 from devaria.nwb.hdf5.pointers import CHUNK_ENTRIES, Wanted, header, pointers_in
 from devaria.nwb.hdf5.selection import Selection

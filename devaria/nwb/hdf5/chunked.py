@@ -13,7 +13,8 @@ from typing import Callable, Deque, Iterator, List, NamedTuple, Optional, Tuple
 import h5py
 
 from devaria.nwb.hdf5.chunk_index import Chunk, ChunkIndex
-from devaria.nwb.hdf5.chunks import Hdf5Decoder, Stored, thread_decoder
+from devaria.nwb.hdf5.chunks import Hdf5Decoder, thread_decoder
+from devaria.nwb.hdf5.guards.inflation import Stored
 from devaria.nwb.hdf5.pipeline import Consume, DecodingPipeline
 from devaria.nwb.http.plan import Plan
 from devaria.nwb.http.prefetch import Prefetcher

@@ -12,6 +12,7 @@ from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.hdf5.browse import kind_of, type_name
 from devaria.nwb.hdf5.chunk_index import SharedPlaces
 from devaria.nwb.hdf5.chunked import ReadProgress
+from devaria.nwb.hdf5.guards.reads import read_slab
 from devaria.nwb.hdf5.link_guard import follow, refuse_unsafe
 from devaria.nwb.hdf5.metadata import address_of
 from devaria.nwb.hdf5.selection import Where
@@ -176,7 +177,7 @@ class Wanted:
     def _without_reader(self) -> "npt.NDArray[Any]":
         if self.shape:
             return self._empty((len(self._rows), *self._row_shape), self._dtype)
-        return np.asarray(self.dataset[()]).astype(self._dtype)
+        return read_slab(self.dataset, ()).astype(self._dtype)
 
     def _numbers(self, rows: Rows) -> range:
         if not self.shape:
@@ -246,7 +247,8 @@ def _share_indexes(wanted: List[Wanted]) -> None:
     for each in wanted:
         by_address.setdefault(address_of(each.dataset), []).append(each)
     for same in by_address.values():
-        if len(same) > 1:
+        # More places than that are not kept.
+        if len(same) > 1 and max(each.index_chunks for each in same) <= MAX_CHUNKS_AHEAD:
             places = SharedPlaces(same[0].dataset)
             for each in same:
                 each.share(places)

@@ -6,7 +6,7 @@ stop (seen with HDF5 2.0; HDF5 File Format Specification, III.E).
 """
 
 import struct
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Optional
 
 import h5py
 import numpy as np
@@ -30,12 +30,18 @@ _MAX_COLLECTION_BYTES = 1024 * 1024
 #: Longest chunk of strings.
 _MAX_CHUNK_BYTES = 64 * 1024 * 1024
 
+#: Most chunks of strings: the place of each is kept in memory.
+_MAX_CHUNKS = 65_536
+
 #: Returns the bytes of the file from one offset up to another.
 ReadBytes = Callable[[int, int], bytes]
 
 
 def refuse_broken_heap(start: int, content: memoryview, read_bytes: ReadBytes) -> None:
-    """Check a collection that HDF5 reads, by stepping through it as HDF5 would.
+    """Check a heap that HDF5 reads: a collection, by stepping through it as HDF5 would.
+
+    Names and attributes of large objects lie in "fractal heaps". Those may be compressed, and HDF5
+    would inflate them to the end. Nobody writes such files.
 
     Args:
         start: Offset of the first byte that HDF5 reads.
@@ -43,8 +49,10 @@ def refuse_broken_heap(start: int, content: memoryview, read_bytes: ReadBytes) -
         read_bytes: Reads bytes of the file.
 
     Raises:
-        NwbError: It is a collection, and it is broken or too long.
+        NwbError: It is a collection, and it is broken or too long. Or a fractal heap is compressed.
     """
+    if bytes(content[:4]) == b"FRHP" and bytes(content[7:9]) != b"\0\0":
+        raise NwbError("the file has a group or attributes that are compressed: not supported")
     if len(content) < _COLLECTION_HEAD.size or bytes(content[:4]) != b"GCOL":
         return
     _, version, size = _COLLECTION_HEAD.unpack(content[: _COLLECTION_HEAD.size])
@@ -105,16 +113,21 @@ def _references_in_chunks(
     strings: h5py.Dataset, count: int, filters: List[int], read_bytes: ReadBytes
 ) -> "npt.NDArray[np.void]":
     length: int = strings.chunks[0]
-    if not hasattr(strings.id, "chunk_iter") or length * _REFERENCE.itemsize > _MAX_CHUNK_BYTES:
+    is_long = length * _REFERENCE.itemsize > _MAX_CHUNK_BYTES
+    if not hasattr(strings.id, "chunk_iter") or is_long or count > length * _MAX_CHUNKS:
         raise _unknown_form()
     decoder = ThreadDecoder(_REFERENCE, length, filters)
     references = np.zeros(count, _REFERENCE)
     infos: List[Any] = []
-    strings.id.chunk_iter(infos.append)
+
+    def note(info: Any) -> Optional[bool]:
+        if info.chunk_offset[0] < count:
+            infos.append(info)
+        return True if len(infos) > _MAX_CHUNKS else None
+
+    strings.id.chunk_iter(note)
     for info in infos:
         target = references[info.chunk_offset[0] :][:length]
-        if len(target) == 0:
-            continue
         stored = read_bytes(info.byte_offset, info.byte_offset + min(info.size, _MAX_CHUNK_BYTES))
         try:
             target[:] = decoder.decode([memoryview(stored)], info.filter_mask)[: len(target)]

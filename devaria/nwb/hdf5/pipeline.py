@@ -7,7 +7,8 @@ from typing import Any, Callable, Deque, List, Tuple, Union
 
 import numpy.typing as npt
 
-from devaria.nwb.hdf5.chunks import Hdf5Decoder, Stored, ThreadDecoder, UndecodableError
+from devaria.nwb.hdf5.chunks import Hdf5Decoder, ThreadDecoder, UndecodableError
+from devaria.nwb.hdf5.guards.inflation import Stored
 from devaria.nwb.hdf5.selection import Selection, Where
 
 #: Called with the place of values in an array of the wanted rows, and the values; by several

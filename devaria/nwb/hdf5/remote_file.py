@@ -10,6 +10,7 @@ import h5py
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.file_kind import foreign_fault
+from devaria.nwb.hdf5.guards.reads import refuse_long_read
 from devaria.nwb.hdf5.heap_guard import refuse_broken_heap
 from devaria.nwb.hdf5.metadata import MetadataPrefetcher
 from devaria.nwb.http.block_file import BlockFile
@@ -93,6 +94,7 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
             peek=lambda position: (
                 metadata.peek(position) or prefetcher.peek(position) or ranges.peek_tail(position)
             ),
+            before_read=refuse_long_read,
             note_read=lambda start, content: refuse_broken_heap(start, content, blocks.read_at),
         )
         # HDF5 must close the file before the file object is freed, or it may crash at exit.

@@ -9,8 +9,9 @@ import numpy as np
 from devaria.common.text import one_line
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.browse import type_name
-from devaria.nwb.hdf5.chunks import refuse_inflation
 from devaria.nwb.hdf5.datasets import opened_dataset
+from devaria.nwb.hdf5.guards.inflation import read_column
+from devaria.nwb.hdf5.guards.reads import reading_values
 from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits
@@ -69,10 +70,11 @@ def _one_by_one(dataset: h5py.Dataset) -> Iterator[Any]:
         yield dataset[()]
     elif dataset.dtype.kind == "O":
         for row in range(dataset.shape[0]):
-            yield dataset[row]
+            with reading_values():
+                text = dataset[row]
+            yield text
     else:
-        refuse_inflation(dataset, range(dataset.shape[0]))
-        yield from dataset[:]
+        yield from read_column(dataset, dataset.shape[0])
 
 
 def _text(value: Any) -> str:

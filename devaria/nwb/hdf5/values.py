@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from devaria.nwb.hdf5.chunk_index import ChunkIndex, SharedPlaces, fill_value
 from devaria.nwb.hdf5.chunked import ChunkedReader, ReadProgress
-from devaria.nwb.hdf5.chunks import refuse_inflation, thread_decoder
+from devaria.nwb.hdf5.chunks import thread_decoder
 from devaria.nwb.hdf5.contiguous import ContiguousReader
+from devaria.nwb.hdf5.guards.inflation import refuse_inflation
+from devaria.nwb.hdf5.guards.reads import read_slab, rows_at_once
 from devaria.nwb.hdf5.link_guard import refuse_expansion
 from devaria.nwb.hdf5.pipeline import Consume
 from devaria.nwb.hdf5.remote_file import RemoteFile
@@ -259,14 +261,14 @@ class RowsReader:
         rows = self._rows[where[0]]
         refuse_inflation(self._dataset, rows, where[1:])
         taken = slice(rows.start, rows[-1] + 1, rows.step)
-        consume(where, self._dataset[(taken, *where[1:])])
+        consume(where, read_slab(self._dataset, (taken, *where[1:])))
 
     def _rows_a_slab(self) -> int:
         row_bytes = self._item_bytes * math.prod(self._dataset.shape[1:])
         chunk: int = self._dataset.chunks[0] if self._dataset.chunks else 1
         # Whole chunks, or HDF5 would decode them twice.
         rows: int = max(1, _SLAB_BYTES // max(1, row_bytes * chunk)) * chunk
-        return max(1, rows // self._rows.step)
+        return max(1, min(rows, rows_at_once(self._dataset)) // self._rows.step)
 
     def _refuse_bomb(self, index: ChunkIndex) -> None:
         enough = self._num_values() * self._item_bytes // self._limits.max_expansion + 1

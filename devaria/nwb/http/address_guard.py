@@ -16,7 +16,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Any, Iterable, Iterator, List, Union
+from typing import Any, Callable, Iterable, Iterator, List, Tuple, Union
 
 from urllib3.util.connection import create_connection
 
@@ -46,6 +46,15 @@ _SPECIAL: List[Union[IPv4Network, IPv6Network]] = [
 
 #: The global unicast addresses of IPv6 (RFC 4291). Mapped IPv4 and NAT64 addresses are outside.
 _GLOBAL_IPV6 = IPv6Network("2000::/3")
+
+#: Opens a connection to a host and a port, within seconds: `AddressGuard.connect`, or another
+#: process that calls it.
+Connect = Callable[[str, int, float], socket.socket]
+
+#: The options that urllib3 sets: small messages are not held back.
+_SOCKET_OPTIONS: List[Tuple[int, int, Union[int, bytes]]] = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+]
 
 #: The time-out if requests has none.
 _CONNECT_TIMEOUT_SEC = 10.0
@@ -105,24 +114,53 @@ class AddressGuard:
             )
         return [str(address) for address in dict.fromkeys(addresses)]
 
+    def connect(self, host: str, port: int, timeout_sec: float) -> socket.socket:
+        """Connect to a host, whose addresses are checked first.
+
+        Args:
+            host: A name, or an address in any spelling.
+            port: Port of the connection.
+            timeout_sec: Longest time to connect.
+
+        Returns:
+            The connected socket.
+
+        Raises:
+            NwbError: One of its addresses is not allowed.
+            RetryableFault: The name cannot be resolved now, or there is no connection.
+        """
+        fault = ""
+        addresses = self.addresses(host, port)
+        for address in addresses:
+            try:
+                return create_connection(
+                    (address, port), timeout_sec / len(addresses), socket_options=_SOCKET_OPTIONS
+                )
+            except socket.timeout:
+                fault = "no connection in time"
+            except OSError:
+                fault = "the connection failed"
+        # Not an OSError, which urllib3 would replace by an exception of its own.
+        raise RetryableFault(fault)
+
     def _is_allowed(self, address: _Address) -> bool:
         return is_public(address) or str(address) in self._hosts
 
 
 class GuardedAdapter(SharedCertificatesAdapter):
-    """Opens the connections of a requests session, only to hosts that the guard allows.
+    """Opens the connections of a requests session, only to hosts that a guard allows.
 
     The connections also limit the time for the whole head of an answer. The time-outs of requests
     start again with each byte, so a server could send one byte every half minute.
 
     Args:
-        guard: Decides which hosts are allowed.
+        connect: Opens a connection, if the host is allowed.
         connections: Most connections that are kept open to one host.
         head_timeout_sec: Longest wait for the whole head of an answer.
     """
 
-    def __init__(self, guard: AddressGuard, connections: int, head_timeout_sec: float) -> None:
-        self._attributes = {"guard": guard, "head_timeout_sec": head_timeout_sec}
+    def __init__(self, connect: Connect, connections: int, head_timeout_sec: float) -> None:
+        self._attributes = {"connecting": (connect,), "head_timeout_sec": head_timeout_sec}
         super().__init__(pool_maxsize=connections)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -138,7 +176,7 @@ class GuardedAdapter(SharedCertificatesAdapter):
 
 
 class _GuardedConnection(CuttableConnection):
-    guard: AddressGuard
+    connecting: Tuple[Connect]
     head_timeout_sec: float
 
     def connect(self) -> None:
@@ -150,21 +188,9 @@ class _GuardedConnection(CuttableConnection):
             return super().getresponse(*args, **kwargs)
 
     def connect_socket(self) -> socket.socket:
-        fault = ""
         port = self.port or self.default_port
-        addresses = self.guard.addresses(self.host, port)
-        seconds = self._connect_timeout() / len(addresses)
-        for address in addresses:
-            try:
-                return create_connection(
-                    (address, port), seconds, socket_options=self.socket_options
-                )
-            except socket.timeout:
-                fault = "no connection in time"
-            except OSError:
-                fault = "the connection failed"
-        # Not an OSError, which urllib3 would replace by an exception of its own.
-        raise RetryableFault(fault)
+        # A class attribute that is a function would become a method.
+        return self.connecting[0](self.host, port, self._connect_timeout())
 
     def _connect_timeout(self) -> float:
         return self.timeout if isinstance(self.timeout, (int, float)) else _CONNECT_TIMEOUT_SEC

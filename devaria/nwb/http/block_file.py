@@ -18,6 +18,7 @@ class BlockFile(io.RawIOBase):
         max_run_blocks: Most blocks that are fetched at once.
         peek: Called with the offset of a byte. Returns bytes that were fetched elsewhere and hold
             it, as an offset and the bytes; or None.
+        before_read: Called with the length of each read of HDF5; it may refuse by an exception.
         note_read: Called with the offset and the bytes of each read of HDF5.
 
     Attributes:
@@ -35,6 +36,7 @@ class BlockFile(io.RawIOBase):
         max_blocks: int = 256,
         max_run_blocks: int = 16,
         peek: Callable[[int], Optional[Tuple[int, bytes]]] = lambda _position: None,
+        before_read: Callable[[int], None] = lambda _num_bytes: None,
         note_read: Callable[[int, memoryview], None] = lambda _start, _content: None,
     ) -> None:
         super().__init__()
@@ -43,6 +45,7 @@ class BlockFile(io.RawIOBase):
         self._max_blocks = max_blocks
         self._max_run_blocks = max_run_blocks
         self._peek = peek
+        self._before_read = before_read
         self._note_read = note_read
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._position = 0
@@ -93,6 +96,7 @@ class BlockFile(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         start = self._position
         try:
+            self._before_read(len(view))
             count = self._fill(view, start)
             self._note_read(start, view[:count])
         except Exception as error:

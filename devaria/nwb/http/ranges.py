@@ -15,7 +15,7 @@ from requests.adapters import BaseAdapter
 
 from devaria.nwb.errors import NwbError
 from devaria.nwb.file_kind import foreign_fault
-from devaria.nwb.http.address_guard import AddressGuard, GuardedAdapter
+from devaria.nwb.http.address_guard import AddressGuard, Connect, GuardedAdapter
 from devaria.nwb.http.answers import (
     WRONG_LENGTH,
     Version,
@@ -62,6 +62,7 @@ class HttpRanges:
         allow_hosts: Names and addresses that may be connected to although they are not on the
             public internet.
         say: Called with console lines.
+        connect: Opens connections, instead of an address guard of this process.
         adapter: Opens the connections, instead of the address guard.
         wait: Called with the seconds to wait before another try.
         clock: Returns monotonic time in seconds.
@@ -86,12 +87,14 @@ class HttpRanges:
         timing: Optional[HttpTiming] = None,
         allow_hosts: Iterable[str] = (),
         say: Callable[[str], object] = lambda _line: None,
+        connect: Optional[Connect] = None,
         adapter: Optional[BaseAdapter] = None,
         wait: Optional[Callable[[float], object]] = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         timing = timing or HttpTiming()
-        guarded = GuardedAdapter(AddressGuard(allow_hosts), _KEPT, timing.read_timeout_sec)
+        connect = connect or AddressGuard(allow_hosts).connect
+        guarded = GuardedAdapter(connect, _KEPT, timing.read_timeout_sec)
         self._session = HttpSession(url, adapter or guarded, timing, clock)
         self.url = self._session.url
         self._limits = limits or ReadLimits()

@@ -10,7 +10,10 @@
     exchange    one request and its answer
     checks      checks everything that the process says
     child       the process itself
-    landlock    gives up its rights
+    landlock    gives up its rights to files, signals and the network
+    seccomp     gives up system calls, those of `syscalls`
+    connector   the process that opens its connections
+    process_limits  its memory, its processor time, its end
     server      answers the requests
     slots       files through which values go to the parent
 """

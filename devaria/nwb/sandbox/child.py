@@ -1,40 +1,40 @@
 """The process that reads an untrusted file: `python -m devaria.nwb.sandbox.child FOLDER`.
 
 Its environment has no keys, and it cannot read any elsewhere (`devaria.nwb.sandbox.landlock`). It
-receives an `Opening` and then requests, and sends events (`devaria.nwb.sandbox.server`). It writes
-arrays into the folder. It ends when its parent does.
+opens no connections and signals nobody (`devaria.nwb.sandbox.seccomp`): another process hands
+connected sockets to it (`devaria.nwb.sandbox.connector`). It receives an `Opening` and then
+requests, and sends events (`devaria.nwb.sandbox.server`). It writes arrays into the folder. It ends
+when its parent does.
 
 For speed, it starts while the runner is idle, or while the parent imports the figure libraries. It
 imports h5py and numpy only while its first request to the file's server is on its way.
 """
 
 import contextlib
-import ctypes
 import gc
 import json
 import os
-import signal
+import socket
 import sys
 import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from devaria.common.parent_pipes import ParentPipes
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.sandbox.landlock import confine
+from devaria.nwb.sandbox.landlock import confine, isolate
+from devaria.nwb.sandbox.process_limits import die_with_parent, limit_resources, memory_fault
+from devaria.nwb.sandbox.seccomp import refuse_system_calls
 
 #: Longer error texts are cut.
 _MAX_TEXT_CHARACTERS = 4_000
 
 #: A longer value is not sent, in bytes: the parent takes only lines up to a length.
 _MAX_VALUE_BYTES = 15_000_000
-
-#: prctl(2): the kernel sends this process a signal when its parent dies.
-_PR_SET_PDEATHSIG = 1
 
 #: How much of the end of the file is requested early, in bytes.
 _END_BYTES = 512 * 1024
@@ -59,50 +59,54 @@ def main() -> None:
     gc.disable()
     folder = Path(sys.argv[1])
     parent = ParentPipes()
-    _die_with_parent()
+    die_with_parent()
     # Before the request comes, and before there is another thread.
     confine(folder, _needed_from_now_on())
     _do_without_text_guessers()
+    channel = None
     with contextlib.suppress(ImportError):  # `open_file` meets it again, and reports it
         import devaria.nwb.http.ranges  # noqa: F401 - while this process waits, if it does
+        from devaria.nwb.sandbox.connector import fork_connector
+
+        channel = fork_connector()
+    isolate()
+    refuse_system_calls()
     opening = parent.receive()
     if opening is not None:
-        serve(opening, folder, parent)
+        limit_resources(ReadLimits(**opening["limits"]))
+        serve(opening, folder, parent, channel)
     # At once, so that its memory is free while the parent builds the figure.
     os._exit(0)
 
 
-def serve(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> None:
+def serve(
+    opening: Dict[str, Any], folder: Path, parent: ParentPipes, channel: Optional[socket.socket]
+) -> None:
     """Answer requests for ever. The process ends when the parent closes the pipe.
 
     Args:
         opening: The fields of `devaria.nwb.sandbox.parent.Opening`.
         folder: Where arrays go.
         parent: The pipes to the parent.
+        channel: Leads to the connector; None if this process opens its connections itself.
     """
+    limits = ReadLimits(**opening["limits"])
     try:
-        with open_file(opening, folder, parent) as answer:
-            _answer_all(parent, answer)
+        with open_file(opening, folder, parent, channel) as answer:
+            _answer_all(parent, answer, limits)
     except Exception as error:  # noqa: BLE001,RUF100 - the parent raises it, at each request
         failure = error  # the name of an exception is gone after its clause
 
         def refuse(_request: Dict[str, Any]) -> Any:
             raise failure
 
-        _answer_all(parent, refuse)
+        _answer_all(parent, refuse, limits)
 
 
 def _do_without_text_guessers() -> None:
     for name in _TEXT_GUESSERS:
         sys.modules[name] = None  # type: ignore[assignment]  # makes its import fail
     warnings.filterwarnings("ignore", "Unable to find acceptable character detection")
-
-
-def _die_with_parent() -> None:
-    """On Linux: end with the parent, even in C code that holds the GIL."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _needed_from_now_on() -> List[Path]:
@@ -115,24 +119,28 @@ def _needed_from_now_on() -> List[Path]:
     return [*homes, *libraries, *packages, Path(__file__).parents[2]]
 
 
-def _answer_all(parent: ParentPipes, answer: Answer) -> None:
+def _answer_all(parent: ParentPipes, answer: Answer, limits: ReadLimits) -> None:
     while True:
         request = parent.receive() or {}
         if request.get("op") not in _LATE:
-            parent.send(_outcome(request, answer))
+            parent.send(_outcome(request, answer, limits))
 
 
-def _outcome(request: Dict[str, Any], answer: Answer) -> Dict[str, Any]:
+def _outcome(request: Dict[str, Any], answer: Answer, limits: ReadLimits) -> Dict[str, Any]:
     try:
         value = answer(request)
         _refuse_long(value)
-    except (InvalidInputError, NotInFileError, NwbError) as error:
-        return {"event": type(error).__name__, "text": str(error)[:_MAX_TEXT_CHARACTERS]}
     except Exception as error:  # noqa: BLE001,RUF100 - the parent raises it
-        traceback.print_exc()
-        text = f"{type(error).__name__}: {error}"
-        return {"event": "failed", "text": text[:_MAX_TEXT_CHARACTERS]}
+        return _failure(memory_fault(error, limits) or error)
     return {"event": "done", "value": value}
+
+
+def _failure(error: Exception) -> Dict[str, Any]:
+    if isinstance(error, (InvalidInputError, NotInFileError, NwbError)):
+        return {"event": type(error).__name__, "text": str(error)[:_MAX_TEXT_CHARACTERS]}
+    traceback.print_exception(type(error), error, error.__traceback__)
+    text = f"{type(error).__name__}: {error}"
+    return {"event": "failed", "text": text[:_MAX_TEXT_CHARACTERS]}
 
 
 def _refuse_long(value: Any) -> None:
@@ -141,13 +149,16 @@ def _refuse_long(value: Any) -> None:
 
 
 @contextlib.contextmanager
-def open_file(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> Iterator[Answer]:
+def open_file(
+    opening: Dict[str, Any], folder: Path, parent: ParentPipes, channel: Optional[socket.socket]
+) -> Iterator[Answer]:
     """Open the file, for the length of a ``with`` block.
 
     Args:
         opening: The fields of `devaria.nwb.sandbox.parent.Opening`.
         folder: Where arrays go.
         parent: The pipes to the parent.
+        channel: As for `serve`.
 
     Yields:
         The function that answers a request.
@@ -158,7 +169,12 @@ def open_file(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> Ite
     """
     from devaria.nwb.http.ranges import CONNECTIONS, HttpRanges
 
-    limits = ReadLimits(**opening["limits"])
+    limits, allow_hosts = ReadLimits(**opening["limits"]), opening["allow_hosts"]
+    connect = None
+    if channel is not None:
+        from devaria.nwb.sandbox.connector import Connector
+
+        connect = Connector(channel, allow_hosts).connect
     connecting = ThreadPoolExecutor(1)
     ranges = connecting.submit(
         HttpRanges,
@@ -166,7 +182,8 @@ def open_file(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> Ite
         limits=limits,
         end_bytes=_END_BYTES,
         connections_ahead=CONNECTIONS,
-        allow_hosts=opening["allow_hosts"],
+        allow_hosts=allow_hosts,
+        connect=connect,
         say=lambda text: parent.send({"event": "said", "text": text}),
     )
     connecting.shutdown(wait=False)

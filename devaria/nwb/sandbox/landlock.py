@@ -1,19 +1,21 @@
 """Confine the process that reads an untrusted file, with Linux's Landlock.
 
 A bug of HDF5 may let a file run code with the rights of this process. After `confine`, the process
-can read the files of Python and of the system, write in one folder, and use the network. It cannot
-look into other processes of the same user: Linux allows that (`/proc/PID/environ`, ptrace) only
-within one Landlock domain.
+can read the files of Python and of the system, and write in one folder. It cannot look into other
+processes of the same user: Linux allows that (`/proc/PID/environ`, ptrace) only within one Landlock
+domain. After `isolate`, it cannot signal them or connect to them either, as far as the kernel's
+version of Landlock has rules for that.
 
 Landlock is in Linux 5.13 and later, for any user (Documentation/userspace-api/landlock.rst).
-Elsewhere `confine` does nothing.
+Elsewhere these functions do nothing.
 """
 
 import ctypes
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterable
+from typing import Iterable, Iterator
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _CREATE_RULESET_VERSION = 1
@@ -21,19 +23,26 @@ _RULE_PATH_BENEATH = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
 _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_FILE, _MAKE_REG = (1 << b for b in (1, 2, 3, 5, 8))
-_TRUNCATE = 1 << 14
+_TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
 
 #: All rights of Landlock's first version except listing folders, which reveals little.
 _FIRST_VERSION = (1 << 13) - 1 & ~_READ_DIR
-#: The first version that has the right to truncate. Earlier ones refuse it as unknown.
-_TRUNCATE_VERSION = 3
+#: The first versions that have these rights. Earlier ones refuse them as unknown.
+_TRUNCATE_VERSION, _NETWORK_VERSION, _IOCTL_DEV_VERSION, _SCOPES_VERSION = 3, 4, 5, 6
+
+#: Binding and connecting TCP sockets; abstract unix sockets and signals of processes outside.
+_ALL_TCP, _ALL_SCOPES = 0b11, 0b11
 
 #: The system files that C libraries read while a program runs: name resolution, certificates.
 _SYSTEM = ("/usr", "/lib", "/lib64", "/etc", "/nix/store", "/dev/null", "/dev/urandom")
 
 
 class _RulesetAttr(ctypes.Structure):
-    _fields_ = (("handled_access_fs", ctypes.c_uint64),)
+    _fields_ = (
+        ("handled_access_fs", ctypes.c_uint64),
+        ("handled_access_net", ctypes.c_uint64),
+        ("scoped", ctypes.c_uint64),
+    )
 
 
 class _PathBeneathAttr(ctypes.Structure):
@@ -58,20 +67,46 @@ def confine(writable: Path, readable: Iterable[Path]) -> bool:
     if version < 1:
         return False
     handled = _FIRST_VERSION | (_TRUNCATE if version >= _TRUNCATE_VERSION else 0)
-    attr = _RulesetAttr(handled)
-    ruleset = _call(_CREATE_RULESET, ctypes.byref(attr), ctypes.sizeof(attr), 0)
-    try:
+    handled |= _IOCTL_DEV if version >= _IOCTL_DEV_VERSION else 0
+    with _restricting(_RulesetAttr(handled), version) as ruleset:
         # /etc/resolv.conf may be a link; Landlock looks at its target.
         system = [Path(name) for name in _SYSTEM] + [Path("/etc/resolv.conf").resolve()]
         for path in (*system, *readable):
             _allow(ruleset, path, _READ_FILE)
         own = _READ_FILE | _WRITE_FILE | _REMOVE_FILE | _MAKE_REG | _TRUNCATE
         _allow(ruleset, writable, own & handled)
+    return True
+
+
+def isolate() -> bool:
+    """Give up all connections that are not open yet, and signals to processes outside, permanently.
+
+    A child that was forked before has these rights still.
+
+    Returns:
+        True; False where Landlock has no rules for the network, before version 4. Version 6 and
+        later rule over signals and abstract sockets too.
+    """
+    version = landlock_version()
+    if version < _NETWORK_VERSION:
+        return False
+    scopes = _ALL_SCOPES if version >= _SCOPES_VERSION else 0
+    with _restricting(_RulesetAttr(0, _ALL_TCP, scopes), version):
+        return True
+
+
+@contextmanager
+def _restricting(attr: _RulesetAttr, version: int) -> Iterator[int]:
+    """Restrict this thread at the end of the block to what the block allows."""
+    # Each version knows so much of the structure.
+    known = 8 if version < _NETWORK_VERSION else 16 if version < _SCOPES_VERSION else 24
+    ruleset = _call(_CREATE_RULESET, ctypes.byref(attr), known, 0)
+    try:
+        yield ruleset
         ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         _call(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
-    return True
 
 
 def landlock_version() -> int:

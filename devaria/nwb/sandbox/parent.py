@@ -29,6 +29,9 @@ _MAX_TEXT_CHARACTERS = 4_000
 #: mean that memory ran out.
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
+#: The signal at the end of the processor time; Windows has none.
+_OUT_OF_CPU_TIME = getattr(signal, "SIGXCPU", None)
+
 #: How long a child that has closed its pipe may take to end, in seconds.
 _EXIT_SEC = 5.0
 
@@ -102,6 +105,7 @@ class ReadingProcess:
         self._say = say
         self._progress = progress
         self._max_sec = opening.limits.max_total_sec
+        self._max_cpu_sec = opening.limits.max_cpu_sec
         self._timed_out = False
         env = reading_environ(environ, folder)
         ahead = waiting_process(module, folder, env)
@@ -200,7 +204,14 @@ class ReadingProcess:
         """Return the exception for a child that ended without an outcome."""
         code = self._exit_code()
         if self._timed_out:
-            return NwbError(f"the file was not read within {self._max_sec:,.0f} s")
+            return NwbError(
+                f"the file was not read within {self._max_sec:,.0f} s (DEVARIA_MAX_TOTAL_SEC)"
+            )
+        if -code == _OUT_OF_CPU_TIME:
+            return NwbError(
+                f"reading the file took more than {self._max_cpu_sec:,} s of processor time "
+                "(DEVARIA_MAX_CPU_SEC)"
+            )
         if -code in _CRASHES:
             return NwbError(f"the file crashes its reader ({signal_name(-code)}): it is damaged")
         return RuntimeError(f"reading the file failed: its process {exit_text(code)}")

@@ -16,7 +16,8 @@ from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.hdf5.browse import find_units_tables
 from devaria.nwb.hdf5.chunked import ReadProgress
-from devaria.nwb.hdf5.chunks import refuse_inflation
+from devaria.nwb.hdf5.guards.inflation import read_column
+from devaria.nwb.hdf5.guards.reads import reading_values
 from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.link_guard import follow, safe_column
 from devaria.nwb.hdf5.remote_file import RemoteFile
@@ -135,8 +136,7 @@ def _numeric(
 def _read_stops(index: h5py.Dataset, num_times: int, limits: ReadLimits) -> "npt.NDArray[np.int64]":
     if index.shape[0] > limits.max_rows:
         raise NwbError(f"the table has {index.shape[0]:,} rows: more than {limits.max_rows:,}")
-    refuse_inflation(index, range(index.shape[0]))
-    stops = np.asarray(index[:])
+    stops = read_column(index, index.shape[0])
     # Compared before the cast, which would make a uint64 beyond int64 negative.
     if len(stops) and (stops.max() > num_times or stops.min() < 0):
         raise NwbError(f"spike_times_index is corrupt: it points past the {num_times:,} spikes")
@@ -221,11 +221,11 @@ def _read_ids(
         if isinstance(file, RemoteFile):
             refuse_long_strings(ids, rows, 4 * _MAX_ID_CHARACTERS, file.blocks.read_at)
         # One by one, since a thousand strings may all refer to the same 100 MB of the file.
-        return [_id_text(ids[int(row)]) for row in rows]
+        with reading_values():
+            return [_id_text(ids[int(row)]) for row in rows]
     if ids.dtype.kind not in "iufbS" or ids.dtype.itemsize > _MAX_ID_CHARACTERS:
         raise NwbError(f"the ids of the units are neither numbers nor short strings: {ids.dtype}")
-    refuse_inflation(ids, range(num_rows))
-    values = ids[:num_rows]
+    values = read_column(ids, num_rows)
     return [_id_text(values[row]) for row in rows]
 
 
