@@ -108,7 +108,7 @@ def local_worker() -> Iterator["LocalWorker"]:
                 yield worker
 
     Yields:
-        The worker: `url`, `keys.runner`, `keys.submit`, `keys.admin`, `figpack_api_url`.
+        The worker: `url`, `keys` (`runner`, `submit`, `admin`, `figure`), `figpack_api_url`.
     """
     from devaria.worker.server import LocalWorker  # needs flask, which `run_handler` does not
 

@@ -131,7 +131,7 @@ def _runner(directory: Path, worker: "LocalWorker") -> Iterator[None]:
     environ = {
         **os.environ,
         "DEVARIA_RUNNER_API_KEY": worker.keys.runner,
-        "FIGPACK_API_KEY": worker.keys.runner,
+        "FIGPACK_API_KEY": worker.keys.figure,
         "FIGPACK_API_BASE_URL": worker.figpack_api_url,
         "DEVARIA_ALLOW_HOSTS": "127.0.0.1",  # the demo's file is served there
         "NO_PROXY": "127.0.0.1",

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 import click
 
-from devaria.cli.options import examples, insecure_option, key, worker_url_option
+from devaria.cli.options import (
+    examples,
+    insecure_option,
+    key,
+    key_if_set,
+    worker_url_option,
+)
 from devaria.cli.output import (
     age,
     clean_text,
@@ -84,7 +90,9 @@ def job(
     worker_url: str,
     insecure: bool,
 ) -> None:
-    """Show a job: its status, parameters, result or error. Needs no key.
+    """Show a job: its status, parameters, result or error.
+
+    Needs no key at most workers. If the admin or the runner key is set, it is sent.
 
     With --follow the exit code is 0 if the job completed, 1 if it failed.
     """
@@ -93,7 +101,8 @@ def job(
 
     if as_json is not None and (follow or console):
         raise click.UsageError("--follow and --console print text; leave out --json and --table")
-    client = WorkerClient(config.checked_worker_url(worker_url, insecure=insecure))
+    url = config.checked_worker_url(worker_url, insecure=insecure)
+    client = WorkerClient(url, key_if_set(*_ADMIN_KEYS))
     if follow:
         sys.exit(_followed(client, job_id))
     found = client.job_detail(job_id)

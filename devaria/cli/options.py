@@ -92,6 +92,14 @@ def key(*variables: str) -> str:
     raise MissingKey(variables[0])
 
 
+def key_if_set(*variables: str) -> Optional[str]:
+    """Read a key from the environment as `key` does; None if no variable is set."""
+    try:
+        return key(*variables)
+    except MissingKey:
+        return None
+
+
 def _usable(value: str, variable: str) -> str:
     if not (value.isascii() and value.isprintable()):
         raise BadSetting(f"{variable} holds characters that a key cannot have; set it again")

@@ -47,6 +47,16 @@ _FORM_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
     metavar="SEC",
     help="Give a job to another runner after its runner was silent for this long; 0: never.",
 )
+@click.option(
+    "--figures-quota",
+    envvar="DEVARIA_FIGURES_QUOTA",
+    show_envvar=True,
+    type=Amount(min=0, max=1_000_000),
+    default=20.0,
+    show_default=True,
+    metavar="GB",
+    help="Refuse uploads when the figures take this much; 0: never.",
+)
 @handlers_option
 def worker(
     data: Path,
@@ -54,6 +64,7 @@ def worker(
     port: int,
     no_rate_limit: bool,
     requeue_after: float,
+    figures_quota: float,
     handlers: Optional[str],
 ) -> None:
     """Serve a worker and a figure store on this machine.
@@ -75,6 +86,7 @@ def worker(
         port,
         rate_limit=not no_rate_limit,
         requeue_after_sec=requeue_after,
+        figures_quota_bytes=round(figures_quota * 10**9),
         job_forms=_job_forms(listed(handlers)),
         say=click.echo,
     )

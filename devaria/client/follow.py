@@ -164,7 +164,7 @@ def rerun(
         Unauthorized: A key is not accepted; nothing was deleted.
         WorkerError: The worker refuses the job, or did not answer for 5 minutes.
     """
-    old = client.job_detail(job_id)
+    old = admin.job_detail(job_id)  # some workers ask for the key
     if not old.job_type or old.input_params is None:
         raise StrangeAnswer(
             f"the worker answered without the type or the parameters of job {job_id}"

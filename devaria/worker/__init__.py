@@ -9,6 +9,8 @@ other and not against shared code. Inside it, each part imports only parts furth
 
     main         `devaria worker`: serve until a signal
     server       LocalWorker: the socket, the HTTP server, its threads
+    upkeep       what is done at regular times
+    connections  how requests are received: time for each, checks before bodies
     app          the Flask application: health, CORS, 404s; it puts the parts below together
     dashboard/   the pages for people
     api/         the routes for runners, submitters, administrators and figure uploads

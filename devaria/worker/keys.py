@@ -52,6 +52,15 @@ class WorkerKeys:
         return cls(**{name: given[name] or kept[name] for name in _names()})
 
     @property
+    def figure(self) -> str:
+        """The key for figure uploads, which jobs get.
+
+        It is derived from the runner key and opens nothing else, and the runner key cannot be found
+        from it. So a runner's jobs need no key that claims or deletes jobs.
+        """
+        return hmac.new(self.runner.encode(), b"figures", hashlib.sha256).hexdigest()
+
+    @property
     def dashboard_token(self) -> str:
         """The token in the dashboard's link.
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Callable
 
 from devaria.common.errors import BadSetting
+from devaria.worker.connections import MAX_CONNECTIONS
 from devaria.worker.dashboard.job_forms import JobForms
 from devaria.worker.keys import WorkerKeys
-from devaria.worker.server import MAX_CONNECTIONS, LocalWorker
+from devaria.worker.server import LocalWorker
+from devaria.worker.store.database import DatabaseBusy
 
 #: Files beside the connections that a worker may have open.
 _OTHER_FILES = 100
@@ -23,6 +25,7 @@ def run_worker(
     *,
     rate_limit: bool,
     requeue_after_sec: float,
+    figures_quota_bytes: int,
     job_forms: JobForms,
     say: Callable[[str], None],
 ) -> None:
@@ -35,6 +38,7 @@ def run_worker(
         rate_limit: Whether to limit requests as the contract does.
         requeue_after_sec: Seconds of a runner's silence after which its job goes to another
             runner; 0 for never.
+        figures_quota_bytes: How much the figures may take; 0 for no limit.
         job_forms: The parameters that the dashboard asks for.
         say: Prints a line for the operator.
 
@@ -55,16 +59,18 @@ def run_worker(
             rate_limit=rate_limit,
             requeue_after_sec=requeue_after_sec,
             job_forms=job_forms,
+            allow_hosts=os.environ.get("DEVARIA_ALLOW_HOSTS", "").split(","),
+            figures_quota_bytes=figures_quota_bytes,
         )
         local_worker.start()
-    except (OSError, ValueError, sqlite3.Error) as error:
+    except (OSError, ValueError, sqlite3.Error, DatabaseBusy) as error:
         raise BadSetting(f"cannot serve a worker: {error}") from None
     try:
         for line in keys.export_lines():
             say(line)
         say(f"export DEVARIA_WORKER_URL={local_worker.url}")
         say(f"export FIGPACK_API_BASE_URL={local_worker.figpack_api_url}")
-        say(f"export FIGPACK_API_KEY={keys.runner}")
+        say(f"export FIGPACK_API_KEY={keys.figure}")
         say(f"Dashboard: {local_worker.dashboard_url}")
         say(f"Serving on {local_worker.url}, data in {data_dir}; Ctrl-C to end")
         signals.get()

@@ -1,33 +1,32 @@
 """Start and stop the local worker as an HTTP server."""
 
-import logging
 import math
 import socket
-import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Optional, Type
+from typing import Iterable, List, Optional, Type
 
-import waitress
-
-from devaria.worker.app import create_app
+from devaria.common.addresses import PublicHosts
+from devaria.worker.api.web import SERVICES, Services
+from devaria.worker.app import body_limit, create_app
+from devaria.worker.connections import Server, make_server
 from devaria.worker.dashboard.job_forms import JobForms
 from devaria.worker.keys import WorkerKeys
 from devaria.worker.store.database import Clock, Database
+from devaria.worker.store.silence import steady_ms
+from devaria.worker.upkeep import Duty, Upkeep
 
 #: Idle connections are closed after this time, as on the hosted worker.
 IDLE_SEC = 5
-#: More connections are not taken until others close.
-MAX_CONNECTIONS = 500
+
+#: How much the figures may take, in bytes.
+FIGURES_QUOTA_BYTES = 20 * 10**9
 
 _THREADS = 8  # for requests that do not wait; one more for each that waits
-# With 1, waitress sees that the client of a request that waits is gone. Before 3.0.1, the last for
-# Python 3.8, it could then also answer requests after one that it refused (CVE-2024-49768).
-_LOOKAHEAD = 1 if sys.version_info >= (3, 9) else 0
-_MAX_BODY_BYTES = 1024**3  # for the files of figures; JSON bodies have their own limit
-_STOP_SEC = 0.7  # how long `stop` waits for running requests
+_STOP_SEC = 2.0  # how long `stop` waits for running requests
 
 # Clients cannot connect to an address that means all addresses of the machine. They use these.
 _REACHED_BY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
@@ -53,6 +52,10 @@ class LocalWorker:
             for another runner; 0 for never. Runners send a heartbeat every 30 s.
         job_forms: The parameters that the dashboard asks for. It takes JSON for other job types.
         idle_sec: Seconds after which an idle connection is closed.
+        allow_hosts: Hosts that may be asked whether a figure still exists, although they are not on
+            the public internet.
+        steady: Returns a steady time in milliseconds, by which silence is measured.
+        figures_quota_bytes: How much the figures may take; 0 for no limit.
 
     Attributes:
         keys: The API keys.
@@ -74,6 +77,9 @@ class LocalWorker:
         requeue_after_sec: float = 600.0,
         job_forms: Optional[JobForms] = None,
         idle_sec: int = IDLE_SEC,
+        allow_hosts: Iterable[str] = (),
+        steady: Clock = steady_ms,
+        figures_quota_bytes: int = FIGURES_QUOTA_BYTES,
     ) -> None:
         self.keys = keys or WorkerKeys.load_or_create(data_dir, {})
         self._data_dir = data_dir
@@ -84,9 +90,13 @@ class LocalWorker:
         self._requeue_after_ms = math.ceil(requeue_after_sec * 1000)
         self._job_forms = job_forms or {}
         self._idle_sec = idle_sec
+        self._hosts = PublicHosts(allow_hosts)
+        self._steady = steady
+        self._figures_quota_bytes = figures_quota_bytes
         self._bound_port = port
-        self._server: Any = None
+        self._server: Optional[Server] = None
         self._database: Optional[Database] = None
+        self._services: Optional[Services] = None
         self._loop: Optional[threading.Thread] = None
         self._told_to_close = threading.Event()
 
@@ -107,6 +117,13 @@ class LocalWorker:
         """The link to the dashboard. Everyone who has it may see, submit, rerun and delete jobs."""
         return f"{self.url}/dashboard?token={self.keys.dashboard_token}"
 
+    @property
+    def services(self) -> Services:
+        """What the routes of a running worker work with."""
+        if self._services is None:
+            raise RuntimeError("the worker does not run")
+        return self._services
+
     def start(self) -> None:
         """Bind the port and serve in background threads.
 
@@ -123,28 +140,27 @@ class LocalWorker:
                 clock=self._clock,
                 requeue_after_ms=self._requeue_after_ms,
                 job_forms=self._job_forms,
+                hosts=self._hosts,
+                steady=self._steady,
+                figures_quota_bytes=self._figures_quota_bytes,
             )
         except BaseException:
             listener.close()
             raise
-        # waitress warns whenever a request waits for a thread. Nobody needs to act on that.
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-        self._server = waitress.create_server(
+        self._server = make_server(
             app,
-            sockets=[listener],
+            listener,
             threads=_THREADS,
-            ident="devaria-worker",
-            channel_timeout=self._idle_sec,
-            cleanup_interval=1,
-            max_request_body_size=_MAX_BODY_BYTES,
-            connection_limit=MAX_CONNECTIONS,
-            asyncore_use_poll=True,  # `select` takes no file number over 1023
-            channel_request_lookahead=_LOOKAHEAD,
+            idle_sec=self._idle_sec,
+            body_limit=partial(body_limit, app),
         )
         dispatcher = self._server.task_dispatcher
         self._database.news.waits.make_room = lambda waiting: dispatcher.set_thread_count(
             _THREADS + waiting
         )
+        self._services = app.extensions[SERVICES]
+        self._upkeep = Upkeep(_duties(self.services, self._database))
+        self._upkeep.start()
         self._bound_port = listener.getsockname()[1]
         self._told_to_close.clear()
         self._loop = threading.Thread(target=self._server.run, name="devaria-worker", daemon=True)
@@ -153,15 +169,18 @@ class LocalWorker:
     def stop(self) -> None:
         """End the requests that wait, give others a moment, then close connections and database.
 
-        It takes less than a second. Stopping a worker that is not running does nothing.
+        It takes milliseconds; two or three seconds if a request hangs. Stopping a worker that does
+        not run does nothing.
         """
-        if self._loop is None or self._database is None:
+        server = self._server
+        if self._loop is None or self._database is None or server is None:
             return
+        self._upkeep.stop(_STOP_SEC)
         self._database.news.waits.close()
-        self._server.task_dispatcher.shutdown(timeout=_STOP_SEC)
+        server.task_dispatcher.shutdown(timeout=_STOP_SEC)
         # The thread that polls the sockets must close them. Closed from here, their numbers could
         # go to new files or sockets of this process, and the thread would poll those.
-        self._server.trigger.pull_trigger(self._close_sockets)
+        server.trigger.pull_trigger(partial(self._close_sockets, server))
         self._told_to_close.set()
         self._loop.join()
         self._database.close()
@@ -179,13 +198,22 @@ class LocalWorker:
     ) -> None:
         self.stop()
 
-    def _close_sockets(self) -> None:
+    def _close_sockets(self, server: Server) -> None:
         # A request that ends may wake the loop first. The pipe that wakes it is still being written
         # to then, and closing it too early would end the writer in an error.
         self._told_to_close.wait()
-        for connection in list(self._server.active_channels.values()):
-            connection.handle_close()
-        self._server.close()
+        for connection in list(server.active_channels.values()):
+            connection.end()
+        server.close()
+
+
+def _duties(services: Services, database: Database) -> List[Duty]:
+    """Return what a worker does at regular times."""
+    return [
+        (1, services.jobs.look_at_clock),
+        (60, database.shrink),
+        (600, services.figures.remove_old),
+    ]
 
 
 def _listener(host: str, port: int) -> socket.socket:

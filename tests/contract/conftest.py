@@ -143,7 +143,9 @@ def address(tmp_path_factory):
         yield remote
         return
     data_dir = tmp_path_factory.mktemp("worker")
-    with LocalWorker(data_dir, port=0, keys=KEYS, rate_limit=False, requeue_after_sec=0) as worker:
+    # The hosts of the figures in these tests are on loopback.
+    options = {"rate_limit": False, "requeue_after_sec": 0, "allow_hosts": ["127.0.0.1"]}
+    with LocalWorker(data_dir, port=0, keys=KEYS, **options) as worker:
         yield worker.url, KEYS
 
 

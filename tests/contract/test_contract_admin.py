@@ -62,6 +62,26 @@ def test_jobs_are_listed_to_100_if_no_limit_is_given(local_api):
     assert (len(reply["jobs"]), reply["total"]) == (100, 100)
 
 
+@pytest.mark.parametrize(
+    ("limit", "number"), [("1.7", 1), ("2x", 2), ("1e3", 1), (" 2", 2), ("0" * 30 + "2", 2)]
+)
+def test_a_limit_is_read_as_javascript_does(api, limit, number):
+    """What stands behind the first digits does not matter."""
+    for _ in range(2):
+        api.new_job()
+    reply = api.admin.get("/api/admin/jobs", params={"limit": limit})
+    assert reply.status_code == 200
+    assert len(reply.json()["jobs"]) == number
+
+
+@pytest.mark.parametrize("limit", [10**20, "x"])
+def test_a_limit_that_the_database_cannot_take_is_500(local_api, limit):
+    """JavaScript reads a double here, or no number."""
+    reply = local_api.admin.get("/api/admin/jobs", params={"limit": limit})
+    assert reply.status_code == 500
+    assert reply.json()["error"] == "Failed to list jobs"
+
+
 def test_all_of_a_job_is_shown_without_a_key(api):
     """Every field is present; what the job does not have yet is null or absent."""
     plain = [
@@ -98,6 +118,14 @@ def test_several_jobs_are_deleted_at_once(api):
     assert reply.status_code == 200
     assert (reply.json()["deleted"], reply.json()["failed"]) == (1, [NO_ID])
     assert api.anyone.get(f"/api/admin/jobs/{third}").status_code == 404
+
+
+def test_a_batch_of_unknown_jobs_is_no_success(api):
+    """Nothing was deleted."""
+    reply = api.admin.post("/api/admin/jobs/batch-delete", {"job_ids": [NO_ID]})
+    assert reply.status_code == 200
+    body = reply.json()
+    assert (body["success"], body["deleted"], body["failed"]) == (False, 0, [NO_ID])
 
 
 @pytest.mark.parametrize("body", [{}, {"job_ids": None}, {"job_ids": "a"}, {"job_ids": []}, [1]])

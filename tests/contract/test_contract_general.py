@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import time
 import uuid
 
@@ -241,25 +242,28 @@ def test_malformed_json_is_500_and_leaves_the_job_claimed(api):
     assert api.look(job_id)["status"] == "claimed"
 
 
-@pytest.mark.parametrize("depth", [200_000, 501, 499, 400, 50])
+@pytest.mark.parametrize("depth", [200_000, 5_000, 1_500, 801, 800, 501, 499, 400, 50])
 def test_deep_json_is_refused_at_once_or_never(local_api, job_type, depth):
     """A nested value is either refused when it is submitted, or shown by every route."""
     params = b'{"v":' + b"[" * (depth - 2) + b"]" * (depth - 2) + b"}"
     body = b'{"job_type":"%s","input_params":%s}' % (job_type.encode(), params)
     reply = local_api.submitter.post("/api/jobs/submit", data=body)
-    assert reply.status_code == (500 if depth > 500 else 201)
+    assert reply.status_code == (500 if depth > 1_500 else 201)
     runner = local_api.runner(local_api.register())
     shown = runner.get(f"/api/runner/jobs/available?types[]={job_type}")
     assert shown.status_code == 200
-    assert len(shown.json()["jobs"]) == int(depth <= 500)
-    for job in shown.json()["jobs"]:
-        assert json.dumps(local_api.look(job["job_id"])["input_params"]).count("[") == depth - 2
-        path = f"/api/runner/jobs/{job['job_id']}"
+    # Python cannot parse what is so deep.
+    ids = re.findall('"job_id":"([^"]+)"', shown.text)
+    assert len(ids) == int(depth <= 1_500)
+    for job_id in ids:
+        assert params in shown.content
+        assert params in local_api.anyone.get(f"/api/admin/jobs/{job_id}").content
+        path = f"/api/runner/jobs/{job_id}"
         assert runner.post(f"{path}/claim").status_code == 200
         report = b'{"output_data":%s,"console_output":""}' % params
         assert runner.post(f"{path}/complete", data=report).status_code == 200
         assert local_api.submitter.post("/api/jobs/submit", data=body).status_code == 200
-        assert local_api.submitter.get(f"/api/jobs/{job['job_id']}").status_code == 200
+        assert params in local_api.submitter.get(f"/api/jobs/{job_id}").content
 
 
 @pytest.mark.parametrize(

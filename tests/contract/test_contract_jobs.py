@@ -7,17 +7,19 @@ import pytest
 NO_ID = "00000000-0000-4000-8000-000000000000"
 HOUR_MS = 3600 * 1000
 NO_JOBS = [
-    {},
-    [],
-    {"job_type": "a"},
-    {"input_params": {}},
     {"job_type": "", "input_params": {}},
-    {"job_type": None, "input_params": {}},
-    {"job_type": 1, "input_params": {}},
-    {"job_type": ["a"], "input_params": {}},
     {"job_type": "a", "input_params": None},
     {"job_type": "a", "input_params": "b"},
     {"job_type": "a", "input_params": 1},
+]
+#: These fail at the worker's first look at them.
+BROKEN = [
+    {},
+    {"input_params": {}},
+    {"job_type": None, "input_params": {}},
+    {"job_type": 1, "input_params": {}},
+    {"job_type": ["a"], "input_params": {}},
+    {"job_type": "a"},
 ]
 
 
@@ -55,14 +57,42 @@ def test_a_new_job_is_201_and_pending(api, job_type):
     job = api.look(reply.json()["job_id"])
     assert (job["status"], job["job_type"], job["input_params"]) == ("pending", job_type, {"a": 1})
     assert (job["claimed_by"], job["claimed_at"], job["last_heartbeat"]) == (None, None, None)
+    assert job["console_output"] == ""
     assert "progress" not in job
 
 
 @pytest.mark.parametrize("action", ["submit", "check"])
+@pytest.mark.parametrize("body", BROKEN)
+def test_a_type_that_is_no_text_or_no_parameters_are_500(api, action, body):
+    """The worker fails where it expects a text, or parameters to measure."""
+    reply = api.submitter.post(f"/api/jobs/{action}", body)
+    assert reply.status_code == 500
+    assert reply.json()["error"] == f"Failed to {action} job"
+
+
+def test_parameters_may_be_a_list(api, job_type):
+    """It is queued, listed and claimed like an object."""
+    job_id = api.new_job(job_type, [1, {"a": 2}])
+    runner = api.runner(api.register(job_type))
+    shown = runner.get(f"/api/runner/jobs/available?types[]={job_type}").json()["jobs"]
+    assert [job["input_params"] for job in shown] == [[1, {"a": 2}]]
+    claimed = runner.post(_path(job_id, "claim")).json()
+    assert claimed["job"]["input_params"] == [1, {"a": 2}]
+    assert _check(api, job_type, [1, {"a": 2}])["exists"] is True
+    assert _check(api, job_type, [{"a": 2}, 1])["exists"] is False
+
+
+def test_a_byte_order_mark_is_500(api, job_type):
+    """The worker reads it as a part of the JSON."""
+    body = b'\xef\xbb\xbf{"job_type":"%s","input_params":{}}' % job_type.encode()
+    assert api.submitter.post("/api/jobs/check", data=body).status_code == 500
+
+
+@pytest.mark.parametrize("action", ["submit", "check"])
 @pytest.mark.parametrize("body", NO_JOBS)
-def test_a_bad_type_or_bad_parameters_are_400(local_api, action, body):
+def test_an_empty_type_or_bad_parameters_are_400(api, action, body):
     """Type must be a non-empty string and parameters an object, for both routes."""
-    reply = local_api.submitter.post(f"/api/jobs/{action}", body)
+    reply = api.submitter.post(f"/api/jobs/{action}", body)
     assert reply.status_code == 400
     assert reply.json()["error"]
 

@@ -133,6 +133,7 @@ def test_a_claim_gives_the_job_whatever_its_body(api, job_type, body):
     job = api.look(job_id)
     assert (job["status"], job["claimed_by"]) == ("claimed", runner_id)
     assert job["claimed_at"] == job["updated_at"] >= job["created_at"]
+    assert (job["last_heartbeat"], job["console_output"]) == (job["claimed_at"], "")
 
 
 def test_a_job_that_is_taken_is_409_also_for_its_own_runner(api):

@@ -127,8 +127,8 @@ def test_odd_optional_parameters_do_not_fail_a_job(job_type: str, front_end: Fro
 def test_the_dashboard_has_a_form(job_type: str, worker: LocalWorker) -> None:
     """It asks for each parameter; the URL and the path are required, the others are not."""
     with requests.Session() as session:
-        session.get(worker.dashboard_url, timeout=10)
-        url = f"{worker.url}/dashboard/submit?type={job_type}"
+        home = session.get(worker.dashboard_url, timeout=10).url
+        url = f"{home}/submit?type={job_type}"
         page = session.get(url, timeout=10).text
     fields = dict(re.findall(r'name="param-(\w+)"([^>]*)>', page))
     required = {name for name, rest in fields.items() if "required" in rest}

@@ -129,9 +129,9 @@ class Walk:
     def look_at_dashboard(self) -> Dict[str, str]:
         """Open the dashboard's link, and the page of its first job."""
         with requests.Session() as browser:
-            overview = browser.get(self.dashboard).text
+            opened = browser.get(self.dashboard)
+            overview, base = opened.text, opened.url
             job_id = _ID.findall(overview)[0]
-            base = self.dashboard.partition("?")[0]
             job = browser.get(f"{base}/jobs/{job_id}").text
             form = browser.get(f"{base}/submit?type=word_count").text
         return {"overview": overview, "job": job, "form": form}

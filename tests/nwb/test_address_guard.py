@@ -13,9 +13,9 @@ import requests.adapters
 from certificate import CERTIFICATE
 from range_server import LOOPBACK, FakeTime, RangeServer
 
+from devaria.common.addresses import is_public
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.http import address_guard
-from devaria.nwb.http.address_guard import is_public
 from devaria.nwb.http.ranges import HttpRanges
 
 #: Hosts that are not public, in the spellings that attackers use.

@@ -19,6 +19,20 @@ class Clock:
         """Return the time."""
         return self.now
 
+    def pass_ms(self, worker, milliseconds):
+        """Let time pass while a worker runs, which looks at its clock now and then."""
+        end = self.now + milliseconds
+        while self.now < end:
+            self.now = min(self.now + 20_000, end)
+            if worker._database is not None:
+                worker.services.jobs.look_at_clock()
+
+
+@pytest.fixture
+def make_clock():
+    """Make clocks."""
+    return Clock
+
 
 @pytest.fixture
 def clock():
@@ -35,8 +49,8 @@ def keys():
 @pytest.fixture
 def worker(tmp_path, keys, clock):
     """A running local worker on a free port."""
-    data_dir = tmp_path / "worker"
-    with LocalWorker(data_dir, port=0, keys=keys, rate_limit=False, clock=clock) as worker:
+    options = {"port": 0, "keys": keys, "rate_limit": False, "clock": clock, "steady": clock}
+    with LocalWorker(tmp_path / "worker", **options) as worker:
         yield worker
 
 
@@ -54,16 +68,22 @@ class Browser:
     def __init__(self, worker, http):
         self.url = worker.url
         self.http = http
-        assert http.get(worker.dashboard_url, timeout=10).ok
+        overview = http.get(worker.dashboard_url, timeout=10)
+        assert overview.ok
+        self.home = overview.url[len(self.url) :]
+
+    def path(self, path):
+        """Return the path of a page in the browser's session; `/dashboard` stands for the first."""
+        return path.replace("/dashboard", self.home, 1)
 
     def get(self, path, **arguments):
         """Open a page."""
-        return self.http.get(self.url + path, timeout=10, **arguments)
+        return self.http.get(self.url + self.path(path), timeout=10, **arguments)
 
     def post(self, path, origin=None, **fields):
         """Send a form; by default from a page of the worker."""
         headers = {"Origin": self.url if origin is None else origin}
-        url = self.url + path
+        url = self.url + self.path(path)
         return self.http.post(url, fields, headers=headers, timeout=10, allow_redirects=False)
 
 

@@ -35,24 +35,84 @@ def worker(tmp_path, keys, clock):
 # Who gets in
 
 
-def test_the_link_sets_a_cookie_and_leads_to_an_address_without_the_token(worker, http):
+def test_the_link_begins_a_session_and_leads_to_an_address_without_the_token(worker, http):
     """The token does not stay in the address bar, and no other page sees it."""
     reply = http.get(worker.dashboard_url, timeout=10, allow_redirects=False)
-    assert (reply.status_code, reply.headers["Location"]) == (303, "/dashboard")
+    path = reply.headers["Location"]
+    assert reply.status_code == 303
+    assert re.fullmatch("/dashboard/[0-9a-f]{32}", path)
     cookie = reply.headers["Set-Cookie"]
-    assert {"HttpOnly", "Path=/dashboard", "SameSite=Strict"} <= set(cookie.split("; "))
-    page = http.get(worker.url + "/dashboard", timeout=10)
+    assert {"HttpOnly", f"Path={path}", "SameSite=Strict"} <= set(cookie.split("; "))
+    page = http.get(worker.url + path, timeout=10)
     assert page.status_code == 200
     assert worker.keys.dashboard_token not in page.text
+
+
+def test_the_cookie_is_no_token_and_each_session_has_its_own(worker):
+    """What a program on another port could get hold of opens nothing but one session."""
+    seen = set()
+    for _ in range(2):
+        reply = requests.get(worker.dashboard_url, timeout=10, allow_redirects=False)
+        (value,) = reply.cookies.values()
+        seen.add(value)
+        link = worker.dashboard_url.replace(worker.keys.dashboard_token, value)
+        assert requests.get(link, timeout=10).status_code == 403
+    assert len(seen | {worker.keys.dashboard_token}) == 3
+
+
+def test_the_cookie_goes_only_to_paths_of_its_session(browser):
+    """A program on another port of the host knows no such path, so it never gets the cookie."""
+    port_of_another = 1
+    for path in ("/", "/dashboard", "/dashboard/jobs", f"/dashboard/{'0' * 32}/submit"):
+        asked = requests.Request("GET", f"http://127.0.0.1:{port_of_another}{path}")
+        assert "Cookie" not in browser.http.prepare_request(asked).headers
+
+
+def test_logging_out_ends_the_session_and_no_other(browser, worker):
+    """A copy of the cookie is of no use after that."""
+    cookies = browser.http.cookies.copy()
+    with requests.Session() as other:
+        home = other.get(worker.dashboard_url, timeout=10).url
+        reply = browser.post("/dashboard/logout")
+        assert reply.status_code == 200
+        assert "Logged out" in reply.text
+        assert list(browser.http.cookies) == []
+        again = requests.get(worker.url + browser.home, cookies=cookies, timeout=10)
+        assert again.status_code == 403
+        assert other.get(home, timeout=10).status_code == 200
+
+
+def test_a_session_outlives_a_restart_but_not_the_admin_key(tmp_path, keys, http):
+    """An open page goes on; a new admin key, and so a new link, ends all sessions."""
+    port = 0
+    for admin, expected in ((keys.admin, 200), (keys.admin, 200), ("new-key", 403)):
+        used = WorkerKeys(keys.runner, keys.submit, admin)
+        with LocalWorker(tmp_path, port=port, keys=used) as worker:
+            if port == 0:
+                home = http.get(worker.dashboard_url, timeout=10).url
+            port = int(worker.url.rpartition(":")[2])
+            assert http.get(home, timeout=10).status_code == expected
+
+
+def test_a_session_ends_after_thirty_days(browser, clock):
+    """A browser that was left open somewhere loses its access."""
+    clock.now += 30 * 24 * 3600 * 1000 - 1
+    assert browser.get("/dashboard").ok
+    clock.now += 1
+    assert browser.get("/dashboard").status_code == 403
 
 
 def test_without_token_or_cookie_there_is_no_page(worker, stores):
     """Every page, file and action is refused, with a text that says where the link is."""
     job_id = stores.job("failed")
     actions = ["submit", f"jobs/{job_id}/rerun", f"jobs/{job_id}/delete"]
-    asked = [("GET", page.format(job_id)) for page in PAGES]
-    asked += [("GET", f"/dashboard/static/{name}") for name in STATIC]
-    asked += [("POST", f"/dashboard/{action}") for action in actions]
+    asked = [
+        ("GET", page.format(job_id).replace("/dashboard", f"/dashboard/{'0' * 32}"))
+        for page in PAGES
+    ]
+    asked += [("GET", "/dashboard")]
+    asked += [("GET", f"/dashboard/{'0' * 32}/static/{name}") for name in STATIC]
+    asked += [("POST", f"/dashboard/{'0' * 32}/{action}") for action in actions]
     for method, path in asked:
         headers = {"Origin": worker.url}
         reply = requests.request(method, worker.url + path, headers=headers, timeout=10)
@@ -68,25 +128,27 @@ def test_without_token_or_cookie_there_is_no_page(worker, stores):
 
 
 @pytest.mark.parametrize("token", ["", "0" * 32, "é", "%ff", "\x00"])
-def test_a_wrong_token_is_refused_even_with_the_cookie(browser, token):
+def test_a_wrong_token_is_refused(worker, token):
     """A user who opens an old link sees that it is old."""
-    assert browser.get("/dashboard", params={"token": token}).status_code == 403
+    url = worker.url + "/dashboard"
+    assert requests.get(url, params={"token": token}, timeout=10).status_code == 403
 
 
 @pytest.mark.parametrize("cookie", ["", "0" * 32, "é", '"'])
 def test_a_wrong_cookie_is_refused(worker, browser, cookie):
-    """The value of the cookie is compared with the token; having a cookie is not enough."""
+    """The value of the cookie is compared with the secret; having a cookie is not enough."""
     (name,) = browser.http.cookies.keys()
     headers = {"Cookie": f"{name}={cookie}".encode()}
-    reply = requests.get(worker.url + "/dashboard", headers=headers, timeout=10)
+    reply = requests.get(worker.url + browser.home, headers=headers, timeout=10)
     assert reply.status_code == 403
 
 
-def test_api_keys_open_no_page(worker):
+def test_api_keys_open_no_page(worker, browser):
     """The dashboard is for browsers, which hold no keys."""
     for key in ("runner-key", "submit-key", "admin-key"):
         headers = {"Authorization": f"Bearer {key}"}
-        assert not requests.get(worker.url + "/dashboard", headers=headers, timeout=10).ok
+        for path in ("/dashboard", browser.home):
+            assert not requests.get(worker.url + path, headers=headers, timeout=10).ok
 
 
 def test_the_token_lasts_as_long_as_the_admin_key_and_does_not_reveal_it(tmp_path):
@@ -103,11 +165,9 @@ def test_two_workers_of_one_host_do_not_take_each_others_cookie(tmp_path, http, 
     with LocalWorker(tmp_path / "a", port=0, clock=clock) as one, LocalWorker(
         tmp_path / "b", port=0, clock=clock
     ) as two:
-        for worker in (one, two):
-            assert http.get(worker.dashboard_url, timeout=10).ok
+        homes = [http.get(worker.dashboard_url, timeout=10).url for worker in (one, two)]
         assert len(http.cookies) == 2
-        for worker in (one, two):
-            assert http.get(worker.url + "/dashboard", timeout=10).ok
+        assert all(http.get(home, timeout=10).ok for home in homes)
 
 
 def test_pages_allow_nothing_from_elsewhere_and_are_not_kept(browser, stores):
@@ -182,14 +242,14 @@ def test_rerun_submits_the_same_job_anew_in_every_state(browser, stores, status)
     assert stores.jobs.find("typ/é", params) == job
     assert job["job_id"] != job_id
     assert reply.status_code == 303
-    assert reply.headers["Location"] == f"/dashboard/jobs/{job['job_id']}"
+    assert reply.headers["Location"] == f"{browser.home}/jobs/{job['job_id']}"
 
 
 @pytest.mark.parametrize("status", STATES)
 def test_delete_deletes_in_every_state(browser, stores, status):
     """The answer redirects to the overview."""
     reply = browser.post(f"/dashboard/jobs/{stores.job(status)}/delete")
-    assert (reply.status_code, reply.headers["Location"]) == (303, "/dashboard")
+    assert (reply.status_code, reply.headers["Location"]) == (303, browser.home)
     assert stores.jobs.newest(9) == []
 
 
@@ -207,7 +267,7 @@ def test_submitting_json_leads_to_the_job(browser, stores):
         reply = browser.post("/dashboard/submit", job_type="t", params='{"a": 1.0}')
         (job,) = stores.jobs.newest(9)
         assert reply.status_code == 303
-        assert reply.headers["Location"] == f"/dashboard/jobs/{job['job_id']}{known}"
+        assert reply.headers["Location"] == f"{browser.home}/jobs/{job['job_id']}{known}"
     assert job["input_params"] == '{"a":1}'
 
 
@@ -215,8 +275,8 @@ def test_submitting_json_leads_to_the_job(browser, stores):
     ("fields", "problem"),
     [
         ({"job_type": "t", "params": "{"}, "Expecting property name"),
-        ({"job_type": "t", "params": "[]"}, "input_params must be an object"),
-        ({"job_type": "t", "params": "[" * 501}, "nested deeper than 500"),
+        ({"job_type": "t", "params": "1"}, "input_params must be an object"),
+        ({"job_type": "t", "params": "[" * 4_001}, "nested deeper than 4000"),
         ({"job_type": "", "params": "{}"}, "job_type must be a non-empty string"),
         ({"job_type": "t", "params": '{"a": "' + "x" * 102_400 + '"}'}, "exceeds size limit"),
         ({"job_type": "declared", "param-name": " "}, "name is required"),
@@ -256,4 +316,4 @@ def test_a_cached_result_whose_figure_is_gone_is_submitted_afresh(browser, store
     reply = browser.post("/dashboard/submit", job_type="t", params="{}")
     (job,) = stores.jobs.newest(9)
     assert job["job_id"] != job_id
-    assert reply.headers["Location"] == f"/dashboard/jobs/{job['job_id']}"
+    assert reply.headers["Location"] == f"{browser.home}/jobs/{job['job_id']}"

@@ -19,7 +19,7 @@ def test_the_overview_shows_counts_jobs_and_runners(browser, stores, clock):
     page = browser.get("/dashboard").text
     for status in STATES:
         assert re.search(rf'status={status}"\s*>\s*<b>1</b>', page)
-        assert f"/dashboard/jobs/{ids[status]}" in page
+        assert f"{browser.home}/jobs/{ids[status]}" in page
         listed = browser.get("/dashboard", params={"status": status}).text
         assert [one for one in STATES if ids[one] in listed] == [status]
     assert '<progress max="100" value="25.0"' in page

@@ -1,6 +1,7 @@
 """The worker's API keys."""
 
 import os
+import re
 import stat
 
 import pytest
@@ -83,3 +84,23 @@ def test_a_key_that_no_header_can_carry_is_refused(tmp_path, key):
     """The message names the variable."""
     with pytest.raises(ValueError, match="DEVARIA_SUBMIT_API_KEY"):
         WorkerKeys.load_or_create(tmp_path, {**ENVIRON, "DEVARIA_SUBMIT_API_KEY": key})
+
+
+def test_the_figure_key_is_one_of_its_own(tmp_path):
+    """Jobs get it, so it must not be the runner key, nor lead to it; it lasts as long as that."""
+    keys = WorkerKeys.load_or_create(tmp_path, {})
+    others = {keys.runner, keys.submit, keys.admin, keys.dashboard_token}
+    assert keys.figure not in others
+    assert keys.figure == WorkerKeys.load_or_create(tmp_path, {}).figure
+    assert keys.figure != WorkerKeys("another", keys.submit, keys.admin).figure
+    assert re.fullmatch("[0-9a-f]{64}", keys.figure)
+
+
+def test_the_figure_key_opens_uploads_and_nothing_else(worker, http):
+    """What a job could get hold of claims and deletes no jobs."""
+    key = worker.keys.figure
+    url = worker.figpack_api_url + "/figures/create"
+    assert http.post(url, json={}, headers={"X-API-Key": key}, timeout=10).status_code == 201
+    bearer = {"Authorization": f"Bearer {key}", "X-Runner-ID": "x"}
+    for path in ("/api/admin/stats", "/api/runner/jobs/available", "/api/jobs/x"):
+        assert http.get(worker.url + path, headers=bearer, timeout=10).status_code == 401

@@ -1,10 +1,14 @@
 """Jobs of silent runners go back to pending."""
 
 import logging
+import sys
+import time
 
 import pytest
+from waiting import wait_until
 
 from devaria.worker.server import LocalWorker
+from devaria.worker.store.silence import steady_ms
 
 AFTER_SEC = 600
 AFTER_MS = AFTER_SEC * 1000
@@ -62,7 +66,7 @@ def make_worker(tmp_path, keys, clock):
     """Make workers over one data directory."""
 
     def make(after_sec=AFTER_SEC):
-        options = {"port": 0, "keys": keys, "rate_limit": False, "clock": clock}
+        options = {"port": 0, "keys": keys, "rate_limit": False, "clock": clock, "steady": clock}
         return LocalWorker(tmp_path / "worker", requeue_after_sec=after_sec, **options)
 
     return make
@@ -79,10 +83,10 @@ def test_a_silent_job_is_available_after_the_time_and_not_before(api, clock):
     """A claim without heartbeats lasts exactly as long as the setting says."""
     job_id, first, second = api.submit(), api.runner(), api.runner()
     assert first("claim", job_id).status_code == 200
-    clock.now += AFTER_MS - 1
+    clock.pass_ms(api.worker, AFTER_MS - 1)
     assert second("available").json() == {"jobs": []}
     assert second("claim", job_id).status_code == 409
-    clock.now += 1
+    clock.pass_ms(api.worker, 1)
     assert [job["job_id"] for job in second("available").json()["jobs"]] == [job_id]
     assert second("claim", job_id).status_code == 200
 
@@ -91,7 +95,7 @@ def test_a_runner_that_knows_the_job_can_claim_it_without_asking_what_is_availab
     """The claim itself looks for silent jobs."""
     job_id, first, second = api.submit(), api.runner(), api.runner()
     first("claim", job_id)
-    clock.now += AFTER_MS
+    clock.pass_ms(api.worker, AFTER_MS)
     assert second("claim", job_id).status_code == 200
 
 
@@ -100,7 +104,7 @@ def test_every_heartbeat_starts_the_time_anew(api, clock):
     job_id, first, second = api.submit(), api.runner(), api.runner()
     first("claim", job_id)
     for _ in range(20):
-        clock.now += AFTER_MS - 1
+        clock.pass_ms(api.worker, AFTER_MS - 1)
         assert second("available").json() == {"jobs": []}
         assert first("heartbeat", job_id, HEARTBEAT).status_code == 200
 
@@ -108,9 +112,9 @@ def test_every_heartbeat_starts_the_time_anew(api, clock):
 def test_the_time_a_job_waits_for_a_runner_is_no_silence(api, clock):
     """The time starts with the claim, however long the job was pending."""
     job_id, first, second = api.submit(), api.runner(), api.runner()
-    clock.now += 10 * AFTER_MS
+    clock.pass_ms(api.worker, 10 * AFTER_MS)
     first("claim", job_id)
-    clock.now += AFTER_MS - 1
+    clock.pass_ms(api.worker, AFTER_MS - 1)
     assert second("available").json() == {"jobs": []}
 
 
@@ -119,7 +123,7 @@ def test_the_first_runner_is_told_that_the_job_is_not_its_own(api, clock, action
     """After another runner has claimed the job, its reports change nothing."""
     job_id, first, second = api.submit(), api.runner(), api.runner()
     first("claim", job_id)
-    clock.now += AFTER_MS
+    clock.pass_ms(api.worker, AFTER_MS)
     second("available")
     second("claim", job_id)
     reply = first(action, job_id, REPORTS[action])
@@ -138,7 +142,7 @@ def test_the_first_runner_is_told_so_also_while_nobody_has_the_job(api, clock, a
     """Once the job is pending again, it belongs to no runner."""
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
-    clock.now += AFTER_MS
+    clock.pass_ms(api.worker, AFTER_MS)
     assert api.look(job_id)["status"] == "pending"
     reply = first(action, job_id, REPORTS[action])
     assert (reply.status_code, reply.json()) == (400, NOT_MINE)
@@ -149,7 +153,7 @@ def test_a_job_that_returned_shows_no_claim_and_no_progress_but_its_console(api,
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
     first("heartbeat", job_id, HEARTBEAT)
-    clock.now += AFTER_MS
+    clock.pass_ms(api.worker, AFTER_MS)
     seen = api.look(job_id)
     fields = ("status", "claimed_by", "claimed_at", "last_heartbeat", "updated_at")
     assert [seen[name] for name in fields] == ["pending", None, None, None, clock.now]
@@ -173,7 +177,7 @@ def test_each_way_to_look_finds_the_silent_job(api, clock, method, path, key):
     """The first read of any kind takes the job from its runner."""
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
-    clock.now += AFTER_MS
+    clock.pass_ms(api.worker, AFTER_MS)
     assert api(method, path.format(job_id), key).status_code == 200
     assert first("heartbeat", job_id, HEARTBEAT).status_code == 400
 
@@ -182,7 +186,7 @@ def test_submitting_a_silent_job_again_answers_that_it_is_pending(api, clock):
     """A submitter does not see a state that a silent runner left behind."""
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
-    clock.now += AFTER_MS
+    clock.pass_ms(api.worker, AFTER_MS)
     body = {"job_type": "t", "input_params": {}}
     answer = api("POST", "/api/jobs/submit", "submit", body).json()
     assert (answer["job_id"], answer["status"]) == (job_id, "pending")
@@ -192,7 +196,7 @@ def test_a_late_result_counts_while_nobody_has_looked(api, clock):
     """Finished work is not thrown away because it is late."""
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
-    clock.now += 10 * AFTER_MS
+    clock.pass_ms(api.worker, 10 * AFTER_MS)
     assert first("complete", job_id, REPORTS["complete"]).status_code == 200
     assert api.look(job_id)["status"] == "completed"
 
@@ -207,7 +211,7 @@ def test_a_finished_job_never_goes_back(api, clock):
         runner("claim", job_id)
         runner(action, job_id, REPORTS[action])
         finished[action] = job_id
-    clock.now += 100 * AFTER_MS
+    clock.pass_ms(api.worker, 100 * AFTER_MS)
     assert api.runner()("available").json() == {"jobs": []}
     assert api.look(finished["complete"])["status"] == "completed"
     assert api.look(finished["error"])["status"] == "failed"
@@ -219,7 +223,7 @@ def test_with_zero_a_job_stays_claimed_for_ever(make_worker, http, clock):
         api = Api(worker, http)
         job_id, first = api.submit(), api.runner()
         first("claim", job_id)
-        clock.now += 1000 * AFTER_MS
+        clock.pass_ms(api.worker, 1000 * AFTER_MS)
         assert api.runner()("available").json() == {"jobs": []}
         assert api.look(job_id)["status"] == "claimed"
 
@@ -230,13 +234,13 @@ def test_the_time_that_the_worker_was_down_is_no_silence(make_worker, http, cloc
         api = Api(worker, http)
         job_id, first = api.submit(), api.runner()
         first("claim", job_id)
-    clock.now += 10 * AFTER_MS
+    clock.pass_ms(api.worker, 10 * AFTER_MS)
     with make_worker() as worker:
         api.worker = worker
         second = api.runner()
         assert second("available").json() == {"jobs": []}
         assert first("heartbeat", job_id, HEARTBEAT).status_code == 200
-        clock.now += AFTER_MS
+        clock.pass_ms(api.worker, AFTER_MS)
         assert [job["job_id"] for job in second("available").json()["jobs"]] == [job_id]
 
 
@@ -244,8 +248,8 @@ def test_the_log_names_the_job_and_the_runner(api, clock, caplog):
     """The log tells an operator why a job ran twice."""
     job_id, first = api.submit(), api.runner()
     first("claim", job_id)
-    clock.now += AFTER_MS
-    with caplog.at_level(logging.WARNING, "devaria.worker.store.database"):
+    clock.pass_ms(api.worker, AFTER_MS)
+    with caplog.at_level(logging.WARNING, "devaria.worker.store.silence"):
         api.look(job_id)
         api.look(job_id)
     (message,) = caplog.messages
@@ -254,11 +258,74 @@ def test_the_log_names_the_job_and_the_runner(api, clock, caplog):
 
 def test_a_worker_waits_ten_minutes_unless_told_otherwise(tmp_path, keys, http, clock):
     """The default is the time of twenty heartbeats."""
-    with LocalWorker(tmp_path, port=0, keys=keys, clock=clock) as worker:
+    with LocalWorker(tmp_path, port=0, keys=keys, clock=clock, steady=clock) as worker:
         api = Api(worker, http)
         job_id, first = api.submit(), api.runner()
         first("claim", job_id)
-        clock.now += AFTER_MS - 1
+        clock.pass_ms(api.worker, AFTER_MS - 1)
         assert api.look(job_id)["status"] == "claimed"
-        clock.now += 1
+        clock.pass_ms(api.worker, 1)
         assert api.look(job_id)["status"] == "pending"
+
+
+# Clocks
+
+
+@pytest.fixture
+def two_clocks(tmp_path, keys, http, clock, make_clock):
+    """A worker whose steady clock is another than its wall clock."""
+    steady = make_clock()
+    options = {"port": 0, "keys": keys, "rate_limit": False, "clock": clock, "steady": steady}
+    with LocalWorker(tmp_path / "worker", **options) as worker:
+        yield Api(worker, http), steady
+
+
+@pytest.mark.parametrize("jump_ms", [3_600_000, -3_600_000, 10 * AFTER_MS])
+def test_a_jump_of_the_wall_clock_takes_no_job_from_its_runner(two_clocks, clock, jump_ms):
+    """Somebody sets the clock, or summer time is set by hand."""
+    api, _ = two_clocks
+    job_id, first, second = api.submit(), api.runner(), api.runner()
+    first("claim", job_id)
+    clock.now += jump_ms
+    assert second("available").json() == {"jobs": []}
+    assert first("heartbeat", job_id, HEARTBEAT).status_code == 200
+
+
+def test_a_clock_that_is_set_back_does_not_keep_a_job_from_returning(two_clocks, clock):
+    """The runner is silent, whatever the wall clock says."""
+    api, steady = two_clocks
+    job_id, first, second = api.submit(), api.runner(), api.runner()
+    first("claim", job_id)
+    clock.now -= 24 * 3_600_000
+    steady.pass_ms(api.worker, AFTER_MS)
+    assert [job["job_id"] for job in second("available").json()["jobs"]] == [job_id]
+
+
+@pytest.mark.parametrize("silent_ms", [0, AFTER_MS - 1])
+def test_after_a_sleep_of_the_machine_each_runner_has_the_whole_time(two_clocks, silent_ms):
+    """Nobody could send a heartbeat meanwhile, however long a runner was silent before."""
+    api, steady = two_clocks
+    job_id, first, second = api.submit(), api.runner(), api.runner()
+    first("claim", job_id)
+    steady.pass_ms(api.worker, silent_ms)
+    steady.now += 8 * 3_600_000  # in one step: nobody looked at the clock
+    assert second("available").json() == {"jobs": []}
+    steady.pass_ms(api.worker, AFTER_MS - 1)
+    assert second("available").json() == {"jobs": []}
+    steady.pass_ms(api.worker, 1)
+    assert [job["job_id"] for job in second("available").json()["jobs"]] == [job_id]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has the clock that goes on while asleep")
+def test_the_steady_clock_cannot_be_set_and_counts_sleep():
+    """It is the one that Linux has for this."""
+    before = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+    assert before <= steady_ms() <= time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def test_a_running_worker_looks_at_its_clock(two_clocks):
+    """It must know when it could not, also while nobody asks anything."""
+    api, steady = two_clocks
+    steady.now += 30_000  # less than a gap
+    silent_jobs = api.worker.services.jobs._silent_jobs
+    wait_until(lambda: silent_jobs._looked_at == steady.now)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 import waitress.trigger
-from waiting import wait_until
+from waiting import BOUND_SEC, wait_until
 
 import devaria.worker
 from devaria.worker.keys import WorkerKeys
@@ -99,7 +99,8 @@ def test_stopping_is_prompt_with_open_connections_and_ends_the_threads(tmp_path,
     address = ("127.0.0.1", int(worker.url.rpartition(":")[2]))
     with requests.Session() as idle, socket.create_connection(address) as half:
         assert idle.get(worker.url + "/health", timeout=10).ok
-        half.sendall(b"POST /api/jobs/submit HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        head = f"POST /api/jobs/submit HTTP/1.1\r\nAuthorization: Bearer {keys.submit}\r\n"
+        half.sendall(f"{head}Host: x\r\nContent-Length: 10\r\n\r\n{{".encode())
         start = time.monotonic()
         worker.stop()
         assert time.monotonic() - start < STOP_BOUND_SEC
@@ -111,9 +112,9 @@ def test_stopping_is_prompt_with_open_connections_and_ends_the_threads(tmp_path,
 
 
 def test_stopping_does_not_wait_for_a_figure_host_that_hangs(tmp_path, http, keys):
-    """A request that hangs in the network delays the stop by less than a second."""
+    """A request that hangs in the network delays the stop by two seconds."""
     before = _threads()
-    worker = LocalWorker(tmp_path, port=0, keys=keys)
+    worker = LocalWorker(tmp_path, port=0, keys=keys, allow_hosts=["127.0.0.1"])
     worker.start()
     bearer = {"Authorization": f"Bearer {keys.runner}"}
     api = f"{worker.url}/api"
@@ -129,6 +130,7 @@ def test_stopping_does_not_wait_for_a_figure_host_that_hangs(tmp_path, http, key
     job_id = http.post(**submission).json()["job_id"]
     http.post(f"{api}/runner/jobs/{job_id}/claim", headers=runner, timeout=10)
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(BOUND_SEC)
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/f/index.html"
         report = {"output_data": {"figpack_url": url}, "console_output": ""}
         path = f"{api}/runner/jobs/{job_id}/complete"
@@ -250,7 +252,7 @@ def test_the_worker_imports_nothing_of_the_runner():
 
 
 #: The parts of the worker; each may import itself and the parts after it.
-PARTS = ("main", "server", "app", "dashboard", "api", "store", "keys")
+PARTS = ("main", "server", "upkeep", "connections", "app", "dashboard", "api", "store", "keys")
 
 
 def test_each_part_of_the_worker_imports_only_parts_below_it():

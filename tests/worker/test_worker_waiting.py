@@ -162,7 +162,7 @@ def test_too_many_polls_do_not_wait(callers, monkeypatch):
 
 def test_a_job_of_a_silent_runner_wakes_a_runner_that_waits(tmp_path, keys, clock):
     """So does a job that is rerun: it is new."""
-    options = {"port": 0, "keys": keys, "clock": clock, "requeue_after_sec": 100}
+    options = {"port": 0, "keys": keys, "steady": clock, "requeue_after_sec": 100}
     with LocalWorker(tmp_path, **options) as worker:
         callers = Callers(worker)
         body = {"name": "r", "capabilities": ["t"]}
@@ -172,7 +172,7 @@ def test_a_job_of_a_silent_runner_wakes_a_runner_that_waits(tmp_path, keys, cloc
         job_id = callers.submit()
         assert requests.post(f"{url}jobs/{job_id}/claim", headers=silent, timeout=10).ok
         poll = callers.waiting_poll("r-1")
-        clock.now += 101_000
+        clock.pass_ms(worker, 101_000)
         callers.look(job_id)  # any look at the queue finds that its runner is silent
         assert ids(poll.answered()) == [job_id]
 
@@ -324,8 +324,8 @@ def test_a_page_of_the_dashboard_waits_for_a_change_too(browser, callers, stores
     """The overview for any, a job's page for one of its job; how long ago it was is none."""
     job_id, _, beat = running
     cookie = "; ".join(f"{name}={value}" for name, value in browser.http.cookies.items())
-    overview = callers.waiting_look("/dashboard", Cookie=cookie)
-    page = callers.waiting_look(f"/dashboard/jobs/{job_id}", Cookie=cookie)
+    overview = callers.waiting_look(browser.home, Cookie=cookie)
+    page = callers.waiting_look(f"{browser.home}/jobs/{job_id}", Cookie=cookie)
     stores.runners.register("a new runner", [])
     assert "a new runner" in overview.answered().text
     beat(1, "one\ntwo\n")

@@ -8,44 +8,15 @@ header, TLS server name and certificate are still those of the name.
 
 import socket
 from contextlib import contextmanager
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
-from typing import Any, Callable, Iterable, Iterator, List, Tuple, Union
+from typing import Any, Callable, Iterator, List, Tuple, Union
 
 from urllib3.util.connection import create_connection
 
+from devaria.common.addresses import ForbiddenHost, PublicHosts
 from devaria.common.bounded_http import CuttableConnection, time_limit, use_connections
-from devaria.common.text import one_line
 from devaria.common.warm_connections import SharedCertificatesAdapter
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.retry import RetryableFault
-
-_Address = Union[IPv4Address, IPv6Address]
-
-#: Networks that are not part of the public internet (IANA IPv4 and IPv6 Special-Purpose Address
-#: Registries; 192.88.99.0/24 and 2002::/16 are 6to4, 2001::/23 holds Teredo). They are listed here
-#: because Python's own list differs between its versions.
-# fmt: off
-_SPECIAL: List[Union[IPv4Network, IPv6Network]] = [
-    ip_network(text)
-    for text in [
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8",
-        "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
-        "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
-        "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-        "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
-    ]
-]
-# fmt: on
-
-#: The global unicast addresses of IPv6 (RFC 4291). Mapped IPv4 and NAT64 addresses are outside.
-_GLOBAL_IPV6 = IPv6Network("2000::/3")
 
 #: Opens a connection to a host and a port, within seconds: `AddressGuard.connect`, or another
 #: process that calls it.
@@ -60,31 +31,8 @@ _SOCKET_OPTIONS: List[Tuple[int, int, Union[int, bytes]]] = [
 _CONNECT_TIMEOUT_SEC = 10.0
 
 
-def is_public(address: _Address) -> bool:
-    """Return whether an address is on the public internet.
-
-    Args:
-        address: Any IP address.
-
-    Returns:
-        False for private, loopback, link-local, carrier-grade NAT, multicast, reserved and
-        documentation addresses, and for IPv6 addresses that embed an IPv4 address.
-    """
-    if address.version == 6 and address not in _GLOBAL_IPV6:
-        return False
-    return not any(address in network for network in _SPECIAL)
-
-
-class AddressGuard:
-    """Decides which hosts may be connected to.
-
-    Args:
-        allow_hosts: Names and addresses that are allowed although they are not public. A name
-            allows every address to which it resolves.
-    """
-
-    def __init__(self, allow_hosts: Iterable[str] = ()) -> None:
-        self._hosts = {_bare(host) for host in allow_hosts if host.strip()}
+class AddressGuard(PublicHosts):
+    """Decides which hosts a submitted URL may lead to."""
 
     def addresses(self, host: str, port: int) -> List[str]:
         """Resolve a host once, and check all its addresses.
@@ -101,18 +49,14 @@ class AddressGuard:
             RetryableFault: The name cannot be resolved now.
         """
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            return super().addresses(host, port)
+        except ForbiddenHost as error:
+            raise NwbError(
+                f"{error}; the runner's operator can allow it by name in DEVARIA_ALLOW_HOSTS"
+            ) from None
         except OSError:
             # The name is probably misspelt, but a resolver without a network says the same.
             raise RetryableFault("the name of its host is not known (DNS)") from None
-        # After a % comes the interface of a link-local address.
-        addresses = [ip_address(str(info[4][0]).split("%")[0]) for info in found]
-        if _bare(host) not in self._hosts and not all(map(self._is_allowed, addresses)):
-            raise NwbError(
-                f"{one_line(host, 253)} is not on the public internet; the runner's operator can "
-                "allow it by name in DEVARIA_ALLOW_HOSTS"
-            )
-        return [str(address) for address in dict.fromkeys(addresses)]
 
     def connect(self, host: str, port: int, timeout_sec: float) -> socket.socket:
         """Connect to a host, whose addresses are checked first.
@@ -142,9 +86,6 @@ class AddressGuard:
                 fault = "the connection failed"
         # Not an OSError, which urllib3 would replace by an exception of its own.
         raise RetryableFault(fault)
-
-    def _is_allowed(self, address: _Address) -> bool:
-        return is_public(address) or str(address) in self._hosts
 
 
 class GuardedAdapter(SharedCertificatesAdapter):
@@ -203,7 +144,3 @@ class _GuardedConnection(CuttableConnection):
             finally:
                 if is_late.is_set():
                     raise RetryableFault("no answer in time") from None
-
-
-def _bare(host: str) -> str:
-    return host.strip().strip("[]").rstrip(".").lower()

@@ -1,19 +1,21 @@
 """The routes for administrators; the runner key opens them too."""
 
+import re
 from typing import Any, Dict
 
 from flask import Blueprint, Response, request
 
-from devaria.common import js_json
 from devaria.worker.api.guards import fails_to, needs_key
 from devaria.worker.api.jobs import TIMES, output_of, progress_of
 from devaria.worker.api.waiting import tells_changes
 from devaria.worker.api.web import Refusal, answer, json_body, services
+from devaria.worker.store import deep_json
 
 blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")
 
 DEFAULT_LIMIT = "100"
 RUNNER_JOBS = 100
+_TOO_MANY = 2**63  # the database's integers have 64 bits
 _SUMMARY = ("job_id", "job_type", "status", "created_at", "updated_at")
 
 
@@ -26,7 +28,7 @@ def list_jobs() -> Response:
     Returns:
         200 with the jobs and their number.
     """
-    limit = int(request.args.get("limit") or DEFAULT_LIMIT)
+    limit = _limit(request.args.get("limit") or DEFAULT_LIMIT)
     status = request.args.get("status")
     jobs = services().jobs.newest(limit, **({"status": status} if status else {}))
     shown = [_shown(job, *_SUMMARY, "claimed_by") for job in jobs]
@@ -49,7 +51,8 @@ def get_job(job_id: str) -> Response:
     columns = ("claimed_by", "claimed_at", "console_output", "last_heartbeat")
     shown = {
         **_shown(job, *_SUMMARY, *columns),
-        "input_params": js_json.loads(job["input_params"].encode("utf-8")),
+        "console_output": job["console_output"] or "",
+        "input_params": deep_json.loads(job["input_params"].encode("utf-8")),
         **progress_of(job),
     }
     if job["output_data"] is not None:
@@ -88,7 +91,7 @@ def delete_jobs() -> Response:
     failed = [one for one in job_ids if not (isinstance(one, str) and jobs.delete(one))]
     deleted = len(job_ids) - len(failed)
     message = f"Deleted {deleted} of {len(job_ids)} jobs"
-    return answer(success=True, deleted=deleted, failed=failed, message=message)
+    return answer(success=deleted > 0, deleted=deleted, failed=failed, message=message)
 
 
 @blueprint.get("/runners")
@@ -127,6 +130,15 @@ def stats() -> Response:
     active = sum(runner["is_active"] for runner in runners)
     counts = {"total": len(runners), "active": active}
     return answer(jobs=services().jobs.counts(), runners=counts)
+
+
+def _limit(text: str) -> int:
+    """Read a limit as JavaScript's ``parseInt`` does, up to what the database takes."""
+    digits = re.match(r"\s*([+-]?\d+)", text, re.ASCII)
+    limit = _TOO_MANY if digits is None else int(digits[1])
+    if abs(limit) >= _TOO_MANY:
+        raise ValueError("datatype mismatch: SQLITE_MISMATCH")
+    return limit
 
 
 def _shown(row: Dict[str, Any], *columns: str) -> Dict[str, Any]:

@@ -1,18 +1,17 @@
 """The routes of the figure store: the calls of figpack's upload client, and the figures.
 
-Runners upload figures, so uploads need the runner key, as ``x-api-key`` (from
-``FIGPACK_API_KEY``). URLs are built from the request's Host header: a runner reaches the worker by
-that name, and need not reach it by the worker's own address.
+Uploads need the figure key, as ``x-api-key`` (from ``FIGPACK_API_KEY``). URLs are built from the
+request's Host header: a runner reaches the worker by that name, and need not reach it by the
+worker's own address.
 """
 
-import functools
-from typing import Any, Dict, cast
+from typing import Any, Dict
 
 from flask import Blueprint, Response, request, send_file
 
-from devaria.worker.api.guards import View, same_key
+from devaria.worker.api.guards import checked, same_key
 from devaria.worker.api.web import Refusal, answer, json_body, services
-from devaria.worker.store.figures import is_upload_path
+from devaria.worker.store.figures import StoreFull, is_upload_path
 
 blueprint = Blueprint("figures", __name__)
 
@@ -44,21 +43,28 @@ CONTENT_TYPES = {
 }
 
 
-def _needs_runner_key(view: View) -> View:
-    @functools.wraps(view)
-    def guarded(**arguments: Any) -> Response:
-        if not same_key(request.headers.get("X-API-Key", ""), services().keys.runner):
-            raise Refusal(401, success=False, message="Invalid API key")
-        return view(**arguments)
+@checked
+def _needs_figure_key() -> None:
+    # The runner key opens it too: its holders may do more than that.
+    shown, keys = request.headers.get("X-API-Key", ""), services().keys
+    if not same_key(shown, keys.figure) and not same_key(shown, keys.runner):
+        raise Refusal(401, success=False, message="Invalid API key")
 
-    return cast(View, guarded)
+
+@checked
+def _needs_signature() -> None:
+    query, path = request.args.to_dict(), request.view_args or {}
+    if not services().signer.is_valid(path["figure_id"], path["relative_path"], query):
+        raise Refusal(403, success=False, message="Invalid or expired signature")
 
 
 @blueprint.post("/figpack/figures/create")
-@_needs_runner_key
+@_needs_figure_key
 def create() -> Response:
     """Make a new figure; answer 201 with its URL."""
     body = _body()
+    size = body.get("totalSize")
+    _check_room(size if type(size) is int else 0)
     names = ("title", "figpackVersion", "totalFiles", "totalSize")
     figure_id = services().figures.create({name: body[name] for name in names if name in body})
     figure_url = f"{request.host_url}figures/{figure_id}/index.html"
@@ -67,7 +73,7 @@ def create() -> Response:
 
 
 @blueprint.post("/figpack/upload")
-@_needs_runner_key
+@_needs_figure_key
 def upload() -> Response:
     """Answer 200 with signed URLs, to which the client uploads files of a figure."""
     body = _body()
@@ -75,28 +81,35 @@ def upload() -> Response:
     if not isinstance(files, list) or not 0 < len(files) <= MAX_FILES:
         raise Refusal(400, success=False, message=f"files must be a list of 1 to {MAX_FILES}")
     signed = [_signed(figure_id, file) for file in files]
+    _check_room(sum(file["size"] for file in files))
     return answer(success=True, mode="server-signed", signedUrls=signed)
 
 
 @blueprint.put("/figpack/signed/<figure_id>/<path:relative_path>")
+@_needs_signature
 def put(figure_id: str, relative_path: str) -> Response:
     """Store a file that is uploaded to a signed URL.
 
     Returns:
-        200; 403 if the URL is not valid or has expired; 400 if the size is not the declared one.
+        200; 403 if the URL is not valid or has expired; 400 if the size is not the declared one;
+        507 if the store is full.
     """
-    query = request.args.to_dict()
-    if not services().signer.is_valid(figure_id, relative_path, query):
-        raise Refusal(403, success=False, message="Invalid or expired signature")
     try:
-        services().figures.save(figure_id, relative_path, request.stream, int(query["size"]))
+        services().figures.save(figure_id, relative_path, request.stream, declared_bytes())
     except ValueError as error:
         raise Refusal(400, success=False, message=str(error)) from error
+    except StoreFull as error:
+        raise Refusal(507, success=False, message=str(error)) from error
     return answer(success=True)
 
 
+def declared_bytes() -> int:
+    """Return the size in bytes that the signed URL of the current request declares."""
+    return int(request.args["size"])
+
+
 @blueprint.post("/figpack/figures/finalize")
-@_needs_runner_key
+@_needs_figure_key
 def finalize() -> Response:
     """Mark a figure as completely uploaded.
 
@@ -126,6 +139,13 @@ def _body() -> Dict[str, Any]:
         return json_body()
     except ValueError as error:
         raise Refusal(400, success=False, message=f"Invalid JSON: {error}") from error
+
+
+def _check_room(size: int) -> None:
+    try:
+        services().figures.check_room(size)
+    except StoreFull as error:
+        raise Refusal(507, success=False, message=str(error)) from error
 
 
 def _figure_id(body: Dict[str, Any]) -> str:

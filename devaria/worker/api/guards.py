@@ -6,7 +6,7 @@ The worker makes the checks in the order of a route's decorators.
 import functools
 import hmac
 import sqlite3
-from typing import Any, Callable, Tuple, TypeVar, cast
+from typing import Any, Callable, List, Tuple, TypeVar, cast
 
 from flask import Response, request
 
@@ -15,16 +15,34 @@ from devaria.worker.api.web import Refusal, TooBigError, answer, services
 View = TypeVar("View", bound=Callable[..., Response])
 
 
+def checked(check: Callable[[], None]) -> Callable[[View], View]:
+    """Decorate a route: run a check before it, and also before the body is received.
+
+    Args:
+        check: Looks at the head of the current request; raises `Refusal`.
+    """
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        def guarded(**arguments: Any) -> Response:
+            check()
+            return view(**arguments)
+
+        guarded.checks = [check, *checks_of(view)]  # type: ignore[attr-defined] # functions take attributes
+        return cast(View, guarded)
+
+    return decorate
+
+
+def checks_of(view: object) -> List[Callable[[], None]]:
+    """Return the checks of a route, in their order."""
+    checks: List[Callable[[], None]] = getattr(view, "checks", [])
+    return checks
+
+
 def needs_runner_id(view: View) -> View:
     """Decorate a route: refuse requests without ``X-Runner-ID``."""
-
-    @functools.wraps(view)
-    def guarded(**arguments: Any) -> Response:
-        if not request.headers.get("X-Runner-ID"):
-            raise Refusal(400, error="Missing X-Runner-ID header")
-        return view(**arguments)
-
-    return cast(View, guarded)
+    return checked(_check_runner_id)(view)
 
 
 def needs_key(*levels: str) -> Callable[[View], View]:
@@ -33,16 +51,7 @@ def needs_key(*levels: str) -> Callable[[View], View]:
     Args:
         *levels: Names of fields of ``WorkerKeys``.
     """
-
-    def decorate(view: View) -> View:
-        @functools.wraps(view)
-        def guarded(**arguments: Any) -> Response:
-            _check_authorization(request.headers.get("Authorization", ""), levels)
-            return view(**arguments)
-
-        return cast(View, guarded)
-
-    return decorate
+    return checked(functools.partial(_check_authorization, levels))
 
 
 def rate_limited(rule: str, limit: int, caller: Callable[[], str]) -> Callable[[View], View]:
@@ -107,7 +116,13 @@ def caller_runner() -> str:
     return request.headers["X-Runner-ID"]
 
 
-def _check_authorization(header: str, levels: Tuple[str, ...]) -> None:
+def _check_runner_id() -> None:
+    if not request.headers.get("X-Runner-ID"):
+        raise Refusal(400, error="Missing X-Runner-ID header")
+
+
+def _check_authorization(levels: Tuple[str, ...]) -> None:
+    header = request.headers.get("Authorization", "")
     if not header:
         raise Refusal(401, error="Missing Authorization header")
     scheme, *words = header.split(" ")

@@ -5,12 +5,12 @@ from typing import Any, Dict, Optional, Tuple
 
 from flask import Blueprint, Response
 
-from devaria.common import js_json
 from devaria.common.contract import INPUT_LIMIT
 from devaria.worker.api.guards import caller_address, fails_to, needs_key, rate_limited
 from devaria.worker.api.waiting import tells_changes
 from devaria.worker.api.web import Refusal, answer, check_size, json_body, services
-from devaria.worker.store.expiry import figures_are_alive
+from devaria.worker.store import deep_json
+from devaria.worker.store.jobs import Params
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/api/jobs")
 
@@ -79,27 +79,38 @@ def progress_of(job: Job) -> Dict[str, Any]:
     current, total = job["progress_current"], job["progress_total"]
     if current is None or total is None:
         return {}
-    return {"progress": {"current": current, "total": total}}
+    # The database gives back a float for an integer that JavaScript writes as one.
+    shown = (deep_json.loads(deep_json.dumps(each).encode("utf-8")) for each in (current, total))
+    return {"progress": dict(zip(("current", "total"), shown))}
 
 
 def output_of(job: Job) -> Any:
     """Return the result of a completed job."""
-    return js_json.loads(job["output_data"].encode("utf-8"))
+    return deep_json.loads(job["output_data"].encode("utf-8"))
 
 
-def checked_submission(body: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
+def checked_submission(body: Dict[str, Any]) -> Tuple[str, Params]:
     """Return the job type and the parameters of a submission.
 
+    A list passes as parameters, as at the hosted worker.
+
     Raises:
-        Refusal: One of them is missing or of a wrong type.
+        Refusal: The type is empty, or the parameters are neither an object nor a list.
+        ValueError: The type is not a string, or there are no parameters. The hosted worker fails
+            there, too.
         TooBigError: The parameters exceed their limit.
     """
-    job_type, params = body.get("job_type"), body.get("input_params")
-    if not isinstance(job_type, str) or not job_type:
+    job_type = body.get("job_type")
+    if not isinstance(job_type, str):
+        raise ValueError("job_type is not a string")
+    if "input_params" not in body:
+        raise ValueError("input_params is missing")
+    params = body["input_params"]
+    if not job_type:
         raise Refusal(400, error="job_type must be a non-empty string")
-    if not isinstance(params, dict):
+    if not isinstance(params, (dict, list)):
         raise Refusal(400, error="input_params must be an object")
-    check_size("Input JSON", js_json.dumps(params), INPUT_LIMIT)
+    check_size("Input JSON", deep_json.dumps(params), INPUT_LIMIT)
     return job_type, params
 
 
@@ -108,9 +119,7 @@ def state_of(job: Job) -> Dict[str, Any]:
 
     A cached result whose figures no longer exist is deleted here and answered as ``expired``.
     """
-    if job["status"] == "completed" and not figures_are_alive(
-        output_of(job), services().figures, services().clock
-    ):
+    if job["status"] == "completed" and not services().figure_check.all_alive(output_of(job)):
         services().jobs.delete(job["job_id"])
         message = "The figure of this job has expired; submit it again"
         return {"job_id": job["job_id"], "status": "expired", "message": message}

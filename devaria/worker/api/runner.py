@@ -15,6 +15,8 @@ from devaria.worker.api.guards import (
 )
 from devaria.worker.api.waiting import applied, is_gone, wanted_wait_sec
 from devaria.worker.api.web import answer, check_size, json_body, seen_runner, services
+from devaria.worker.store import deep_json
+from devaria.worker.store.jobs import Text
 
 blueprint = Blueprint("runner", __name__, url_prefix="/api/runner")
 
@@ -39,7 +41,7 @@ def register() -> Response:
     name, capabilities = body.get("name"), body.get("capabilities")
     if name in (None, False, 0, "") or not isinstance(capabilities, list):
         return answer(400, error="Invalid registration data")
-    text = name if isinstance(name, str) else js_json.dumps(name)
+    text = name if isinstance(name, str) else deep_json.dumps(name)
     runner_id = services().runners.register(text, capabilities)
     return answer(201, runner_id=runner_id, message="Runner registered successfully")
 
@@ -147,7 +149,7 @@ def heartbeat(job_id: str, runner_id: str, body: Body) -> bool:
 @_report("complete", "complete job", "Job completed successfully")
 def complete(job_id: str, runner_id: str, body: Body) -> bool:
     """Store a job's result and end the job."""
-    output = js_json.dumps(_present(body, "output_data"))
+    output = deep_json.dumps(_present(body, "output_data"))
     check_size("Output JSON", output, OUTPUT_LIMIT)
     return services().jobs.finish(job_id, runner_id, _console(body), output=output)
 
@@ -155,10 +157,7 @@ def complete(job_id: str, runner_id: str, body: Body) -> bool:
 @_report("error", "report job error", "Job error recorded")
 def error(job_id: str, runner_id: str, body: Body) -> bool:
     """Store the reason why a job failed and end the job."""
-    message = _text(body, "error_message")
-    if not message:
-        raise ValueError("error_message is empty")
-    check_size("Error message", message, ERROR_LIMIT)
+    message = _text(body, "error_message", "Error message", ERROR_LIMIT)
     return services().jobs.finish(job_id, runner_id, _console(body), error=message)
 
 
@@ -168,27 +167,29 @@ def _listed(jobs: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
 
 def _to_run(job: Dict[str, Any]) -> Dict[str, Any]:
     """Return the fields of a job that a runner needs to run it."""
-    params = js_json.loads(job["input_params"].encode("utf-8"))
+    params = deep_json.loads(job["input_params"].encode("utf-8"))
     return {"job_id": job["job_id"], "job_type": job["job_type"], "input_params": params}
 
 
-def _console(body: Body) -> str:
-    console = _text(body, "console_output")
-    check_size("Console output", console, CONSOLE_LIMIT)
-    return console
+def _console(body: Body) -> Text:
+    return _text(body, "console_output", "Console output", CONSOLE_LIMIT)
 
 
-def _text(body: Body, name: str) -> str:
+def _text(body: Body, name: str, what: str, limit: int) -> Text:
     value = _present(body, name)
-    if not isinstance(value, str):
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError(f"{name} is not a string")
+    if isinstance(value, str):
+        check_size(what, value, limit)
     return value
 
 
 def _number(body: Body, name: str) -> Any:
     value = _present(body, name)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, type(None))):
         raise ValueError(f"{name} is neither a number nor null")
+    if isinstance(value, str):  # the hosted worker takes it
+        return js_json.well_formed(value)
     # SQLite's integers have 64 bits. JavaScript reads larger ones as doubles anyway.
     return float(value) if isinstance(value, int) and abs(value) >= 2**63 else value
 

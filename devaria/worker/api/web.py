@@ -1,5 +1,6 @@
 """Shared parts of all routes: services, JSON bodies and answers, sizes of fields."""
 
+import codecs
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, cast
 
@@ -8,7 +9,9 @@ from flask import Response, current_app, request
 from devaria.common import js_json
 from devaria.worker.api.rate_limit import RateLimiter
 from devaria.worker.keys import WorkerKeys
+from devaria.worker.store import deep_json
 from devaria.worker.store.database import Clock
+from devaria.worker.store.expiry import FigureCheck
 from devaria.worker.store.figures import FigureStore, UrlSigner
 from devaria.worker.store.jobs import JobStore
 from devaria.worker.store.news import JobNews
@@ -16,8 +19,18 @@ from devaria.worker.store.runners import RunnerStore
 
 #: The application holds its `Services` under this name.
 SERVICES = "devaria"
-#: The longest body that is read: more than the largest valid one with every character escaped.
-MAX_JSON_BYTES = 16 * 1024 * 1024
+_KIB = 1024
+#: The longest body that is read, by the group of routes: more than the largest valid one with every
+#: character escaped. Routes that are not named take none. The file of a figure has its own limit.
+MAX_BODY_BYTES = {
+    "runner": 16 * 1024 * _KIB,
+    "jobs": 768 * _KIB,
+    "admin": 768 * _KIB,
+    "figures": 768 * _KIB,
+    "dashboard": 768 * _KIB,
+}
+#: A body that no route reads may have this size: it costs memory, but no file.
+_IGNORED_BYTES = 64 * _KIB
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,7 @@ class Services:
     news: JobNews
     runners: RunnerStore
     figures: FigureStore
+    figure_check: FigureCheck
     signer: UrlSigner
     limiter: Optional[RateLimiter]
     clock: Clock
@@ -66,7 +80,12 @@ def services() -> Services:
 
 def answer(status: int = 200, /, **body: Any) -> Response:
     """Build a JSON answer; the keywords are the fields of its body."""
-    return Response(js_json.dumps(body), status, mimetype="application/json")
+    return Response(deep_json.dumps(body), status, mimetype="application/json")
+
+
+def max_body_bytes() -> int:
+    """Return how long the body of the current request may be, in bytes."""
+    return MAX_BODY_BYTES.get(request.blueprint or "", _IGNORED_BYTES)
 
 
 def json_body() -> Dict[str, Any]:
@@ -76,11 +95,14 @@ def json_body() -> Dict[str, Any]:
         The object in the body. Other JSON values count as an empty object: no field is present.
 
     Raises:
-        ValueError: The body is malformed, nested too deeply, null, or over 16 MiB.
+        ValueError: The body is malformed, nested too deeply, null, or too long.
     """
-    if (request.content_length or 0) > MAX_JSON_BYTES:
-        raise ValueError(f"Request body exceeds {MAX_JSON_BYTES} bytes")
-    body = js_json.loads(request.get_data(cache=False))
+    if (request.content_length or 0) > max_body_bytes():
+        raise ValueError(f"Request body exceeds {max_body_bytes()} bytes")
+    data = request.get_data(cache=False)
+    if data.startswith(codecs.BOM_UTF8):
+        raise ValueError("Unexpected token in JSON: a byte order mark")
+    body = deep_json.loads(data)
     if body is None:
         raise ValueError("Request body is null")
     return body if isinstance(body, dict) else {}

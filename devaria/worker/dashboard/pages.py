@@ -7,18 +7,27 @@ from flask import Blueprint, Response, current_app, redirect, render_template, r
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as BaseResponse
 
-from devaria.common import js_json
 from devaria.worker.api.figures import CONTENT_TYPES
 from devaria.worker.api.jobs import checked_submission, output_of, state_of
 from devaria.worker.api.waiting import tells_changes
 from devaria.worker.api.web import Refusal, TooBigError, services
 from devaria.worker.dashboard import views
-from devaria.worker.dashboard.access import PATH, add_headers, check_access
+from devaria.worker.dashboard.access import (
+    PATH,
+    add_headers,
+    check_access,
+    entered,
+    left,
+    name_session,
+)
 from devaria.worker.dashboard.job_forms import FIELD_PREFIX, JobForms, params_of
+from devaria.worker.store import deep_json
+from devaria.worker.store.jobs import Params
 
 blueprint = Blueprint("dashboard", __name__, url_prefix=PATH, template_folder="templates")
 blueprint.before_request(check_access)
 blueprint.after_request(add_headers)
+blueprint.url_defaults(name_session)
 
 #: The application holds its `JobForms` under this name.
 JOB_FORMS = "devaria-job-forms"
@@ -33,6 +42,18 @@ _FILTERS = ("pending", "claimed", "in_progress", "completed", "failed")
 
 
 @blueprint.get("")
+def entrance() -> BaseResponse:
+    """Begin a session, with the link that the worker prints."""
+    return entered()
+
+
+@blueprint.post("/<session>/logout")
+def logout() -> BaseResponse:
+    """End the session."""
+    return left()
+
+
+@blueprint.get("/<session>")
 @tells_changes(_TIMES)
 def overview() -> str:
     """Show the queue and the runners."""
@@ -49,7 +70,7 @@ def overview() -> str:
     )
 
 
-@blueprint.get("/jobs/<job_id>")
+@blueprint.get("/<session>/jobs/<job_id>")
 @tells_changes(_TIMES)
 def show(job_id: str) -> Tuple[str, int]:
     """Show a job; with 404, a page that says that the job does not exist."""
@@ -70,7 +91,7 @@ def show(job_id: str) -> Tuple[str, int]:
     ), 200
 
 
-@blueprint.get("/jobs/<job_id>/console")
+@blueprint.get("/<session>/jobs/<job_id>/console")
 def console(job_id: str) -> Response:
     """Return the whole console of a job as plain text."""
     job = services().jobs.get(job_id)
@@ -79,14 +100,14 @@ def console(job_id: str) -> Response:
     return Response(job["console_output"] or "", mimetype="text/plain")
 
 
-@blueprint.post("/jobs/<job_id>/delete")
+@blueprint.post("/<session>/jobs/<job_id>/delete")
 def delete(job_id: str) -> BaseResponse:
     """Delete a job in any state and redirect to the overview."""
     services().jobs.delete(job_id)
     return redirect(url_for("dashboard.overview"), 303)
 
 
-@blueprint.post("/jobs/<job_id>/rerun")
+@blueprint.post("/<session>/jobs/<job_id>/rerun")
 def rerun(job_id: str) -> BaseResponse:
     """Delete a job, submit it again, and redirect to the new job."""
     jobs = services().jobs
@@ -98,13 +119,13 @@ def rerun(job_id: str) -> BaseResponse:
     return redirect(url_for("dashboard.show", job_id=again["job_id"]), 303)
 
 
-@blueprint.get("/submit")
+@blueprint.get("/<session>/submit")
 def submit_page() -> str:
     """Show the form to submit a job; ``?type=`` selects a job type with declared parameters."""
     return _submit_page(request.args.get("type", ""), {})
 
 
-@blueprint.post("/submit")
+@blueprint.post("/<session>/submit")
 def submit() -> BaseResponse:
     """Submit a job and redirect to it, or to the same job if it was submitted before.
 
@@ -122,7 +143,7 @@ def submit() -> BaseResponse:
     return redirect(url_for("dashboard.show", job_id=job["job_id"], known=known), 303)
 
 
-@blueprint.get("/static/<name>")
+@blueprint.get("/<session>/static/<name>")
 def static_file(name: str) -> Response:
     """Serve the stylesheet, the script or the icon."""
     if name not in _STATIC:
@@ -135,7 +156,7 @@ def _job_forms() -> JobForms:
     return cast(JobForms, current_app.extensions[JOB_FORMS])
 
 
-def _submitted(job_type: str, params: Dict[str, Any]) -> Tuple[Job, bool]:
+def _submitted(job_type: str, params: Params) -> Tuple[Job, bool]:
     jobs = services().jobs
     job, is_new = jobs.submit(job_type, params)
     if not is_new and state_of(job)["status"] == "expired":
@@ -147,7 +168,7 @@ def _submitted_params(job_type: str) -> Any:
     form = _job_forms().get(job_type)
     if form is not None and "params" not in request.form:
         return params_of(form, request.form)
-    return js_json.loads(request.form.get("params", "").encode("utf-8", "replace"))
+    return deep_json.loads(request.form.get("params", "").encode("utf-8", "replace"))
 
 
 def _submit_page(job_type: str, fields: Mapping[str, str], error: Optional[str] = None) -> str:
@@ -164,8 +185,8 @@ def _submit_page(job_type: str, fields: Mapping[str, str], error: Optional[str] 
     )
 
 
-def _params(job: Job) -> Dict[str, Any]:
-    params: Dict[str, Any] = js_json.loads(job["input_params"].encode("utf-8"))
+def _params(job: Job) -> Params:
+    params: Params = deep_json.loads(job["input_params"].encode("utf-8"))
     return params
 
 

@@ -1,12 +1,13 @@
 """Turn values into what the pages show. HTML is left to the templates, which escape every value."""
 
+import contextlib
 import datetime
 import json
 from typing import Any, Dict, List, Optional
 from urllib.parse import urlsplit
 
-from devaria.common import js_json
 from devaria.common.text import printable
+from devaria.worker.store import deep_json
 from devaria.worker.store.expiry import figure_urls
 from devaria.worker.store.figures import FigureStore
 
@@ -35,13 +36,16 @@ def visible(value: Any) -> Any:
 
 
 def indented(value: Any) -> str:
-    """Write a JSON value as indented JSON; as compact JSON if that would be over 1 MB long."""
+    """Write a JSON value as indented JSON; if that is too long or too deep, as compact JSON."""
     text = ""
-    for chunk in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
-        text += chunk
-        if len(text) > _MAX_INDENTED:
-            return js_json.dumps(value)
-    return text
+    with contextlib.suppress(RecursionError):
+        for chunk in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
+            text += chunk
+            if len(text) > _MAX_INDENTED:
+                break
+        else:
+            return text
+    return deep_json.dumps(value)
 
 
 def console_end(console: Optional[str]) -> str:
@@ -57,7 +61,7 @@ def console_end(console: Optional[str]) -> str:
 def percent(job: Job) -> Optional[float]:
     """Return how much of a job is done, from 0 to 100; None while it is unknown."""
     current, total = job["progress_current"], job["progress_total"]
-    if current is None or total is None or total <= 0:
+    if not all(isinstance(each, (int, float)) for each in (current, total)) or total <= 0:
         return None
     return float(min(max(100 * (current / total), 0), 100))
 

@@ -6,7 +6,9 @@
     runners     the registered runners
     figures     figures as files, and the signatures of their upload URLs
     expiry      whether the figures of a cached result still exist
-    database    the SQLite file; jobs of silent runners return to the queue
+    deep_json   JSON of any honest depth
+    database    the SQLite file
+    silence     jobs of silent runners return to the queue
     news        who waits for news of jobs
     pickup      which runner is told of which job
     waiting     the requests that wait

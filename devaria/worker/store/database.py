@@ -1,10 +1,13 @@
-"""The SQLite file: its schema, its connections, and jobs of silent runners."""
+"""The SQLite file: its schema and its connections."""
 
+import contextlib
 import logging
+import os
 import sqlite3
+import stat
 import threading
 from pathlib import Path
-from typing import Any, Callable, List, NamedTuple
+from typing import Any, Callable, List, NamedTuple, Sequence
 
 from devaria.worker.store.news import JobNews
 
@@ -49,19 +52,26 @@ CREATE TABLE IF NOT EXISTS jobs (
         + coalesce(length(CAST(error_message AS BLOB)), 0) <= 2100000
     )
 );
+CREATE TABLE IF NOT EXISTS sessions (
+    session_id TEXT PRIMARY KEY,
+    proof TEXT NOT NULL,
+    begun_at INTEGER NOT NULL
+);
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, job_type, seq);
 CREATE INDEX IF NOT EXISTS jobs_by_runner ON jobs (claimed_by, seq);
 """
 
-# Only the claim and the heartbeats change a running job: `updated_at` is the time of the last one.
-_IS_SILENT = "status IN ('claimed', 'in_progress') AND updated_at <= ?"
-_FIND = f"SELECT job_id, job_type, claimed_by FROM jobs WHERE {_IS_SILENT}"  # noqa: S608 - built from constants only
-# The console is kept until the next runner replaces it: it shows how far the silent runner came.
-_REQUEUE = f"""
-UPDATE jobs SET status = 'pending', claimed_by = NULL, claimed_at = NULL, last_heartbeat = NULL,
-    progress_current = NULL, progress_total = NULL, updated_at = ?
-WHERE job_id = ? AND {_IS_SILENT}
-"""  # noqa: S608 - built from constants only
+_INCREMENTAL = 2  # the value of `PRAGMA auto_vacuum`
+#: How long a statement waits for a lock, in seconds.
+_LOCK_SEC = 2.0
+#: What the log before the database may keep after it was applied.
+_MAX_WAL_BYTES = 16 * 1024 * 1024
+#: How many free pages are given back to the system by one statement.
+_PAGES = 1_000
+
+
+class DatabaseBusy(Exception):
+    """Another process holds the database for too long."""
 
 
 class Outcome(NamedTuple):
@@ -83,7 +93,8 @@ class Database:
     connection is used for one statement at a time, so that threads that only wait hold none.
 
     Args:
-        path: The file; created with the schema if it does not exist.
+        path: The file; created with the schema if it does not exist. Only its owner may read it,
+            and what else is in its folder.
 
     Attributes:
         news: Told of each change of a job, by whoever changes it.
@@ -93,10 +104,14 @@ class Database:
         self.news = JobNews()
         self._path = path
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._idle: List[sqlite3.Connection] = []
         self._is_closed = False
-        connection = self._connect()
+        _make_private(path)
+        connection = self._connect("PRAGMA auto_vacuum = INCREMENTAL")
         connection.executescript(_SCHEMA)
+        if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+            _rewrite(connection, path)
         self._give_back(connection)
 
     def execute(self, statement: str, *parameters: Any) -> Outcome:
@@ -110,8 +125,47 @@ class Database:
             Its rows, and the number of rows that it changed.
 
         Raises:
+            DatabaseBusy: Another process holds the database.
             sqlite3.Error: SQLite refused it.
         """
+        try:
+            return self._execute(statement, parameters)
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "busy" in str(error):
+                raise DatabaseBusy(str(error)) from error
+            raise
+
+    def shrink(self) -> None:
+        """Give the space of deleted rows back to the system; if the database is busy, later."""
+        with contextlib.suppress(DatabaseBusy):
+            if self._free_pages():
+                self._free()
+                self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _free(self) -> None:
+        free = self._free_pages()
+        while free:
+            self.execute(f"PRAGMA incremental_vacuum({_PAGES})")
+            before, free = free, self._free_pages()
+            if free >= before:
+                break
+
+    def _free_pages(self) -> int:
+        pages: int = self.execute("PRAGMA freelist_count").rows[0][0]
+        return pages
+
+    def _execute(self, statement: str, parameters: Sequence[Any]) -> Outcome:
+        if statement.startswith("SELECT"):
+            return self._execute_now(statement, parameters)
+        # SQLite's own waiting is a poll, which under load lets some writers wait for long.
+        if not self._writing.acquire(timeout=_LOCK_SEC):
+            raise DatabaseBusy("other statements wait for the database")
+        try:
+            return self._execute_now(statement, parameters)
+        finally:
+            self._writing.release()
+
+    def _execute_now(self, statement: str, parameters: Sequence[Any]) -> Outcome:
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         connection = connection or self._connect()
@@ -135,41 +189,40 @@ class Database:
             else:
                 self._idle.append(connection)
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, first: str = "") -> sqlite3.Connection:
         # One thread after another uses a connection, never two at once.
         connection = sqlite3.connect(
-            str(self._path), timeout=10, isolation_level=None, check_same_thread=False
+            str(self._path), timeout=_LOCK_SEC, isolation_level=None, check_same_thread=False
         )
         connection.row_factory = sqlite3.Row
+        connection.execute(first)  # before anything is written to a new file
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
 
-class SilentJobs:
-    """Jobs whose runner has sent no heartbeat for too long.
+def _make_private(path: Path) -> None:
+    """Let only the owner read the database and its folder. SQLite's other files follow the first.
 
-    Args:
-        database: Holds the jobs.
-        clock: Returns the time in epoch milliseconds.
-        after_ms: How long a runner may be silent; 0 for no limit, as on the hosted worker.
+    Raises:
+        OSError: The file cannot be made.
     """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    for each in (path.parent, path, *path.parent.glob(f"{path.name}-*")):
+        mode = each.stat().st_mode
+        # A folder with the sticky bit, such as /tmp, belongs to all. What belongs to another user
+        # cannot be changed.
+        if mode & 0o077 and not mode & stat.S_ISVTX:
+            with contextlib.suppress(OSError):
+                each.chmod(mode & 0o700)
 
-    def __init__(self, database: Database, clock: Clock, after_ms: int) -> None:
-        self._database = database
-        self._clock = clock
-        self._after_ms = after_ms
-        # Heartbeats could not arrive while the worker was down, so that time does not count.
-        self._listening_since = clock()
 
-    def requeue(self) -> None:
-        """Return every such job to pending, unless a heartbeat arrives at that very moment."""
-        since = self._clock() - self._after_ms
-        if self._after_ms <= 0 or self._listening_since > since:
-            return
-        # Usually there are none, and reading the queue then writes nothing.
-        for job_id, job_type, runner_id in self._database.execute(_FIND, since).rows:
-            if self._database.execute(_REQUEUE, self._clock(), job_id, since).changed:
-                _log.warning("Job %s is pending again: runner %s is silent", job_id, runner_id)
-                self._database.news.is_pending(job_id, job_type)
+def _rewrite(connection: sqlite3.Connection, path: Path) -> None:
+    """Rewrite a database of an earlier version, so that it can shrink."""
+    try:
+        connection.execute("VACUUM")
+    except sqlite3.Error as error:  # such as a full disk; all else works
+        _log.warning("%s cannot shrink: %s", path, error)

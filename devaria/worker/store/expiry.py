@@ -1,53 +1,111 @@
 """Whether the figures of a cached result still exist."""
 
-import time
-from typing import Any, Iterator
+import queue
+import threading
+from typing import Any, Iterator, List, Optional
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util.connection import create_connection
 
 from devaria.common import js_json
+from devaria.common.addresses import PublicHosts
+from devaria.common.bounded_http import (
+    BoundedSession,
+    CuttableConnection,
+    time_limit,
+    use_connections,
+)
 from devaria.worker.store.database import Clock
 from devaria.worker.store.figures import DESCRIPTION, FigureStore
 
 INDEX = "/index.html"
+#: The time for the whole check of a figure elsewhere, in seconds, with the lookup of the name.
+DEADLINE_SEC = 5.0
 _TIMEOUT_SEC = 3.0  # for connecting, and for each read
-_DEADLINE_SEC = 5.0  # for the whole answer
 _MAX_BYTES = 1024 * 1024
+#: How many checks may run at a time: each holds a thread of the server.
+_MAX_CHECKS = 4
 
 
-def figures_are_alive(output: Any, figures: FigureStore, clock: Clock) -> bool:
-    """Check that the figure of every ``figpack_url`` in a result still exists.
+class FigureCheck:
+    """Checks whether the figures of results still exist.
 
-    A figure exists if its URL ends in ``/index.html`` and the ``figpack.json`` beside it can be
-    read, is not ``deleted``, and is ``pinned`` or has an ``expiration`` in the future.
+    Figures of the worker's own store are looked up there. Others are asked for over HTTP, at public
+    addresses only: a result could name any address of the lab's network.
 
     Args:
-        output: The result of a completed job.
         figures: The worker's own figure store.
         clock: Returns the time in epoch milliseconds.
-
-    Returns:
-        True if all figures exist; so a result without figures never expires.
+        hosts: The hosts that may be asked.
     """
-    return all(
-        url.endswith(INDEX) and _is_alive(_description(url, figures), clock())
-        for url in figure_urls(output)
-    )
+
+    def __init__(self, figures: FigureStore, clock: Clock, hosts: PublicHosts) -> None:
+        self._figures = figures
+        self._clock = clock
+        self._hosts = hosts
+        self._free = threading.Semaphore(_MAX_CHECKS)
+
+    def all_alive(self, output: Any) -> bool:
+        """Check that the figure of every ``figpack_url`` in a result still exists.
+
+        A figure exists if its URL ends in ``/index.html`` and the ``figpack.json`` beside it can be
+        read, is not ``deleted``, and is ``pinned`` or has an ``expiration`` in the future. While
+        several other checks wait for answers, a figure elsewhere counts as existing.
+
+        Args:
+            output: The result of a completed job.
+
+        Returns:
+            True if all figures exist; so a result without figures never expires.
+        """
+        return all(url.endswith(INDEX) and self._is_alive(url) for url in figure_urls(output))
+
+    def _is_alive(self, url: str) -> bool:
+        # A request to this very worker would need a second thread, and requests in all threads
+        # would wait for each other.
+        own = self._figures.figure_id(url)
+        if own is not None:
+            return _lives(self._figures.description(own), self._clock())
+        if not self._free.acquire(blocking=False):
+            return True
+        try:
+            return _lives(self._asked(url[: -len(INDEX)] + "/" + DESCRIPTION), self._clock())
+        finally:
+            self._free.release()
+
+    def _asked(self, url: str) -> Any:
+        """Return the JSON at a URL; None if it cannot be had in time.
+
+        A thread does it, since nothing can end a lookup of a name that hangs.
+        """
+        found: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(
+            target=lambda: found.put(_fetched(url, self._hosts)),
+            name="devaria-worker-figure",
+            daemon=True,
+        ).start()
+        try:
+            return found.get(timeout=DEADLINE_SEC)
+        except queue.Empty:
+            return None  # as on the hosted worker, a figure that cannot be reached has expired
 
 
 def figure_urls(output: Any) -> Iterator[str]:
     """Yield the strings under the key ``figpack_url``, at every depth of a JSON value."""
-    if isinstance(output, dict):
-        url = output.get("figpack_url")
-        if isinstance(url, str):
-            yield url
-    children = output.values() if isinstance(output, dict) else output
-    if isinstance(output, (dict, list)):
-        for child in children:
-            yield from figure_urls(child)
+    todo = [output]  # a result may be nested more deeply than functions can be
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            url = value.get("figpack_url")
+            if isinstance(url, str):
+                yield url
+        if isinstance(value, (dict, list)):
+            children = value.values() if isinstance(value, dict) else value
+            todo.extend(reversed(list(children)))
 
 
-def _is_alive(description: Any, now: int) -> bool:
+def _lives(description: Any, now: int) -> bool:
     if not isinstance(description, dict) or description.get("deleted"):
         return False
     expiration = description.get("expiration")
@@ -55,27 +113,71 @@ def _is_alive(description: Any, now: int) -> bool:
     return description.get("pinned") is True or in_future
 
 
-def _description(url: str, figures: FigureStore) -> Any:
-    # The worker's own figures are read from the store. Over HTTP, a request would need a second
-    # thread of this server, and requests in all threads would wait for each other.
-    own = figures.figure_id(url)
-    if own is not None:
-        return figures.description(own)
-    try:
-        return _fetched(url[: -len(INDEX)] + "/" + DESCRIPTION)
-    except (requests.RequestException, ValueError):
-        return None  # as on the hosted worker, a figure that cannot be reached has expired
+def _fetched(url: str, hosts: PublicHosts) -> Any:
+    adapter = _GuardedAdapter(hosts)
+    with BoundedSession() as session, time_limit(DEADLINE_SEC, adapter.cut):
+        session.trust_env = False  # proxies and logins are not for a stranger's host
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        try:
+            return _read(session, url)
+        except Exception:  # urllib3 lets many kinds through, and all mean the same
+            return None
 
 
-def _fetched(url: str) -> Any:
-    deadline, content = time.monotonic() + _DEADLINE_SEC, b""
-    # Without an auth object, requests would send a login of .netrc to a stranger's host.
-    with requests.get(
-        url, stream=True, timeout=_TIMEOUT_SEC, auth=lambda prepared: prepared
+def _read(session: requests.Session, url: str) -> Any:
+    content = b""
+    headers = {"Accept-Encoding": "identity"}
+    with session.get(
+        url, stream=True, timeout=_TIMEOUT_SEC, headers=headers, allow_redirects=False
     ) as response:
-        response.raise_for_status()
-        for chunk in response.iter_content(64 * 1024):
+        if not 200 <= response.status_code < 300:
+            return None
+        # Small pieces: a server may compress all the same, and a piece may become a thousand times
+        # as long.
+        for chunk in response.iter_content(8 * 1024):
             content += chunk
-            if len(content) > _MAX_BYTES or time.monotonic() > deadline:
+            if len(content) > _MAX_BYTES:
                 return None
     return js_json.loads(content)
+
+
+class _GuardedAdapter(HTTPAdapter):
+    """Connects to allowed hosts only; all its connections can be cut."""
+
+    def __init__(self, hosts: PublicHosts) -> None:
+        self._hosts = hosts
+        self._opened: List[CuttableConnection] = []
+        self._is_cut = False
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Set up the connection pools; requests calls this."""
+        super().init_poolmanager(*args, **kwargs)
+        attributes = {"hosts": self._hosts, "opened": staticmethod(self._open)}
+        use_connections(self.poolmanager, type("Guarded", (_Guarded,), attributes))
+
+    def cut(self) -> None:
+        """Cut all connections, also those that are opened later."""
+        self._is_cut = True
+        for connection in self._opened:
+            connection.cut()
+
+    def _open(self, connection: CuttableConnection) -> None:
+        self._opened.append(connection)
+        if self._is_cut:
+            connection.cut()
+
+
+class _Guarded(CuttableConnection):
+    hosts: PublicHosts
+
+    def connect_socket(self) -> Any:
+        fault: Optional[OSError] = None
+        port = self.port or self.default_port
+        for address in self.hosts.addresses(self.host, port):
+            try:
+                return create_connection((address, port), _TIMEOUT_SEC)
+            except OSError as error:
+                fault = error
+        raise fault or OSError("the host has no address")

@@ -3,13 +3,17 @@
 Source: the upload client of figpack 0.4.1 (``figpack/core/_upload_bundle.py``).
 """
 
+import contextlib
 import hashlib
 import json
+import math
+import os
 import re
 import shutil
+import threading
 import uuid
 from pathlib import Path
-from typing import IO, Any, Dict, Optional, cast
+from typing import IO, Any, Dict, List, Optional, cast
 from urllib.parse import quote, urlencode
 
 from itsdangerous import Signer
@@ -19,11 +23,18 @@ from devaria.worker.store.database import Clock
 DESCRIPTION = "figpack.json"
 LIFETIME_MS = 24 * 3600 * 1000
 URL_LIFETIME_MS = 3600 * 1000
+#: An upload that is not finished after this time is removed.
+UPLOAD_LIFETIME_MS = 6 * 3600 * 1000
+GB = 10**9
 MAX_PATH_BYTES = 1024
 MAX_NAME_BYTES = 255
 
 _FIGURE_ID = re.compile("[0-9a-f]{32}")
 _FIGURE_URL = re.compile("https?://[^/]+/figures/([0-9a-f]{32})/index[.]html")
+
+
+class StoreFull(Exception):
+    """There is no room for a file; the text is for the person who uploads it."""
 
 
 class FigureStore:
@@ -32,14 +43,48 @@ class FigureStore:
     Args:
         root: The directory that holds the figures.
         clock: Returns the time in epoch milliseconds.
+        quota_bytes: How much the files of all figures may take; 0 for no limit.
     """
 
-    def __init__(self, root: Path, clock: Clock) -> None:
+    def __init__(self, root: Path, clock: Clock, quota_bytes: int = 0) -> None:
         self._root = root
         self._clock = clock
+        self._quota_bytes = quota_bytes or math.inf
+        self._lock = threading.Lock()
         # Files are written here first. No figure can have this name.
         self._incoming = root / ".incoming"
+        shutil.rmtree(self._incoming, ignore_errors=True)  # no upload outlives the worker
         self._incoming.mkdir(parents=True, exist_ok=True)
+        self._used_bytes = _size(root)
+        for folder in self._folders():
+            if not (folder / DESCRIPTION).is_file():
+                self._remove(folder)
+        self.remove_old()
+
+    def remove_old(self) -> None:
+        """Remove figures that have expired, and uploads that were not finished."""
+        for folder in self._folders():
+            description = self.description(folder.name)
+            if description is not None and _is_over(description, self._clock()):
+                self._remove(folder)
+
+    def check_room(self, size: int) -> None:
+        """Check that there is room for files; remove figures that have expired if there is not.
+
+        Args:
+            size: The size of the files in bytes.
+
+        Raises:
+            StoreFull: There is not enough.
+        """
+        if self._used_bytes + size > self._quota_bytes:
+            self.remove_old()
+        if self._used_bytes + size > self._quota_bytes:
+            raise StoreFull(
+                f"The figure store is full: {self._used_bytes / GB:.3g} of"
+                f" {self._quota_bytes / GB:.3g} GB are used. A figure is removed 24 h after its"
+                " upload; the worker's --figures-quota sets the limit"
+            )
 
     def create(self, details: Dict[str, Any]) -> str:
         """Make a new, empty figure that expires in 24 h.
@@ -77,7 +122,11 @@ class FigureStore:
     def description(self, figure_id: str) -> Optional[Dict[str, Any]]:
         """Return the content of a figure's ``figpack.json``; None if there is no such figure."""
         path = self.file(figure_id, DESCRIPTION)
-        return None if path is None else cast(Dict[str, Any], json.loads(path.read_text("utf-8")))
+        try:
+            text = "null" if path is None else path.read_text("utf-8")
+        except FileNotFoundError:  # it is being removed
+            return None
+        return cast(Optional[Dict[str, Any]], json.loads(text))
 
     def figure_id(self, url: str) -> Optional[str]:
         """Return the id of the figure at a URL; None if this store does not have the figure.
@@ -106,10 +155,17 @@ class FigureStore:
             size: The declared size in bytes.
 
         Raises:
-            ValueError: The path is not allowed, or the content has another size.
+            ValueError: The path is not allowed, the content has another size, or there is no such
+                figure.
+            StoreFull: There is no room for the file.
         """
         if not is_upload_path(relative_path):
             raise ValueError(f"not a path for an upload: {relative_path!r}")
+        if self.description(figure_id) is None:
+            raise ValueError("there is no such figure; its upload took too long")
+        self.check_room(size)
+        self._count(size)
+        saved = False
         target = self._root / figure_id / relative_path
         incoming = self._incoming / uuid.uuid4().hex
         try:
@@ -119,17 +175,54 @@ class FigureStore:
             if written != size:
                 raise ValueError(f"{relative_path}: {written} bytes, {size} were declared")
             target.parent.mkdir(parents=True, exist_ok=True)
+            replaced = target.stat().st_size if target.is_file() else 0
             incoming.replace(target)
+            self._count(-replaced)
+            saved = True
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise ValueError(f"{relative_path}: a file cannot be a directory too") from error
         finally:
             incoming.unlink(missing_ok=True)
+            if not saved:
+                self._count(-size)
+
+    def _folders(self) -> List[Path]:
+        return [each for each in self._root.iterdir() if _FIGURE_ID.fullmatch(each.name)]
+
+    def _remove(self, folder: Path) -> None:
+        """Remove a figure, all at once for those who read it."""
+        size, gone = _size(folder), self._incoming / uuid.uuid4().hex
+        with contextlib.suppress(OSError):  # another thread removes it, or a file of it is open
+            folder.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+            self._count(-size)
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self._used_bytes += size
 
     def _describe(self, figure_id: str, description: Dict[str, Any]) -> None:
         # Renamed into place, so that no reader sees half of it.
-        incoming = self._incoming / uuid.uuid4().hex
+        incoming, path = self._incoming / uuid.uuid4().hex, self._root / figure_id / DESCRIPTION
         incoming.write_text(json.dumps(description, indent=2), "utf-8")
-        incoming.replace(self._root / figure_id / DESCRIPTION)
+        self._count(incoming.stat().st_size - (path.stat().st_size if path.is_file() else 0))
+        incoming.replace(path)
+
+
+def _is_over(description: Dict[str, Any], now: int) -> bool:
+    """Return whether nobody needs a figure any more."""
+    if description.get("status") == "uploading":
+        return now >= int(description["createdAt"]) + UPLOAD_LIFETIME_MS
+    return now >= int(description["expiration"]) and not description.get("pinned")
+
+
+def _size(folder: Path) -> int:
+    """Return the size of all files below a folder, in bytes."""
+    return sum(
+        (Path(where) / name).lstat().st_size
+        for where, _, names in os.walk(folder)
+        for name in names
+    )
 
 
 class UrlSigner:
@@ -138,7 +231,7 @@ class UrlSigner:
     Args:
         secret: The key. A new random key at each start of the worker is enough, since an upload
             does not outlive the worker.
-        clock: Returns the time in epoch milliseconds.
+        clock: Returns a steady time in milliseconds.
     """
 
     def __init__(self, secret: bytes, clock: Clock) -> None:

@@ -3,15 +3,23 @@
 import hashlib
 import uuid
 from functools import partial
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from devaria.common import js_json
-from devaria.worker.store.database import Clock, Database, SilentJobs
+from devaria.worker.store import deep_json
+from devaria.worker.store.database import Clock, Database
 from devaria.worker.store.pickup import LISTED, Pending
+from devaria.worker.store.silence import SilentJobs, steady_ms
 from devaria.worker.store.waiting import IsGone
 
 #: A row of the jobs table by column name; ``input_params`` and ``output_data`` are JSON text.
 Job = Dict[str, Any]
+
+#: A job's parameters: an object, or a list, which the hosted worker takes too.
+Params = Union[Dict[str, Any], List[Any]]
+
+#: A text of a report; the hosted worker takes a number, and keeps it as a text.
+Text = Union[str, float]
 
 STATES = ("pending", "claimed", "in_progress", "completed", "failed", "expired")
 _SUMMARY = (
@@ -31,14 +39,25 @@ class JobStore:
         database: Holds the jobs.
         clock: Returns the time in epoch milliseconds.
         requeue_after_ms: How long a runner may be silent; 0 for no limit, as on the hosted worker.
+        steady: Returns a steady time in milliseconds, by which silence is measured.
     """
 
-    def __init__(self, database: Database, clock: Clock, requeue_after_ms: int = 0) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        requeue_after_ms: int = 0,
+        steady: Clock = steady_ms,
+    ) -> None:
         self._database = database
         self._clock = clock
-        self._silent_jobs = SilentJobs(database, clock, requeue_after_ms)
+        self._silent_jobs = SilentJobs(database, clock, requeue_after_ms, steady)
 
-    def submit(self, job_type: str, input_params: Dict[str, Any]) -> Tuple[Job, bool]:
+    def look_at_clock(self) -> None:
+        """Note whether the worker could listen since the last look; called every second."""
+        self._silent_jobs.look_at_clock()
+
+    def submit(self, job_type: str, input_params: Params) -> Tuple[Job, bool]:
         """Find the job with this type and these parameters, or create it as pending.
 
         Returns:
@@ -51,7 +70,7 @@ class JobStore:
                 " (job_id, job_hash, job_type, input_params, created_at, updated_at)"
                 " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (job_hash) DO NOTHING",
                 str(uuid.uuid4()),
-                *(identity, js_json.well_formed(job_type), js_json.dumps(input_params), now, now),
+                *(identity, js_json.well_formed(job_type), deep_json.dumps(input_params), now, now),
             )
             found = self.newest(1, job_hash=identity)
             if found:  # else another thread deleted it between the two statements: try again
@@ -59,7 +78,7 @@ class JobStore:
                     self._database.news.is_pending(found[0]["job_id"], found[0]["job_type"])
                 return found[0], created.changed == 1
 
-    def find(self, job_type: str, input_params: Dict[str, Any]) -> Optional[Job]:
+    def find(self, job_type: str, input_params: Params) -> Optional[Job]:
         """Find the job with this type and these parameters; None if there is none."""
         return next(iter(self.newest(1, job_hash=job_hash(job_type, input_params))), None)
 
@@ -110,16 +129,17 @@ class JobStore:
         self._silent_jobs.requeue()
         now = self._clock()
         claimed = self._database.execute(
-            "UPDATE jobs SET status = 'claimed', claimed_by = ?, claimed_at = ?, updated_at = ?"
-            " WHERE job_id = ? AND status = 'pending'",
-            *(runner_id, now, now, job_id),
+            "UPDATE jobs SET status = 'claimed', claimed_by = ?, claimed_at = ?,"
+            " last_heartbeat = ?, updated_at = ? WHERE job_id = ? AND status = 'pending'",
+            *(runner_id, now, now, now, job_id),
         )
         if claimed.changed:
+            self._silent_jobs.heard(job_id)
             self._database.news.is_taken(job_id)
         return claimed.changed == 1
 
     def heartbeat(
-        self, job_id: str, runner_id: str, current: Any, total: Any, console: str
+        self, job_id: str, runner_id: str, current: Any, total: Any, console: Text
     ) -> bool:
         """Store a job's progress and console.
 
@@ -139,7 +159,7 @@ class JobStore:
             status="in_progress",
             progress_current=current,
             progress_total=total,
-            console_output=js_json.well_formed(console),
+            console_output=_stored(console),
             last_heartbeat=self._clock(),
         )
 
@@ -147,10 +167,10 @@ class JobStore:
         self,
         job_id: str,
         runner_id: str,
-        console: str,
+        console: Text,
         *,
         output: Optional[str] = None,
-        error: Optional[str] = None,
+        error: Optional[Text] = None,
     ) -> bool:
         """End a job with its result or its error, which is cached until the job is deleted.
 
@@ -168,9 +188,9 @@ class JobStore:
             job_id,
             runner_id,
             status="completed" if error is None else "failed",
-            console_output=js_json.well_formed(console),
+            console_output=_stored(console),
             output_data=output,
-            error_message=None if error is None else js_json.well_formed(error),
+            error_message=None if error is None else _stored(error),
         )
 
     def delete(self, job_id: str) -> bool:
@@ -213,6 +233,7 @@ class JobStore:
             *(*columns.values(), job_id, runner_id),
         )
         if reported.changed:
+            self._silent_jobs.heard(job_id)
             self._database.news.has_changed(job_id)
         return reported.changed == 1
 
@@ -237,6 +258,11 @@ class JobStore:
         return [dict(row) for row in rows]
 
 
+def _stored(text: Text) -> Text:
+    # The database writes a float into a column of texts as the hosted worker's does.
+    return js_json.well_formed(text) if isinstance(text, str) else float(text)
+
+
 def _pending(selected: str, job_types: Sequence[str]) -> str:
     """Return a query for the oldest pending jobs; its parameters are the types and a limit."""
     marks = ",".join("?" * len(job_types))
@@ -246,7 +272,7 @@ def _pending(selected: str, job_types: Sequence[str]) -> str:
     )
 
 
-def job_hash(job_type: str, input_params: Dict[str, Any]) -> str:
+def job_hash(job_type: str, input_params: Params) -> str:
     """Return the identity of a job: the same for the same type and parameters.
 
     It is the SHA-256, in hexadecimal, of the compact JSON of both, with keys sorted at every depth.
@@ -257,5 +283,5 @@ def job_hash(job_type: str, input_params: Dict[str, Any]) -> str:
         job_type: The job type, compared as it is.
         input_params: The parameters from ``js_json.loads``, where 1 and 1.0 are already the same.
     """
-    text = js_json.dumps({"type": job_type, "params": input_params}, sort_keys=True)
+    text = deep_json.dumps({"type": job_type, "params": input_params}, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -4,6 +4,7 @@ import uuid
 from typing import Any, Dict, List, Optional
 
 from devaria.common import js_json
+from devaria.worker.store import deep_json
 from devaria.worker.store.database import Clock, Database
 
 #: A runner counts as active for this time after its last request.
@@ -38,7 +39,7 @@ class RunnerStore:
             " VALUES (?, ?, ?, ?, ?)",
             runner_id,
             js_json.well_formed(name),
-            js_json.dumps(capabilities),
+            deep_json.dumps(capabilities),
             now,
             now,
         )
@@ -83,7 +84,7 @@ class RunnerStore:
         return {
             "runner_id": row["runner_id"],
             "name": row["name"],
-            "capabilities": js_json.loads(row["capabilities"].encode("utf-8")),
+            "capabilities": deep_json.loads(row["capabilities"].encode("utf-8")),
             "registered_at": row["registered_at"],
             "last_seen": row["last_seen"],
             "is_active": self._clock() - row["last_seen"] < ACTIVE_MS,
