@@ -97,7 +97,7 @@ def test_available_asks_for_each_type_and_lists_jobs_in_their_order(server, clie
         {},
         {"job_id": 5, "job_type": "a", "input_params": {}},
         {"job_id": "j-0", "job_type": None, "input_params": {}},
-        {"job_id": "j-0", "job_type": "a", "input_params": []},
+        {"job_id": "\ud800", "job_type": "a", "input_params": {}},
     ],
 )
 def test_an_entry_that_is_no_job_does_not_hide_the_others(server, client, entry):
