@@ -191,8 +191,8 @@ def _job_of(entry: JsonObject) -> Optional[Job]:
 
 
 def _has_url(job_id: str) -> bool:
-    """Return whether a URL can name a job. All but lone surrogates can be quoted."""
-    return bool(job_id) and well_formed(job_id) == job_id
+    """Return whether a URL can name a job: lone surrogates have no UTF-8, dots lead elsewhere."""
+    return job_id not in ("", ".", "..") and well_formed(job_id) == job_id
 
 
 def list_of(answer: JsonObject, *, may_wait: bool) -> JobList:
