@@ -41,7 +41,7 @@ Write = Callable[[bytes], Any]
 
 
 class Answer(NamedTuple):
-    """What goes back to the runner. A `wire` sends it in its own way; the connection is then cut."""
+    """What goes back to the runner. A `wire` sends it in its own way, and ends the connection."""
 
     status: int
     body: bytes

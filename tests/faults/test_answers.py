@@ -1,10 +1,12 @@
 """A runner among bad answers of every kind: none ends it, and every job comes to its outcome."""
 
+import itertools
+
 import bad_answers
 import pytest
-from fault_proxy import ANY, at_rate, cut_after, cut_before, server_error
+from fault_proxy import ANY, answered, at_rate, cut_after, cut_before, server_error
 from lab import QUICK_HEARTBEATS, QUICK_TRIES
-from waiting import wait_until
+from waiting import BOUND_SEC, wait_until
 
 #: An answer without end is given up soon.
 TIMING = {
@@ -43,3 +45,48 @@ def test_jobs_at_a_quarter_of_bad_answers(lab):
     assert [lab.ended(job_id, 60).status for job_id in jobs] == ["completed"] * 10
     lab.proxy.lift_all()
     runner.end()
+
+
+#: Each wait after the first is twenty times as long: two dozen failures take ages.
+STEEP = {"backoff_base_sec": 0.05, "backoff_factor": 20.0, "backoff_max_sec": 1e9}
+BAD_GATEWAY = answered(502, "<html>bad gateway</html>", "text/html")
+BLOCKED = answered(403, "<html>blocked</html>", "text/html")
+
+
+def one_after_the_other(*faults):
+    """Meet each of the faults in turn."""
+    turns = itertools.cycle(faults)
+    return lambda forward, lifted: next(turns)(forward, lifted)
+
+
+def test_good_answers_in_between_reset_the_back_off(lab):
+    """A report that fails in many ways, between looks that do not, is sent again soon."""
+    fault = one_after_the_other(cut_before, BAD_GATEWAY, BLOCKED)
+    lab.proxy.on("complete", fault, times=24)
+    job_id = lab.submit("good")
+    runner = lab.runner(timing=STEEP)
+    assert lab.ended(job_id, BOUND_SEC).status == "completed"
+    runner.end()
+
+
+def test_a_look_that_fails_is_tried_again_by_itself(lab):
+    """The report, which the worker has, is not sent again for it; nor is there a long wait."""
+    lab.proxy.on("complete", cut_after, times=1)
+    lab.proxy.on("detail", one_after_the_other(cut_before, BAD_GATEWAY), times=4)
+    job_id = lab.submit("good")
+    runner = lab.runner(timing=STEEP)
+    assert lab.ended(job_id, BOUND_SEC).status == "completed"
+    runner.wait_for("reported as completed", BOUND_SEC)
+    runner.end()
+    assert len(lab.proxy.passed("complete")) == 1
+
+
+def test_a_worker_that_shows_no_job_still_gets_the_report(lab):
+    """Looks at jobs may be blocked on the way; they only help."""
+    lab.proxy.on("complete", server_error, times=2)
+    rule = lab.proxy.on("detail", BLOCKED)
+    job_id = lab.submit("good")
+    runner = lab.runner(timing=TIMING)
+    assert lab.ended(job_id, BOUND_SEC).status == "completed"
+    runner.end()
+    assert rule.hits
