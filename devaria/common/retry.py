@@ -5,7 +5,7 @@ import random
 import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
-from typing import Callable, Counter, Optional, Tuple, Type, TypeVar
+from typing import Callable, Optional, Tuple, Type, TypeVar
 
 from devaria.common.errors import RateLimited, TransientError, Unauthorized, WorkerError
 from devaria.common.timing import Timing
@@ -17,9 +17,6 @@ MAX_SERVER_WAIT_SEC = 600.0
 
 #: These errors say nothing of the job that a request is about.
 NOT_THE_JOBS = (RateLimited, Unauthorized)
-
-#: A request that fails in ever other ways is given up after so many times the failures of one kind.
-_MAX_KINDS = 3
 
 
 class Backoff:
@@ -80,30 +77,23 @@ class Failures:
     request does so in one way, and the waits grow.
 
     Args:
-        timing: The waits, and how many failures of one kind are too many.
+        timing: The waits.
     """
 
     def __init__(self, timing: Timing) -> None:
+        self.count = 0
         self._timing = timing
-        self._counts: Counter[Tuple[Type[WorkerError], Optional[int]]] = Counter()
-        self._last: Optional[Tuple[Type[WorkerError], Optional[int]]] = None
+        self._kind: Optional[Tuple[Type[WorkerError], Optional[int]]] = None
         self._backoff = backoff_of(timing)
 
     def note(self, error: WorkerError) -> float:
         """Count a failure; return how long to wait before the next try, in seconds."""
         kind = (type(error), error.status)
-        self._counts[kind] += 1
-        if kind != self._last:
-            self._last = kind
+        self.count += 1
+        if kind != self._kind:
+            self._kind = kind
             self._backoff = backoff_of(self._timing)
         return self._backoff.next_wait_sec()
-
-    @property
-    def are_too_many(self) -> bool:
-        """Whether the request fails again and again."""
-        limit = self._timing.claim_failures
-        counts = self._counts.values()
-        return max(counts) >= limit or sum(counts) >= _MAX_KINDS * limit
 
 
 class Pace:

@@ -28,7 +28,8 @@ class Timing:
         backoff_factor: Each further one may be longer by this factor. With twice as long ones, four
             of ten bad answers would make a few waits of minutes.
         backoff_max_sec: The longest of these waits.
-        claim_failures: How often a claim of one job fails in the same way before it is set aside.
+        claim_failures: How often a claim of one job fails before it is set aside. While other
+            requests fail too, it is three times as often.
         set_aside_sec: For how long it is set aside.
         unauthorized_wait_sec: After the worker refused the key (401). People rotate keys, so the
             key is tried again.

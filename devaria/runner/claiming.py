@@ -134,10 +134,7 @@ class SetAside:
         self._until.pop(job.job_id, None)
 
     def without(self, listed: Sequence[Job]) -> List[Job]:
-        """Return the jobs of a list that are not set aside, after those whose time is over.
-
-        The latter need not be listed: a late claim may have succeeded.
-        """
+        """Return the other jobs of a list, after those whose time is over, listed or not."""
         now = self._clock()
         due = [job for until, job in self._until.values() if until <= now]
         return due + [job for job in listed if job.job_id not in self._until]
@@ -232,19 +229,14 @@ class Claimer:
                 if self.is_ours(entry):
                     return True
                 wait_sec = failures.note(error)
-                if failures.are_too_many:
+                if failures.count >= self._tools.caller.max_failures:
                     raise
             else:
                 return True
             self._tools.caller.pause(wait_sec)
 
     def is_ours(self, entry: JournalEntry) -> bool:
-        """Ask the worker whether it has given a job to this runner.
-
-        Raises:
-            AbandonedError: The operator ends the runner first.
-            WorkerError: The question fails several times, though the worker answers others.
-        """
+        """Ask the worker whether it has given a job to this runner; raise as `claim` does."""
         caller = self._tools.caller
 
         def ask(client: WorkerClient) -> bool:

@@ -1,6 +1,7 @@
 """Make the main thread's requests: repeated with back-off, ended by the operator's signal."""
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -22,6 +23,8 @@ T = TypeVar("T")
 #: The longest wait at a time, in seconds. The wake-up ends it sooner.
 _LONG_SEC = 3600.0
 
+#: After a failure of any request, for this time in seconds, others are tried more often: so often.
+_FLAKY_SEC, _MORE_IF_FLAKY = 60.0, 3
 _Errors = Union[Type[WorkerError], Tuple[Type[WorkerError], ...]]
 
 _log = logging.getLogger(__name__)
@@ -86,8 +89,8 @@ class Caller:
     """Makes requests to the worker for the main thread.
 
     A thread of its own makes them, since a signal does not interrupt a request on every system.
-    The main thread waits for the answer until the operator's first signal. A report that is owed
-    is waited for until the second one, and at most for `Timing.last_report_sec` after the first.
+    The main thread waits until the operator's first signal. A report that is owed has until the
+    second one, and at most `Timing.last_report_sec` after the first.
 
     Args:
         client: The client for these requests.
@@ -109,6 +112,13 @@ class Caller:
         self._stop = stop
         self._status = status
         self._is_failing = False
+        self._failed_at = -math.inf
+
+    @property
+    def max_failures(self) -> int:
+        """How often a request may fail until the fault is that request's, and not the worker's."""
+        is_flaky = time.monotonic() - self._failed_at < _FLAKY_SEC
+        return self._timing.claim_failures * (_MORE_IF_FLAKY if is_flaky else 1)
 
     def heartbeat_client(self) -> WorkerClient:
         """Return a client for the thread of the heartbeats."""
@@ -129,8 +139,7 @@ class Caller:
 
         Args:
             request: Called with the client, in the request thread.
-            owed_since: The request belongs to a report that is owed since then, on the monotonic
-                clock in seconds; None if it does not.
+            owed_since: Since when a report is owed that the request belongs to; None for others.
             changes_nothing: Whether the request changes nothing at the worker. The operator's
                 signal then ends the wait for its answer at once.
 
@@ -177,10 +186,9 @@ class Caller:
             changes_nothing: As for `once`.
             give_up_at: When to give up, on the monotonic clock in seconds; None for never. With a
                 bound, a key that is refused is not tried again.
-            final: The errors that count as an answer. After any other error the request is
-                repeated: it may come from something that stands in the worker's place, such as
-                a proxy.
-            repeated: The errors after which it is repeated even if `final` includes them.
+            final: The errors that count as an answer. Others may come from something in the
+                worker's place, such as a proxy.
+            repeated: Those after which it is repeated even if `final` includes them.
 
         Returns:
             What the request returns.
@@ -213,12 +221,7 @@ class Caller:
     def few_times(
         self, request: Callable[[WorkerClient], T], *, owed_since: Optional[float] = None
     ) -> T:
-        """Make one request as `until_answered` does, but only until it has failed several times.
-
-        Raises:
-            AbandonedError: The operator's signal came first.
-            WorkerError: The last failure.
-        """
+        """Make one request as `until_answered` does; raise its error if it fails several times."""
         failures = Failures(self._timing)
         while True:
             try:
@@ -226,7 +229,7 @@ class Caller:
             except WorkerError as error:
                 self._log_failure(error)
                 wait_sec = failures.note(error)
-                if failures.are_too_many:
+                if failures.count >= self.max_failures:
                     raise
             self.pause(wait_sec, owed_since=owed_since)
 
@@ -280,6 +283,7 @@ class Caller:
         )
 
     def _log_failure(self, error: WorkerError) -> None:
+        self._failed_at = time.monotonic()
         if not self._is_failing:
             self._is_failing = True
             _log.warning("the worker does not answer as it should, trying again: %s", error)

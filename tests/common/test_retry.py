@@ -128,22 +128,3 @@ def test_failures_of_one_kind_lengthen_the_waits():
     failures = Failures(STEEP)
     waits = [failures.note(failed(ServerError, 500)) for _ in range(9)]
     assert max(waits) > 1_000
-
-
-@pytest.mark.parametrize(
-    ("errors", "enough"),
-    [
-        ([failed(NoAnswer)] * 2, False),
-        ([failed(NoAnswer)] * 3, True),
-        ([failed(NoAnswer), failed(NoAnswer, 502)] * 2, False),
-        ([failed(NoAnswer), failed(NoAnswer, 502), failed(NoAnswer)] * 2, True),
-        ([failed(StrangeAnswer, status) for status in range(400, 408)], False),
-        ([failed(StrangeAnswer, status) for status in range(400, 409)], True),
-    ],
-)
-def test_three_failures_of_one_kind_are_too_many(errors, enough):
-    """So are nine of any kind."""
-    failures = Failures(STEEP)
-    for error in errors:
-        failures.note(error)
-    assert failures.are_too_many == enough

@@ -204,7 +204,8 @@ class Exchange:
         path: Its path with the query.
         headers: Its headers.
         body: Its JSON body, or None.
-        worker_status: The status that the worker answered, None where it was not asked.
+        worker_status: The status that the worker answered, the first time if it was asked twice;
+            None where it was not asked.
         status: The status that the runner got, None where it got no answer.
     """
 
@@ -359,7 +360,8 @@ class _Handler(BaseHTTPRequestHandler):
             # Uncompressed, and one connection a request: what happens in between stays simple.
             kept = {n: v for n, v in headers.items() if n not in ("Connection", "Accept-Encoding")}
             answer = self.server.proxy.ask_worker(self.command, self.path, kept, body)
-            exchange.worker_status = answer.status
+            if exchange.worker_status is None:
+                exchange.worker_status = answer.status
             return answer
 
         answer = self.server.proxy.handled(exchange, forward)

@@ -90,3 +90,14 @@ def test_a_worker_that_shows_no_job_still_gets_the_report(lab):
     assert lab.ended(job_id, BOUND_SEC).status == "completed"
     runner.end()
     assert rule.hits
+
+
+def test_a_flaky_network_is_no_fault_of_the_job(lab):
+    """If other requests fail too, a claim may fail more often before its job is set aside."""
+    rule = lab.proxy.on("claim", cut_before, times=6)
+    lab.proxy.on("detail", cut_before, times=1)
+    job_id = lab.submit("good")
+    runner = lab.runner(timing={**QUICK_TRIES, "set_aside_sec": 1e6})
+    assert lab.ended(job_id, BOUND_SEC).status == "completed"
+    runner.end()
+    assert rule.hits == 6
