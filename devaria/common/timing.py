@@ -52,7 +52,7 @@ class Timing:
         repeats_for_less_console: How often a report is sent before its console is shortened, if the
             worker answers 500 to the report but accepts the job's heartbeats.
         repeats_for_loss: How often it is sent before the result is given up. With the back-off
-            between them, 25 tries take about 40 minutes.
+            between them, 33 tries take about 40 minutes.
         poll_wait_sec: How long a worker that lets polls wait is asked to wait for a job.
         wait_grace_sec: For the answer of such a worker when the time of a wait is over.
         least_wait_sec: A shorter wait for a job is not worth its requests.
@@ -98,7 +98,7 @@ class Timing:
     job_drain_sec: float = 1.0
     status_sec: float = 5.0
     repeats_for_less_console: int = 5
-    repeats_for_loss: int = 25
+    repeats_for_loss: int = 33
     poll_wait_sec: int = 25
     wait_grace_sec: float = 10.0
     least_wait_sec: int = 5

@@ -198,19 +198,17 @@ class Caller:
             WorkerGivenUp: There was no answer before `give_up_at`.
             WorkerError: An error that is final.
         """
-        backoff: Optional[Backoff] = None
+        backoff = backoff_of(self._timing)
         while True:
             try:
                 answer = self.once(request, owed_since=owed_since, changes_nothing=changes_nothing)
             except WorkerError as error:
                 if isinstance(error, final) and not isinstance(error, repeated):
                     raise
-                backoff = backoff or backoff_of(self._timing)
                 wait_sec = self._wait_after(error, backoff)
                 if give_up_at is not None:
-                    seconds_left = give_up_at - time.monotonic()
-                    _check_patience(error, seconds_left)
-                    wait_sec = min(wait_sec, seconds_left)
+                    _check_patience(error, give_up_at - time.monotonic())
+                    wait_sec = min(wait_sec, max(give_up_at - time.monotonic(), 0.0))
                 self._log_failure(error)
             else:
                 self._log_recovery()
