@@ -13,10 +13,12 @@ from devaria.client.models import (
     JobState,
     Look,
     RunnerState,
+    id_of,
     list_of,
     objects_of,
     runner_of,
     state_of,
+    states_of,
     text_of,
 )
 from devaria.common.errors import NotFound, StrangeAnswer
@@ -27,8 +29,7 @@ class WorkerClient:
     """A client of one worker, over one keep-alive session. It is for one thread; see `another`.
 
     The routes of a runner take the id of the runner that acts. Every method may raise any
-    `WorkerError` of `devaria.common.errors`. A docstring names only those that have a meaning of
-    their own there.
+    `WorkerError`. A docstring names only those that have a meaning of their own there.
 
     Args:
         base_url: The worker's URL, without a path.
@@ -47,9 +48,9 @@ class WorkerClient:
         """The worker's URL."""
         return self._session.base_url
 
-    def another(self) -> "WorkerClient":
-        """Return a client of the same settings for another thread."""
-        return WorkerClient(self.base_url, self._session.key, self.timing)
+    def another(self, timing: Optional[Timing] = None) -> "WorkerClient":
+        """Return a client for another thread, with the same settings or with other times."""
+        return WorkerClient(self.base_url, self._session.key, timing or self.timing)
 
     def close(self) -> None:
         """Close the session's connections."""
@@ -68,7 +69,7 @@ class WorkerClient:
             The new runner id.
         """
         body = {"name": name, "capabilities": list(job_types)}
-        return text_of(self._post("/api/runner/register", body), "runner_id")
+        return id_of(self._post("/api/runner/register", body), "runner_id")
 
     def verify(self, runner_id: str) -> Optional[str]:
         """Ask whether the worker knows a runner id.
@@ -95,8 +96,8 @@ class WorkerClient:
             wait_sec: Ask the worker to wait this long for a job, in seconds; None does not ask.
 
         Returns:
-            The jobs. Entries that are not jobs are left out, and so are jobs whose parameters are
-            nested more than 200 levels deep.
+            The jobs, whatever their parameters are. Entries that cannot be claimed, since they
+            have no id or no type, are left out.
         """
         path = "/api/runner/jobs/available"
         params = [("types[]", job_type) for job_type in job_types]
@@ -112,8 +113,9 @@ class WorkerClient:
             ClaimLost: It is taken, finished, unknown, or already claimed by this runner.
         """
         answer = self._post(_runner_path(job_id, "claim"), {}, runner_id=runner_id)
-        if not isinstance(answer.get("job"), dict):
-            raise StrangeAnswer(f"the claim of job {job_id} was answered without a job")
+        # Another job's answer may come from a server that answered an earlier claim twice.
+        if not isinstance(answer.get("job"), dict) or answer["job"].get("job_id") != job_id:
+            raise StrangeAnswer(f"the claim of job {job_id} was answered without the job")
 
     def heartbeat(
         self,
@@ -141,8 +143,9 @@ class WorkerClient:
             "console_output": console_output,
         }
         path = _runner_path(job_id, "heartbeat")
-        timeout_sec = self.timing.heartbeat_timeout_sec
-        self._post(path, body, runner_id=runner_id, read_timeout_sec=timeout_sec)
+        quick = self.timing.of_heartbeats
+        limits = {"read_timeout_sec": quick.read_timeout_sec, "limit_sec": quick.answer_sec}
+        self._post(path, body, runner_id=runner_id, **limits)
 
     def complete(self, runner_id: str, job_id: str, output_data: Any, console_output: str) -> None:
         """Report a job's result. The first report of a job wins.
@@ -253,7 +256,7 @@ class WorkerClient:
             NotFound: The worker does not know the runner.
         """
         answer = self._get(f"/api/admin/runners/{quote(runner_id, safe='')}")
-        return [state_of(job) for job in objects_of(answer, "jobs")]
+        return states_of(answer)
 
     def jobs(self, status: Optional[str] = None, limit: int = 100) -> List[JobState]:
         """List jobs, the newest first.
@@ -263,8 +266,7 @@ class WorkerClient:
             limit: The most jobs to list.
         """
         params = [("limit", str(limit)), *([("status", status)] if status else [])]
-        answer = self._get("/api/admin/jobs", params=params)
-        return [state_of(job) for job in objects_of(answer, "jobs")]
+        return states_of(self._get("/api/admin/jobs", params=params))
 
     def delete_job(self, job_id: str) -> None:
         """Delete a job in any state. The next submission of the same job runs it again.
@@ -285,12 +287,12 @@ class WorkerClient:
         return self._session.request("POST", path, body=body, **options)
 
 
-def _runner_path(job_id: str, verb: str) -> str:
-    return f"/api/runner/jobs/{quote(job_id, safe='')}/{verb}"
-
-
 def _as_submitters_see(answer: JsonObject) -> JsonObject:
     return {**answer, "result": answer, "error": answer.get("error_message")}
+
+
+def _runner_path(job_id: str, verb: str) -> str:
+    return f"/api/runner/jobs/{quote(job_id, safe='')}/{verb}"
 
 
 def _admin_job_path(job_id: str) -> str:

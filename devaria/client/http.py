@@ -25,8 +25,10 @@ from devaria.common.errors import (
     Unauthorized,
     WorkerError,
 )
-from devaria.common.js_json import STRING_OR_BRACKET
+from devaria.common.fetching import Fetched, Fetcher, FetchError, TooBigError
+from devaria.common.js_json import STRING_OR_BRACKET, read
 from devaria.common.retry import epoch_sec, retry_after_sec
+from devaria.common.text import one_line
 from devaria.common.timing import Timing
 
 _SNIPPET_CHARACTERS = 120
@@ -78,14 +80,13 @@ class WorkerSession:
         self.base_url = base_url.rstrip("/")
         self.key = (key or "").strip()
         self._timing = timing
-        self._session = requests.Session()
         # A proxy cannot reach this machine's loopback, and must not see the key.
-        self._session.trust_env = not is_loopback(urlsplit(self.base_url).hostname or "")
-        self._session.headers["User-Agent"] = f"devaria/{__version__}"
+        is_local = is_loopback(urlsplit(self.base_url).hostname or "")
+        self._fetcher = Fetcher(f"devaria/{__version__}", trust_env=not is_local)
 
     def close(self) -> None:
         """Close the session's connections."""
-        self._session.close()
+        self._fetcher.close()
 
     def request(self, method: str, path: str, **options: Any) -> JsonObject:
         """Send one request; the options are those of `exchange`. Return the answer's JSON object.
@@ -105,6 +106,7 @@ class WorkerSession:
         body: Optional[JsonObject] = None,
         accept: Tuple[int, ...] = (),
         read_timeout_sec: Optional[float] = None,
+        limit_sec: Optional[float] = None,
         wait_sec: Optional[int] = None,
         seen_tag: str = "",
     ) -> Answer:
@@ -117,7 +119,8 @@ class WorkerSession:
             params: Query parameters.
             body: Sent as JSON.
             accept: Statuses beside 2xx whose JSON object is an answer too.
-            read_timeout_sec: How long to wait for the answer, in seconds; None for the usual time.
+            read_timeout_sec: The longest silence of the worker, in seconds; None for the usual one.
+            limit_sec: How long the whole request may take, in seconds; None for the usual time.
             wait_sec: Ask the worker to wait this long for news, in seconds; None does not ask.
             seen_tag: The tag of what the client has seen, which is no news.
 
@@ -134,28 +137,33 @@ class WorkerSession:
         if seen_tag:
             headers["If-None-Match"] = seen_tag
         timing = self._timing
-        timeout_sec = read_timeout_sec or timing.read_timeout_sec
+        silence_sec = read_timeout_sec or timing.read_timeout_sec
+        whole_sec = limit_sec or timing.answer_sec
         if wait_sec is not None:
             headers["Prefer"] = f"wait={wait_sec}"
-            timeout_sec = max(timeout_sec, wait_sec + timing.wait_grace_sec)
+            silence_sec = max(silence_sec, wait_sec + timing.wait_grace_sec)
+            whole_sec += wait_sec
+        data = None if body is None else _encoded(body)
         try:
-            response = self._session.request(
+            answer = self._fetcher.fetch(
                 method,
                 self.base_url + path,
+                limit_sec=whole_sec,
+                timeout_sec=(timing.connect_timeout_sec, silence_sec),
                 params=params,
-                data=None if body is None else _encoded(body),
+                data=data,
                 headers=headers,
                 auth=_BearerAuth(self.key),
-                timeout=(timing.connect_timeout_sec, timeout_sec),
-                allow_redirects=False,
             )
-        except requests.RequestException as error:
-            raise NoAnswer(f"{what}: {reason_of(error, timing.connect_timeout_sec)}") from error
-        is_unchanged = response.status_code == 304 and bool(seen_tag)
+        except TooBigError as error:
+            raise StrangeAnswer(f"{what}: {error}") from error
+        except FetchError as error:
+            raise NoAnswer(f"{what}: {_snippet(str(error), self.key)}") from error
+        is_unchanged = answer.status == 304 and bool(seen_tag)
         return Answer(
-            {} if is_unchanged else _checked(response, what, accept, self.key),
-            wait_sec is not None and "wait" in response.headers.get("Preference-Applied", ""),
-            response.headers.get("ETag", ""),
+            {} if is_unchanged else _checked(answer, what, accept, self.key),
+            wait_sec is not None and "wait" in answer.headers.get("Preference-Applied", ""),
+            answer.headers.get("ETag", ""),
             is_unchanged,
         )
 
@@ -169,53 +177,33 @@ def _encoded(body: JsonObject) -> bytes:
         return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def reason_of(error: Exception, connect_timeout_sec: float) -> str:
-    """Return one line that says why a request failed.
-
-    requests wraps the cause up to three times, and this finds the innermost one.
-    """
-    if isinstance(error, requests.ConnectTimeout):
-        return f"no connection within {connect_timeout_sec:.0f} s"
-    if isinstance(error, requests.ReadTimeout):
-        return "no answer in time"
-    cause: BaseException = error
-    while True:
-        inner = getattr(cause, "reason", None) or next(
-            (arg for arg in reversed(cause.args) if isinstance(arg, BaseException)), None
-        )
-        if not isinstance(inner, BaseException):
-            break
-        cause = inner
-    # urllib3 puts the connection object's repr before its text.
-    text = str(cause).split(": ", 1)[-1] if "object at 0x" in str(cause) else str(cause)
-    return text or type(cause).__name__
-
-
-def _checked(
-    response: requests.Response, what: str, accept: Tuple[int, ...], key: str
-) -> JsonObject:
+def _checked(answer: Fetched, what: str, accept: Tuple[int, ...], key: str) -> JsonObject:
     """Return the JSON object of a good answer; raise the error that any other one means."""
-    status = response.status_code
-    answer = _json_object(response)
-    if answer is None:
-        raise _without_json(response, what, key)
-    if (200 <= status < 300 and answer.get("success") is not False) or status in accept:
-        return answer
-    text = _snippet(str(answer.get("error") or answer.get("message") or ""), key)
+    status = answer.status
+    content = _json_object(answer.body)
+    if content is None:
+        raise _without_json(answer, what, key)
+    if (200 <= status < 300 and content.get("success") is not False) or status in accept:
+        return content
+    text = _snippet(str(content.get("error") or content.get("message") or ""), key)
     message = f"{what}: {status} {text}".rstrip()
     if status == 429:
-        raise RateLimited(message, _retry_after_sec(response, answer))
-    raise _meaning(status, answer, text)(message)
+        error: WorkerError = RateLimited(message, _retry_after_sec(answer, content))
+    else:
+        error = _meaning(status, content, text)(message)
+    error.status = status
+    raise error
 
 
-def _json_object(response: requests.Response) -> Optional[JsonObject]:
-    body = response.content
-    is_perhaps_deep = body.count(b"[") + body.count(b"{") > MAX_ANSWER_DEPTH
+def _json_object(body: bytes) -> Optional[JsonObject]:
+    """Parse a body. It is UTF-8 (RFC 8259), whatever the headers say."""
+    text = body.decode("utf-8", "replace")
+    is_perhaps_deep = text.count("[") + text.count("{") > MAX_ANSWER_DEPTH
     try:
-        answer = json.loads(_without_depths(response.text)) if is_perhaps_deep else response.json()
-    except ValueError:
+        content = read(_without_depths(text) if is_perhaps_deep else text)
+    except (ValueError, RecursionError):
         return None
-    return answer if isinstance(answer, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def _without_depths(text: str) -> str:
@@ -237,18 +225,20 @@ def _without_depths(text: str) -> str:
     return "".join(kept) + text[start:]
 
 
-def _without_json(response: requests.Response, what: str, key: str) -> WorkerError:
-    content_type = response.headers.get("Content-Type", "no content type")
-    snippet = _snippet(response.text, key)
-    message = (
-        f"{what}: expected a JSON object, got {response.status_code} {content_type}: {snippet!r}"
-    )
-    if response.status_code == 429:
-        return RateLimited(message, _retry_after_sec(response, {}))
-    if response.status_code == 413:
-        return TooLarge(message)
-    # A proxy may give such an answer while the worker still acts on the request.
-    return NoAnswer(message) if response.status_code >= 500 else StrangeAnswer(message)
+def _without_json(answer: Fetched, what: str, key: str) -> WorkerError:
+    content_type = one_line(answer.headers.get("Content-Type", "no content type"), 60)
+    snippet = _snippet(answer.body.decode("utf-8", "replace"), key)
+    message = f"{what}: expected a JSON object, got {answer.status} {content_type}: {snippet!r}"
+    error: WorkerError
+    if answer.status == 429:
+        error = RateLimited(message, _retry_after_sec(answer, {}))
+    elif answer.status == 413:
+        error = TooLarge(message)
+    else:
+        # A proxy may give such an answer while the worker still acts on the request.
+        error = NoAnswer(message) if answer.status >= 500 else StrangeAnswer(message)
+    error.status = answer.status
+    return error
 
 
 def _snippet(text: str, key: str) -> str:
@@ -272,12 +262,12 @@ def _meaning(status: int, answer: Mapping[str, Any], text: str) -> Type[WorkerEr
     return by_status.get(status, StrangeAnswer)
 
 
-def _retry_after_sec(response: requests.Response, answer: Mapping[str, Any]) -> Optional[float]:
+def _retry_after_sec(answer: Fetched, content: Mapping[str, Any]) -> Optional[float]:
     """Return the wait that the worker asks for: its `resetTime` (ms) or `Retry-After`."""
     # By the worker's clock, if the answer has its time: this machine's may be hours off.
-    there = epoch_sec(response.headers.get("Date", ""))
+    there = epoch_sec(answer.headers.get("Date", ""))
     now = time.time() if there is None else there
-    reset = answer.get("resetTime")
+    reset = content.get("resetTime")
     if isinstance(reset, (int, float)) and not isinstance(reset, bool):
         return reset / 1000 - now if abs(reset) < _MAX_EPOCH_MS else None  # also for NaN
-    return retry_after_sec(response.headers.get("Retry-After", ""), now)
+    return retry_after_sec(answer.headers.get("Retry-After", ""), now)

@@ -1,11 +1,14 @@
 """The worker's answers as typed values: jobs, their states, and runners."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from devaria.client.http import JsonObject
 from devaria.common.contract import MAX_VALUE_DEPTH
 from devaria.common.errors import StrangeAnswer
+from devaria.common.js_json import well_formed
+from devaria.common.sendable import is_id
 
 
 @dataclass(frozen=True)
@@ -15,12 +18,13 @@ class Job:
     Args:
         job_id: The worker's id of the job.
         job_type: Says which handler runs it.
-        input_params: The parameters as the submitter gave them.
+        input_params: What the submitter gave as parameters: any JSON value. `fault_of_params` says
+            whether a job can run with it.
     """
 
     job_id: str
     job_type: str
-    input_params: JsonObject
+    input_params: Any
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class JobState:
         error: The error message of a failed job.
         claimed_by: The id of the runner that has or had it, or None.
         job_type: The job's type, or an empty string.
-        input_params: The job's parameters, or None.
+        input_params: The job's parameters: any JSON value. None if there are none.
         created_at_ms: When it was submitted, in milliseconds since 1970, or None.
         last_heartbeat_ms: When its runner last sent a heartbeat, in milliseconds since 1970, or
             None.
@@ -52,7 +56,7 @@ class JobState:
     error: Optional[str] = None
     claimed_by: Optional[str] = None
     job_type: str = ""
-    input_params: Optional[JsonObject] = None
+    input_params: Any = None
     created_at_ms: Optional[float] = None
     last_heartbeat_ms: Optional[float] = None
 
@@ -127,15 +131,36 @@ def text_of(answer: Mapping[str, Any], field: str) -> str:
     return value
 
 
-def is_job(entry: Any) -> bool:
-    """Return whether a part of an answer is a job that can be run."""
-    return (
-        isinstance(entry, dict)
-        and isinstance(entry.get("job_id"), str)
-        and isinstance(entry.get("job_type"), str)
-        and isinstance(entry.get("input_params"), dict)
-        and _is_shallow(entry["input_params"])
-    )
+def id_of(answer: Mapping[str, Any], field: str) -> str:
+    """Return the id in a field that must be there.
+
+    Raises:
+        StrangeAnswer: The field is missing, or holds nothing that a request could name.
+    """
+    value = text_of(answer, field)
+    if not is_id(value):
+        raise StrangeAnswer(f"the worker answered with a {field} that cannot be sent")
+    return value
+
+
+def fault_of_params(params: Any) -> Optional[str]:
+    """Return what keeps a job from running with these parameters, as a sentence; None if nothing.
+
+    Args:
+        params: Any JSON value.
+    """
+    if not isinstance(params, dict):
+        return f"they must be an object, not {_kind_of(params)}"
+    if not _is_shallow(params):
+        return f"they are nested more than {MAX_VALUE_DEPTH} levels deep"
+    return None
+
+
+def _kind_of(value: Any) -> str:
+    if value is None:
+        return "null"
+    kinds = {list: "a list", str: "a string", bool: "true or false"}
+    return kinds.get(type(value), "a number")
 
 
 def _is_shallow(value: Any) -> bool:
@@ -153,13 +178,21 @@ def _inside(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
-def job_of(entry: Any) -> Job:
-    """Return the job in a part of an answer, for which `is_job` is true."""
-    return Job(entry["job_id"], entry["job_type"], entry["input_params"])
+def _job_of(entry: JsonObject) -> Optional[Job]:
+    """Return the job in an entry of a list; None if it cannot be claimed."""
+    job_id, job_type = entry.get("job_id"), entry.get("job_type")
+    if not isinstance(job_id, str) or not isinstance(job_type, str) or not _has_url(job_id):
+        return None
+    return Job(job_id, job_type, entry.get("input_params"))
+
+
+def _has_url(job_id: str) -> bool:
+    """Return whether a URL can name a job: lone surrogates have no UTF-8, dots lead elsewhere."""
+    return job_id not in ("", ".", "..") and well_formed(job_id) == job_id
 
 
 def list_of(answer: JsonObject, *, may_wait: bool) -> JobList:
-    """Return the jobs of an answer to a poll. Entries that are no jobs are left out.
+    """Return the jobs of an answer to a poll. Entries that cannot be claimed are left out.
 
     Args:
         answer: The answer.
@@ -168,7 +201,7 @@ def list_of(answer: JsonObject, *, may_wait: bool) -> JobList:
     Raises:
         StrangeAnswer: There is no list of jobs.
     """
-    jobs = [job_of(entry) for entry in objects_of(answer, "jobs") if is_job(entry)]
+    jobs = [job for job in map(_job_of, objects_of(answer, "jobs")) if job is not None]
     offered_sec = _number(answer.get("offered_sec")) if may_wait else None
     return JobList(jobs, may_wait, offered_sec if offered_sec and offered_sec > 0 else None)
 
@@ -179,11 +212,13 @@ def state_of(answer: JsonObject) -> JobState:
     Raises:
         StrangeAnswer: The answer does not name the job and its status.
     """
-    params = answer.get("input_params")
+    job_id = text_of(answer, "job_id")
+    if not _has_url(job_id):
+        raise StrangeAnswer("the worker answered with a job_id that cannot be sent")
     progress = _object(answer.get("progress"))
     result = _object(answer.get("result"))
     return JobState(
-        job_id=text_of(answer, "job_id"),
+        job_id=job_id,
         status=text_of(answer, "status"),
         progress_current=_number(progress.get("current")),
         progress_total=_number(progress.get("total")),
@@ -192,10 +227,23 @@ def state_of(answer: JsonObject) -> JobState:
         error=_text_or_none(answer.get("error")),
         claimed_by=_text_or_none(answer.get("claimed_by")),
         job_type=_text_or_none(answer.get("job_type")) or "",
-        input_params=params if isinstance(params, dict) else None,
+        input_params=answer.get("input_params"),
         created_at_ms=_number(answer.get("created_at")),
         last_heartbeat_ms=_number(answer.get("last_heartbeat")),
     )
+
+
+def states_of(answer: JsonObject) -> List[JobState]:
+    """Return the jobs of a list in an answer. Entries that are none are left out.
+
+    Raises:
+        StrangeAnswer: There is no such list.
+    """
+    states = []
+    for entry in objects_of(answer, "jobs"):
+        with contextlib.suppress(StrangeAnswer):
+            states.append(state_of(entry))
+    return states
 
 
 def runner_of(answer: JsonObject) -> RunnerState:

@@ -6,24 +6,13 @@ is not used.
 
 import json
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Callable, List, Mapping, Optional, Tuple
+from typing import Any, List, Mapping, Optional
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3 import PoolManager
-from urllib3.exceptions import HTTPError
 
 from devaria import __version__
-from devaria.client.http import reason_of
-from devaria.common.bounded_http import (
-    BoundedSession,
-    CuttableConnection,
-    time_limit,
-    use_connections,
-)
 from devaria.common.config import (
     RELAY_ID_VARIABLE,
     RELAY_KEY_VARIABLE,
@@ -33,6 +22,7 @@ from devaria.common.config import (
     is_loopback,
 )
 from devaria.common.errors import BadSetting, NoAnswer, StrangeAnswer, Unauthorized
+from devaria.common.fetching import Fetched, Fetcher, FetchError, TooBigError
 from devaria.common.timing import Timing
 
 #: The topic under which workers publish.
@@ -99,16 +89,13 @@ class RelaySession:
         self._timing = timing
         self._url = f"{access.url}/poll"
         self._what = f"POST {self._url}"
-        self._connection: Optional[CuttableConnection] = None
-        self._has_ended = False
-        self._session = BoundedSession()
-        self._session.mount("http://", _Adapter(self._note_connection))
-        self._session.mount("https://", _Adapter(self._note_connection))
-        # As for a worker on loopback: no proxy can reach it, or may see the key.
-        self._session.trust_env = not is_loopback(urlsplit(access.url).hostname or "")
-        self._session.headers["User-Agent"] = f"devaria/{__version__}"
-        self._session.headers["Accept-Encoding"] = "identity"  # the limit is for what is sent
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self._fetcher = Fetcher(
+            f"devaria/{__version__}",
+            max_bytes=_MAX_ANSWER_BYTES,
+            takes_gzip=False,
+            # As for a worker on loopback: no proxy can reach it, or may see the key.
+            trust_env=not is_loopback(urlsplit(access.url).hostname or ""),
+        )
 
     def messages(self, wait_sec: float) -> List[Any]:
         """Wait for messages.
@@ -125,13 +112,11 @@ class RelaySession:
             NoAnswer: There was no whole answer in time, or `end` was called.
             StrangeAnswer: The answer is not one of this protocol.
         """
-        status, body = self._exchange(wait_sec)
+        status, _, body = self._exchange(wait_sec)
         if status in (401, 403):
             raise Unauthorized(f"{self._what}: {status}; check {RELAY_KEY_VARIABLE}")
         if status != 200:
             raise StrangeAnswer(f"{self._what}: {status}")
-        if len(body) > _MAX_ANSWER_BYTES:
-            raise StrangeAnswer(f"{self._what}: more than {_MAX_ANSWER_BYTES:,} bytes")
         try:
             return _messages(body)
         except (ValueError, TypeError, AttributeError, RecursionError):
@@ -139,55 +124,35 @@ class RelaySession:
 
     def end(self) -> None:
         """Cut the request that is waiting. No later one is answered."""
-        self._has_ended = True
-        self._cut()
+        self._fetcher.end()
 
     def close(self) -> None:
         """Close the connections. This is for the thread that polls."""
-        self._session.close()
+        self._fetcher.close()
 
-    def _exchange(self, wait_sec: float) -> Tuple[int, bytes]:
-        """Make one request; return the status, and the body if that is 200."""
-        limit_sec = wait_sec + self._timing.connect_timeout_sec
-        fault = ""
-        status, body = 0, b""
-        with time_limit(limit_sec, self._cut) as is_late:
-            try:
-                with self._post(wait_sec, limit_sec) as response:
-                    status = response.status_code
-                    if status == 200:
-                        body = response.raw.read(_MAX_ANSWER_BYTES + 1, decode_content=False)
-            except (requests.RequestException, HTTPError, OSError) as error:
-                fault = reason_of(error, self._timing.connect_timeout_sec)
-        if is_late.is_set():
-            fault = f"no whole answer within {limit_sec:g} s"
-        if fault or self._has_ended:
-            raise NoAnswer(f"{self._what}: {fault}")
-        return status, body
-
-    def _post(self, wait_sec: float, limit_sec: float) -> requests.Response:
-        return self._session.post(
-            self._url,
-            json={
-                "subscriber_id": self._access.subscriber_id,
-                "subscriber_name": "devaria",
-                "topics": [TOPIC],
-                "timeout": int(wait_sec * 1000),
-            },
-            auth=_KeyAuth(self._access.key),
-            timeout=(self._timing.connect_timeout_sec, limit_sec),
-            allow_redirects=False,
-            stream=True,
-        )
-
-    def _note_connection(self, connection: CuttableConnection) -> None:
-        self._connection = connection
-        if self._has_ended:
-            self._cut()
-
-    def _cut(self) -> None:
-        if self._connection is not None:
-            self._connection.cut()
+    def _exchange(self, wait_sec: float) -> Fetched:
+        """Make one request; the answer has a body if its status is 200."""
+        connect_sec = self._timing.connect_timeout_sec
+        limit_sec = wait_sec + connect_sec
+        try:
+            return self._fetcher.fetch(
+                "POST",
+                self._url,
+                limit_sec=limit_sec,
+                timeout_sec=(connect_sec, limit_sec),
+                wants_body=lambda status: status == 200,
+                json={
+                    "subscriber_id": self._access.subscriber_id,
+                    "subscriber_name": "devaria",
+                    "topics": [TOPIC],
+                    "timeout": int(wait_sec * 1000),
+                },
+                auth=_KeyAuth(self._access.key),
+            )
+        except TooBigError as error:
+            raise StrangeAnswer(f"{self._what}: {error}") from error
+        except FetchError as error:
+            raise NoAnswer(f"{self._what}: {error}") from error
 
 
 def _messages(body: bytes) -> List[Any]:
@@ -208,24 +173,3 @@ class _KeyAuth(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = self._key
         return request
-
-
-class _Adapter(HTTPAdapter):
-    """Opens connections, also through a proxy, and tells of each."""
-
-    def __init__(self, note: Callable[[CuttableConnection], None]) -> None:
-        self._connections = type(
-            "RelayConnection", (CuttableConnection,), {"opened": staticmethod(note)}
-        )
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Set up the connection pools, as requests asks."""
-        super().init_poolmanager(*args, **kwargs)
-        use_connections(self.poolmanager, self._connections)
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> PoolManager:
-        """Set up the connection pools for a proxy, as requests asks."""
-        manager: PoolManager = super().proxy_manager_for(*args, **kwargs)
-        use_connections(manager, self._connections)
-        return manager

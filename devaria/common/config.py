@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from devaria.common.errors import BadSetting, out_of_resources
 from devaria.common.files import read_regular, set_aside, set_aside_odd, write_atomically
-from devaria.common.sendable import is_runner_id, is_text
+from devaria.common.sendable import is_id, is_text
 from devaria.common.timing import Timing
 
 DEFAULT_WORKER_URL = "https://devaria-worker.neurosift.app"
@@ -228,7 +228,7 @@ def _parsed(data: bytes) -> Optional[RunnerConfig]:
         config = RunnerConfig(content["runner_id"], content["runner_name"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    is_sound = is_runner_id(config.runner_id) and is_text(config.runner_name)
+    is_sound = is_id(config.runner_id) and is_text(config.runner_name)
     return config if is_sound else None
 
 

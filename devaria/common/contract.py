@@ -6,8 +6,8 @@ The parser and the writer of JSON recurse. Python's fail near 1,000 levels, and 
 the process there, so three limits stay well below that. Each leaves room for what wraps the one
 before it:
 
-- `MAX_VALUE_DEPTH`, 200: a job's parameters or its result. The runner skips or fails a job that
-  goes deeper. Honest values do not; a list that contains itself does.
+- `MAX_VALUE_DEPTH`, 200: a job's parameters or its result. The runner fails a job that goes
+  deeper. Honest values do not; a list that contains itself does.
 - `MAX_ANSWER_DEPTH`, 400: an answer of the worker, as a client reads it. It holds such values
   inside other lists and objects. What lies deeper is read as null, so that the parameters of one
   submitter cannot make the whole answer unreadable.

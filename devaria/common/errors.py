@@ -107,6 +107,8 @@ class WorkerError(DevariaError):
     """A request to the worker failed."""
 
     exit_code = EXIT_UNREACHABLE
+    #: The status of the answer; None if there was none.
+    status: Optional[int] = None
 
 
 class TransientError(WorkerError):

@@ -5,15 +5,18 @@ import random
 import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
-from typing import Callable, Optional, TypeVar
+from typing import Callable, Optional, Tuple, Type, TypeVar
 
-from devaria.common.errors import TransientError
+from devaria.common.errors import RateLimited, TransientError, Unauthorized, WorkerError
 from devaria.common.timing import Timing
 
 T = TypeVar("T")
 
 #: A longer wait that a server asks for is cut to this, in seconds.
 MAX_SERVER_WAIT_SEC = 600.0
+
+#: These errors say nothing of the job that a request is about.
+NOT_THE_JOBS = (RateLimited, Unauthorized)
 
 
 class Backoff:
@@ -59,6 +62,38 @@ class Backoff:
         if retry_after_sec is None or math.isnan(retry_after_sec):
             return wait
         return min(max(retry_after_sec, 0.0), MAX_SERVER_WAIT_SEC) + self._draw()
+
+
+def backoff_of(timing: Timing) -> Backoff:
+    """Return the waits between the tries of a request."""
+    return Backoff(timing.backoff_base_sec, timing.backoff_max_sec, factor=timing.backoff_factor)
+
+
+class Failures:
+    """The failures of one request of a job, while the worker answers others.
+
+    They are of one *kind* if they have the same error and status. A flaky network fails in many
+    ways, and what it answers in between is good: the waits begin anew. A worker that refuses the
+    request does so in one way, and the waits grow.
+
+    Args:
+        timing: The waits.
+    """
+
+    def __init__(self, timing: Timing) -> None:
+        self.count = 0
+        self._timing = timing
+        self._kind: Optional[Tuple[Type[WorkerError], Optional[int]]] = None
+        self._backoff = backoff_of(timing)
+
+    def note(self, error: WorkerError) -> float:
+        """Count a failure; return how long to wait before the next try, in seconds."""
+        kind = (type(error), error.status)
+        self.count += 1
+        if kind != self._kind:
+            self._kind = kind
+            self._backoff = backoff_of(self._timing)
+        return self._backoff.next_wait_sec()
 
 
 class Pace:

@@ -6,8 +6,8 @@ from typing import Any
 
 _MAX_CHARACTERS = 1_000
 
-#: A header carries the runner's id: no control characters, and no white space at its ends.
-_RUNNER_ID = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+#: URLs and headers carry ids: no control characters, and no white space at the ends.
+_ID = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 def is_text(value: Any) -> bool:
@@ -19,9 +19,9 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _MAX_CHARACTERS and value.isprintable()
 
 
-def is_runner_id(value: Any) -> bool:
-    """Return whether a value can be sent as the id of a runner."""
-    return is_text(value) and _RUNNER_ID.fullmatch(value) is not None
+def is_id(value: Any) -> bool:
+    """Return whether a value can be sent as the id of a job or a runner."""
+    return is_text(value) and _ID.fullmatch(value) is not None
 
 
 def is_number(value: Any) -> bool:

@@ -1,14 +1,15 @@
 """Claim jobs from a list that the worker sent, and run them."""
 
-import itertools
 import logging
 import random
 import time
-from typing import Callable, List, Optional, Sequence, Set
+from typing import Callable, Counter, Dict, List, Optional, Sequence, Tuple
 
 from devaria.client.client import WorkerClient
 from devaria.client.models import Job, JobList
-from devaria.common.errors import ClaimLost, NotFound, ServerError, WorkerError
+from devaria.common.errors import ClaimLost, WorkerError
+from devaria.common.retry import NOT_THE_JOBS, Failures
+from devaria.common.timing import Timing
 from devaria.runner.job_run import JobRun, JobTools
 from devaria.runner.journal import JournalEntry
 from devaria.runner.registration import Registration
@@ -19,9 +20,6 @@ _MAX_LOST_RACES = 2
 #: If others claim from the same queue, a list is trusted for this time, in seconds. The worker
 #: answers 120 lists a minute: a runner that uses each for half a second stays within that.
 _FRESH_SEC = 0.5
-
-#: After this many answers of 5xx to the claim of one job, the job is left to others.
-_MAX_FAILED_CLAIMS = 3
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +104,52 @@ class ClaimOrder:
         self._lost_races += 1
 
 
+class SetAside:
+    """Jobs whose claims fail though the worker answers. Each is left for some time.
+
+    Args:
+        timing: For how long.
+        clock: Returns a monotonic time in seconds.
+    """
+
+    def __init__(self, timing: Timing, clock: Callable[[], float] = time.monotonic) -> None:
+        self._timing = timing
+        self._clock = clock
+        self._until: Dict[str, Tuple[float, Job]] = {}
+        self._losses: Counter[str] = Counter()
+
+    def add(self, job: Job, reason: str) -> None:
+        """Set a job aside, and log why."""
+        seconds = self._timing.set_aside_sec
+        self._until[job.job_id] = (self._clock() + seconds, job)
+        _log.warning(
+            "Job %s cannot be claimed, trying it again in %g minutes: %s",
+            job.job_id,
+            seconds / 60,
+            reason,
+        )
+
+    def settle(self, job: Job) -> None:
+        """Note that it is known whose job it is."""
+        self._until.pop(job.job_id, None)
+
+    def without(self, listed: Sequence[Job]) -> List[Job]:
+        """Return the other jobs of a list, after those whose time is over, listed or not."""
+        now = self._clock()
+        due = [job for until, job in self._until.values() if until <= now]
+        return due + [job for job in listed if job.job_id not in self._until]
+
+    def is_lost_too_often(self, job: Job) -> bool:
+        """Count that a job was refused as another runner's. Tell whether it stays in the list."""
+        self._losses[job.job_id] += 1
+        return self._losses[job.job_id] >= self._timing.claim_failures
+
+    def forget_losses(self, listed: Sequence[Job]) -> None:
+        """Forget the losses of jobs that are not in the list any more."""
+        ids = {job.job_id for job in listed}
+        self._losses = Counter({each: n for each, n in self._losses.items() if each in ids})
+
+
 class Claimer:
     """Claims jobs, and runs those that it gets.
 
@@ -120,8 +164,12 @@ class Claimer:
         self.jobs_run = 0
         self._tools = tools
         self._order = ClaimOrder()
-        #: The ids of jobs for which a claim may still be on its way.
-        self._unsure: Set[str] = set()
+        self._set_aside = SetAside(tools.settings.timing)
+
+    def claimable(self, listed: JobList) -> JobList:
+        """Return a list without the jobs that are set aside, and with those whose time is over."""
+        self._set_aside.forget_losses(listed.jobs)
+        return listed._replace(jobs=self._set_aside.without(listed.jobs))
 
     def run_jobs(
         self, listed: JobList, registration: Registration, is_over: Callable[[], bool]
@@ -147,17 +195,15 @@ class Claimer:
             if self._run_job(job, registration.runner_id):
                 self.jobs_run += 1
                 self._order.won()
-            elif not self.cannot_claim:
-                self._order.lost()
         if self.jobs_run == jobs_before:  # else the runner asks for a new list at once
             self._tools.prestart.drop()
 
     def claim(self, entry: JournalEntry) -> bool:
         """Claim a job, or find that an earlier claim of it succeeded.
 
-        A claim without an answer is sent again. The first one may still be on its way, and may
-        succeed after any look at the job. Once a later claim is answered with 200 or 409, the
-        first one cannot succeed any more.
+        A claim that fails may still succeed, so after each failure the worker is asked whose job
+        it is. So it is after a 409, the answer also if this runner has the job: by a claim whose
+        answer was lost, or that a proxy sent twice.
 
         Args:
             entry: The job, and the runner id to claim it under.
@@ -167,34 +213,40 @@ class Claimer:
 
         Raises:
             AbandonedError: The operator ends the runner first.
-            NotFound: The worker does not know the runner id.
-            WorkerError: It refuses the claim.
+            WorkerError: The claim failed several times, though the worker answers.
         """
         runner_id, job_id = entry.runner_id, entry.job_id
-        failures = itertools.count(1)
-
-        def claim(client: WorkerClient) -> bool:
-            was_unsure = job_id in self._unsure
-            self._unsure.add(job_id)
-            is_claimed = True
+        failures = Failures(self._tools.settings.timing)
+        while True:
             try:
-                client.claim(runner_id, job_id)
-            except ClaimLost:  # also the answer if this runner has the job already
-                is_claimed = was_unsure and client.is_claimed_by(runner_id, job_id)
-            except ServerError as error:
-                if client.verify(runner_id) is None:  # the worker answers 500 to an unknown id
-                    raise NotFound(f"the worker does not know {runner_id}") from error
-                if next(failures) < _MAX_FAILED_CLAIMS:
+                self._tools.caller.until_answered(
+                    lambda client: client.claim(runner_id, job_id),
+                    repeated=NOT_THE_JOBS,
+                )
+            except ClaimLost:
+                return self.is_ours(entry)
+            except WorkerError as error:
+                if self.is_ours(entry):
+                    return True
+                wait_sec = failures.note(error)
+                if failures.count >= self._tools.caller.max_failures:
                     raise
-                return client.is_claimed_by(runner_id, job_id)
-            self._unsure.discard(job_id)
-            return is_claimed
+            else:
+                return True
+            self._tools.caller.pause(wait_sec)
 
-        return self._tools.caller.until_answered(claim)
+    def is_ours(self, entry: JournalEntry) -> bool:
+        """Ask the worker whether it has given a job to this runner; raise as `claim` does."""
+        caller = self._tools.caller
 
-    def note_unsure(self, entries: Sequence[JournalEntry]) -> None:
-        """Note that earlier claims of jobs may still be on their way."""
-        self._unsure.update(entry.job_id for entry in entries)
+        def ask(client: WorkerClient) -> bool:
+            return client.is_claimed_by(entry.runner_id, entry.job_id)
+
+        try:
+            return caller.few_times(ask)
+        except WorkerError:
+            caller.until_answered(lambda client: client.verify(entry.runner_id))
+        return caller.few_times(ask)  # the worker is there again
 
     def _run_job(self, job: Job, runner_id: str) -> bool:
         """Claim a job, run it and report it. Return whether this runner got it."""
@@ -209,24 +261,33 @@ class Claimer:
             self._log_cannot_claim(error)
             return False
         self.cannot_claim = False
-        if not self._is_claimed(entry):
-            _log.debug("Job %s is another runner's", job.job_id)
-            tools.journal.remove(job.job_id)
+        try:
+            is_claimed = self.claim(entry)
+        except WorkerError as error:
+            self._put_aside(job, runner_id, error)
+            return False
+        self._set_aside.settle(job)
+        if not is_claimed:
+            self._note_loss(job)
             return False
         tools.prestart.num_expected = self._order.num_left
         JobRun(tools, entry).run(job.input_params)
         return True
 
-    def _is_claimed(self, entry: JournalEntry) -> bool:
-        try:
-            return self.claim(entry)
-        except WorkerError as error:  # a refusal, which the next poll will meet too
-            _log.debug("%s", error)
-        runner_id = entry.runner_id
+    def _note_loss(self, job: Job) -> None:
+        _log.debug("Job %s is another runner's", job.job_id)
+        self._tools.journal.remove(job.job_id)
+        self._order.lost()
+        if self._set_aside.is_lost_too_often(job):
+            self._set_aside.add(job, "it is listed again and again, and is another runner's")
+
+    def _put_aside(self, job: Job, runner_id: str, error: WorkerError) -> None:
+        """Leave a job for some time, unless the fault is that the worker has lost this runner."""
         if self._tools.caller.until_answered(lambda client: client.verify(runner_id)) is None:
-            self._tools.journal.remove(entry.job_id)
-            raise RunnerUnknownError(runner_id)
-        return False
+            self._tools.journal.remove(job.job_id)
+            raise RunnerUnknownError(runner_id) from error
+        # The journal keeps the job: the claim may still be on its way.
+        self._set_aside.add(job, str(error))
 
     def _log_cannot_claim(self, error: OSError) -> None:
         """Log an error that prevents claims, once until a claim is possible again."""

@@ -53,6 +53,7 @@ class HeartbeatThread:
         self._own_console: Optional[str] = None
         self._has_news = False
         self._stopping = False
+        self._had_unexpected = False
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -93,19 +94,27 @@ class HeartbeatThread:
 
     def _beat_on(self) -> None:
         retry_in_sec: Optional[float] = None
-        while self._sleep_until_due(time.monotonic(), retry_in_sec):
+        while not self.lost and self._sleep_until_due(time.monotonic(), retry_in_sec):
             try:
-                self._beat()
-                self._note_success()
-                retry_in_sec = None
-            except NotOurs as error:
-                if self._is_lost(error):
-                    self.lost = True
-                    self._on_lost()
-                    return
+                self._beat_once()
                 retry_in_sec = None
             except WorkerError as error:
                 retry_in_sec = self._wait_after(error)
+            # A thread that is silently gone would leave the job to others while it runs here.
+            except Exception:
+                retry_in_sec = None
+                self._note_unexpected()
+
+    def _beat_once(self) -> None:
+        """Send a heartbeat; find out whose job it is if the worker does not take it."""
+        try:
+            self._beat()
+        except NotOurs as error:
+            if self._is_lost(error):
+                self.lost = True
+                self._on_lost()
+        else:
+            self._note_success()
 
     def _sleep_until_due(self, last_beat: float, retry_in_sec: Optional[float]) -> bool:
         """Sleep until a beat is due. Return False when the heartbeats are to end."""
@@ -145,12 +154,18 @@ class HeartbeatThread:
             error.retry_after_sec if isinstance(error, TransientError) else None
         )
 
+    def _note_unexpected(self) -> None:
+        if not self._had_unexpected:
+            self._had_unexpected = True
+            _log.error(
+                "heartbeat of job %s met an unexpected error; the next one is sent all the same",
+                self._entry.job_id,
+                exc_info=True,
+            )
+
     def _is_lost(self, error: NotOurs) -> bool:
         with self._changed:
             if self._stopping:  # the report was acknowledged while this beat was on its way
                 return False
         _log.debug("heartbeat of job %s: %s", self._entry.job_id, error)
-        try:
-            return not self._client.is_claimed_by(self._entry.runner_id, self._entry.job_id)
-        except WorkerError:
-            return False  # the next beat will ask again
+        return not self._client.is_claimed_by(self._entry.runner_id, self._entry.job_id)

@@ -5,9 +5,10 @@ import logging
 import time
 from dataclasses import replace
 from functools import partial
-from typing import Callable, Iterator, Mapping, Optional, Sequence, Type
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Type
 
 from devaria.client.http import JsonObject
+from devaria.client.models import fault_of_params
 from devaria.common.config import RunnerSettings
 from devaria.common.machine import without_crash_paths, without_machine
 from devaria.common.redaction import redacted, value_without_keys
@@ -71,7 +72,7 @@ class JobTools:
         self.stop = stop
         self.prestart = Prestart(settings, caller, wakeup)
         #: Sends the heartbeats of all jobs. It is replaced if a request hangs in it.
-        self.heartbeat_client = caller.another_client()
+        self.heartbeat_client = caller.heartbeat_client()
         #: Removes from a text what must not leave this machine: secrets, and where code lies.
         self.redacted: Callable[[str], str] = partial(_fit_for_all, secrets=settings.secrets)
 
@@ -91,24 +92,31 @@ class JobRun:
         self._kept_console = ""
         self._heartbeat: HeartbeatThread
 
-    def run(self, input_params: JsonObject) -> None:
+    def run(self, input_params: Any) -> None:
         """Run the job, and report how it ended.
+
+        Args:
+            input_params: What the submitter gave as parameters: any JSON value. A job that cannot
+                run with it is reported as failed, or it would stay in the queue for ever.
 
         Raises:
             AbandonedError: The operator ends the runner while the job waits for a process, or
                 while its report is owed. The job stays in the journal.
         """
         self._tools.status.note_job(self._entry.job_id, self._entry.job_type)
-        self._process = self._new_process()
+        fault = fault_of_params(input_params)
+        if fault is None:
+            self._process = self._new_process()
         try:
             with self._heartbeats():
-                outcome = self._outcome(input_params)
+                outcome = self._refused(fault) if fault else self._outcome(input_params)
                 if self._heartbeat.lost:
                     self._forget()
                 else:
                     self._report(outcome)
         finally:
-            self._process.close()  # does nothing, unless something unexpected was raised
+            if self._process is not None:
+                self._process.close()  # does nothing, unless something unexpected was raised
 
     def report(self, outcome: JobOutcome) -> None:
         """Report a job that has ended in an earlier run of the runner.
@@ -121,6 +129,12 @@ class JobRun:
         self._kept_console = outcome.console_output
         with self._heartbeats():
             self._report(outcome)
+
+    def _refused(self, fault: str) -> JobOutcome:
+        """Return the outcome of a job that is not run."""
+        outcome = JobOutcome(None, f"Invalid parameters: {fault}", "")
+        _log.info("Job %s failed: %s", self._entry.job_id, outcome.error_message)
+        return outcome
 
     # --- running ---------------------------------------------------------------------------
 
@@ -245,7 +259,7 @@ class JobRun:
             yield
         finally:
             if not self._heartbeat.stop():
-                tools.heartbeat_client = tools.caller.another_client()
+                tools.heartbeat_client = tools.caller.heartbeat_client()
 
     def _console(self) -> str:
         """Return the console so far: that of the process, or of an earlier run of the runner."""

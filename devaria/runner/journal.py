@@ -22,7 +22,7 @@ from typing import List, Optional, Tuple
 from devaria.common.errors import BadSetting, out_of_resources
 from devaria.common.files import read_regular, set_aside, write_atomically
 from devaria.common.folders import is_folder, remove_folder
-from devaria.common.sendable import is_runner_id, is_text
+from devaria.common.sendable import is_id, is_text
 from devaria.execution.outcome import JobOutcome
 from devaria.execution.result import NotJsonError, json_ready
 
@@ -260,7 +260,7 @@ def _is_sound(entry: JournalEntry) -> bool:
     """Return whether a runner may have written an entry, and the worker can be told all of it."""
     if not all(map(is_text, (entry.job_id, entry.job_type, entry.worker_url))):
         return False
-    if not is_runner_id(entry.runner_id) or type(entry.runs) is not int or entry.runs < 0:
+    if not is_id(entry.runner_id) or type(entry.runs) is not int or entry.runs < 0:
         return False
     return entry.state in (CLAIMING, RUNNING) or (entry.state == DONE and _has_outcome(entry))
 

@@ -8,7 +8,7 @@ from typing import Any, Callable, FrozenSet, Optional, Sequence
 
 from devaria.client.relay import RelayAccess, RelaySession
 from devaria.common.config import RunnerSettings
-from devaria.common.errors import BadSetting, Unauthorized, WorkerError
+from devaria.common.errors import BadSetting, StrangeAnswer, Unauthorized, WorkerError
 from devaria.common.retry import Backoff
 
 _log = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ class Push:
             messages = session.messages(self._timing.relay_wait_sec)
         except WorkerError as error:
             return 0.0 if self._has_ended.is_set() else self._wait_after(error)
+        except Exception as error:  # the thread must not be silently gone
+            return self._wait_after(StrangeAnswer(f"{type(error).__name__}: {error}"))
         if self._backoff is not None:
             self._backoff = None
             _log.info("push works again")

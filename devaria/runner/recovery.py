@@ -4,7 +4,6 @@ import logging
 import time
 from typing import List, Mapping, Optional, Set
 
-from devaria.client.client import WorkerClient
 from devaria.common.errors import NotFound, NotOurs, WorkerError, WorkerGivenUp
 from devaria.execution.outcome import JobOutcome
 from devaria.jobs.loading import FoundHandler
@@ -50,14 +49,16 @@ class Recovery:
         entries, set_aside = self._tools.journal.entries()
         for path in set_aside:
             _log.warning("a journal entry was corrupt, or no entry; it is set aside as %s", path)
-        self._claimer.note_unsure(entries)
         orphans = self._orphans(runner_id, {entry.job_id for entry in entries})
         for entry in orphans:
             _log.warning("Job %s is this runner's, but not in its journal", entry.job_id)
         for entry in entries + orphans:
             if self._tools.stop.wants_end:
                 return
-            self._settle(entry)
+            try:
+                self._settle(entry)
+            except WorkerError as error:
+                _log.error("Job %s is left to the next start: %s", entry.job_id, error)
 
     def _settle(self, entry: JournalEntry) -> None:
         if entry.worker_url != self._tools.worker_url:
@@ -85,14 +86,14 @@ class Recovery:
             except WorkerError as error:
                 _log.debug("%s", error)
 
-        def ask(client: WorkerClient) -> bool:
-            try:
-                client.heartbeat(entry.runner_id, entry.job_id, None, None, "")
-            except NotOurs:
-                return client.is_claimed_by(entry.runner_id, entry.job_id)
-            return True
-
-        return self._tools.caller.until_answered(ask, final=())
+        try:
+            self._tools.caller.until_answered(
+                lambda client: client.heartbeat(entry.runner_id, entry.job_id, None, None, ""),
+                final=NotOurs,
+            )
+        except NotOurs:
+            return self._claimer.is_ours(entry)
+        return True
 
     def _run_again(self, entry: JournalEntry) -> None:
         reason = self._why_not_here(entry)
@@ -109,7 +110,7 @@ class Recovery:
             return
         _log.info("Job %s was left behind; running it", entry.job_id)
         self._tools.prestart.num_expected = 0
-        JobRun(self._tools, entry).run(job.input_params or {})
+        JobRun(self._tools, entry).run(job.input_params)
 
     def _why_not_here(self, entry: JournalEntry) -> Optional[str]:
         """Return why a job cannot run here, or what to do about it; None if it can run."""

@@ -1,14 +1,20 @@
 """Make the main thread's requests: repeated with back-off, ended by the operator's signal."""
 
 import logging
+import math
 import queue
 import threading
 import time
 from typing import Any, Callable, Generic, Optional, Tuple, Type, TypeVar, Union
 
 from devaria.client.client import WorkerClient
-from devaria.common.errors import TransientError, Unauthorized, WorkerError, WorkerGivenUp
-from devaria.common.retry import Backoff
+from devaria.common.errors import (
+    TransientError,
+    Unauthorized,
+    WorkerError,
+    WorkerGivenUp,
+)
+from devaria.common.retry import NOT_THE_JOBS, Backoff, Failures, backoff_of
 from devaria.execution.signals import StopRequest, Wakeup
 from devaria.runner.status import StatusFile
 
@@ -17,8 +23,9 @@ T = TypeVar("T")
 #: The longest wait at a time, in seconds. The wake-up ends it sooner.
 _LONG_SEC = 3600.0
 
-#: These errors are repeated even if `final` includes them.
-_NEVER_FINAL = (TransientError, Unauthorized)
+#: After a failure of any request, for this time in seconds, others are tried more often: so often.
+_FLAKY_SEC, _MORE_IF_FLAKY = 60.0, 3
+_Errors = Union[Type[WorkerError], Tuple[Type[WorkerError], ...]]
 
 _log = logging.getLogger(__name__)
 
@@ -82,8 +89,8 @@ class Caller:
     """Makes requests to the worker for the main thread.
 
     A thread of its own makes them, since a signal does not interrupt a request on every system.
-    The main thread waits for the answer until the operator's first signal, or, if `patient` is
-    true, until the second one.
+    The main thread waits until the operator's first signal. A report that is owed has until the
+    second one, and at most `Timing.last_report_sec` after the first.
 
     Args:
         client: The client for these requests.
@@ -105,10 +112,17 @@ class Caller:
         self._stop = stop
         self._status = status
         self._is_failing = False
+        self._failed_at = -math.inf
 
-    def another_client(self) -> WorkerClient:
-        """Return a client of the same settings for another thread."""
-        return self._thread.client.another()
+    @property
+    def max_failures(self) -> int:
+        """How often a request may fail until the fault is that request's, and not the worker's."""
+        is_flaky = time.monotonic() - self._failed_at < _FLAKY_SEC
+        return self._timing.claim_failures * (_MORE_IF_FLAKY if is_flaky else 1)
+
+    def heartbeat_client(self) -> WorkerClient:
+        """Return a client for the thread of the heartbeats."""
+        return self._thread.client.another(self._timing.of_heartbeats)
 
     def close(self) -> None:
         """End the request thread and its connections."""
@@ -118,14 +132,14 @@ class Caller:
         self,
         request: Callable[[WorkerClient], T],
         *,
-        patient: bool = False,
+        owed_since: Optional[float] = None,
         changes_nothing: bool = False,
     ) -> T:
         """Make one request.
 
         Args:
             request: Called with the client, in the request thread.
-            patient: Wait for the answer also after the operator's first signal.
+            owed_since: Since when a report is owed that the request belongs to; None for others.
             changes_nothing: Whether the request changes nothing at the worker. The operator's
                 signal then ends the wait for its answer at once.
 
@@ -140,14 +154,12 @@ class Caller:
         started = time.monotonic()
         self._thread.send(exchange)
         while not exchange.is_over:
-            if patient:
-                self._stop.say_once()
-            unwanted_since = self._stop.since(patient=patient)
-            if unwanted_since is None:
+            unwanted_at = self._unwanted_at(owed_since)
+            if unwanted_at is None:
                 self._wakeup.wait(_LONG_SEC)
                 continue
             grace_sec = 0.0 if changes_nothing else self._timing.unwanted_answer_sec
-            left = max(unwanted_since, started) + grace_sec - time.monotonic()
+            left = max(unwanted_at, started) + grace_sec - time.monotonic()
             if left <= 0:
                 self._replace_thread()  # the request still hangs in this one
                 raise AbandonedError
@@ -158,10 +170,11 @@ class Caller:
         self,
         request: Callable[[WorkerClient], T],
         *,
-        patient: bool = False,
+        owed_since: Optional[float] = None,
         changes_nothing: bool = False,
         give_up_at: Optional[float] = None,
-        final: Union[Type[WorkerError], Tuple[Type[WorkerError], ...]] = WorkerError,
+        final: _Errors = WorkerError,
+        repeated: _Errors = (TransientError, Unauthorized),
     ) -> T:
         """Make one request again and again, with back-off, until it is answered.
 
@@ -169,13 +182,13 @@ class Caller:
 
         Args:
             request: Called with the client, in the request thread.
-            patient: Go on also after the operator's first signal.
+            owed_since: As for `once`.
             changes_nothing: As for `once`.
             give_up_at: When to give up, on the monotonic clock in seconds; None for never. With a
                 bound, a key that is refused is not tried again.
-            final: The errors that count as an answer. Transient errors and a refused key never
-                do. After any other error the request is repeated: it may come from something
-                that stands in the worker's place, such as a proxy.
+            final: The errors that count as an answer. Others may come from something in the
+                worker's place, such as a proxy.
+            repeated: Those after which it is repeated even if `final` includes them.
 
         Returns:
             What the request returns.
@@ -185,38 +198,51 @@ class Caller:
             WorkerGivenUp: There was no answer before `give_up_at`.
             WorkerError: An error that is final.
         """
-        backoff: Optional[Backoff] = None
+        backoff = backoff_of(self._timing)
         while True:
             try:
-                answer = self.once(request, patient=patient, changes_nothing=changes_nothing)
+                answer = self.once(request, owed_since=owed_since, changes_nothing=changes_nothing)
             except WorkerError as error:
-                if isinstance(error, final) and not isinstance(error, _NEVER_FINAL):
+                if isinstance(error, final) and not isinstance(error, repeated):
                     raise
-                backoff = backoff or self._backoff()
                 wait_sec = self._wait_after(error, backoff)
                 if give_up_at is not None:
-                    seconds_left = give_up_at - time.monotonic()
-                    _check_patience(error, seconds_left)
-                    wait_sec = min(wait_sec, seconds_left)
+                    _check_patience(error, give_up_at - time.monotonic())
+                    wait_sec = min(wait_sec, max(give_up_at - time.monotonic(), 0.0))
                 self._log_failure(error)
             else:
                 self._log_recovery()
                 self._status.last_contact_at = time.time()
                 return answer
-            self.pause(wait_sec, patient=patient)
+            self.pause(wait_sec, owed_since=owed_since)
+
+    def few_times(
+        self, request: Callable[[WorkerClient], T], *, owed_since: Optional[float] = None
+    ) -> T:
+        """Make one request as `until_answered` does; raise its error if it fails several times."""
+        failures = Failures(self._timing)
+        while True:
+            try:
+                return self.until_answered(request, owed_since=owed_since, repeated=NOT_THE_JOBS)
+            except WorkerError as error:
+                self._log_failure(error)
+                wait_sec = failures.note(error)
+                if failures.count >= self.max_failures:
+                    raise
+            self.pause(wait_sec, owed_since=owed_since)
 
     def pause(
         self,
         seconds: float,
         *,
-        patient: bool = False,
+        owed_since: Optional[float] = None,
         unless: Callable[[], bool] = lambda: False,
     ) -> None:
         """Sleep.
 
         Args:
             seconds: How long.
-            patient: Sleep on after the operator's first signal.
+            owed_since: As for `once`.
             unless: The sleep ends when this is true; looked at after each wake-up.
 
         Raises:
@@ -224,22 +250,28 @@ class Caller:
         """
         end = time.monotonic() + seconds
         while True:
-            if patient:
-                self._stop.say_once()
-            if self._stop.since(patient=patient) is not None:
+            unwanted_at = self._unwanted_at(owed_since)
+            now = time.monotonic()
+            if unwanted_at is not None and now >= unwanted_at:
                 raise AbandonedError
-            left = end - time.monotonic()
-            if left <= 0 or unless():
+            if now >= end or unless():
                 return
-            self._wakeup.wait(left)
+            self._wakeup.wait(min(end, end if unwanted_at is None else unwanted_at) - now)
 
     def _replace_thread(self) -> None:
-        client = self.another_client()
+        client = self._thread.client.another()
         self._thread.end()
         self._thread = _RequestThread(client, self._wakeup.notify)
 
-    def _backoff(self) -> Backoff:
-        return Backoff(self._timing.backoff_base_sec, self._timing.backoff_max_sec)
+    def _unwanted_at(self, owed_since: Optional[float]) -> Optional[float]:
+        """Return from when on no answer is wanted any more; None as long as there is no signal."""
+        first = self._stop.since(patient=False)
+        if owed_since is None or first is None:
+            return first
+        self._stop.say_once()
+        last = max(first, owed_since) + self._timing.last_report_sec
+        second = self._stop.since(patient=True)
+        return last if second is None else min(last, second)
 
     def _wait_after(self, error: WorkerError, backoff: Backoff) -> float:
         if isinstance(error, Unauthorized):
@@ -249,6 +281,7 @@ class Caller:
         )
 
     def _log_failure(self, error: WorkerError) -> None:
+        self._failed_at = time.monotonic()
         if not self._is_failing:
             self._is_failing = True
             _log.warning("the worker does not answer as it should, trying again: %s", error)

@@ -175,7 +175,8 @@ class JobRunner:
         while not self._is_over():
             self._tools.prestart.preloads.attend(registration.runner_id)
             self._push.forget()
-            listed = self._polling.poll(registration, self._ends_at(idle_since))
+            polled = self._polling.poll(registration, self._ends_at(idle_since))
+            listed = self._claimer.claimable(polled)
             jobs_before = self._claimer.jobs_run
             try:
                 self._claimer.run_jobs(listed, registration, self._is_over)

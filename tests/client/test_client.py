@@ -7,7 +7,7 @@ from core_fixtures import KEY, RUNNER_ID, job
 from scripted_server import Answer, as_json, hang, ok
 
 from devaria.client.client import WorkerClient
-from devaria.client.models import Job, JobState
+from devaria.client.models import Job, JobState, fault_of_params
 from devaria.common import errors
 from devaria.common.timing import Timing
 
@@ -97,7 +97,7 @@ def test_available_asks_for_each_type_and_lists_jobs_in_their_order(server, clie
         {},
         {"job_id": 5, "job_type": "a", "input_params": {}},
         {"job_id": "j-0", "job_type": None, "input_params": {}},
-        {"job_id": "j-0", "job_type": "a", "input_params": []},
+        {"job_id": "\ud800", "job_type": "a", "input_params": {}},
     ],
 )
 def test_an_entry_that_is_no_job_does_not_hide_the_others(server, client, entry):
@@ -108,15 +108,75 @@ def test_an_entry_that_is_no_job_does_not_hide_the_others(server, client, entry)
 
 
 @pytest.mark.parametrize("depth", [200, 900, 50_000])
-def test_a_job_with_bottomless_parameters_does_not_hide_the_others(server, client, depth):
-    """A stranger's `[[[[...` would end Python's recursion, here or on its way to the handler."""
+def test_a_job_with_bottomless_parameters_is_listed_with_the_others(server, client, depth):
+    """A stranger's `[[[[...` would end Python's recursion. The job can be claimed, but not run."""
     deep = '{"a":' * depth + "1" + "}" * depth
     poison = f'{{"job_id": "j-0", "job_type": "a", "input_params": {{"a": {deep}}}}}'
     good = '{"job_id": "j-1", "job_type": "a", "input_params": {}}'
     body = f'{{"jobs": [{poison}, {good}]}}'.encode()
     server.on("GET /api/runner/jobs/available", Answer(body=body))
 
-    assert [each.job_id for each in client.available(RUNNER_ID, ["a"]).jobs] == ["j-1"]
+    first, second = client.available(RUNNER_ID, ["a"]).jobs
+    assert (first.job_id, second.job_id) == ("j-0", "j-1")
+    assert "nested more than 200 levels deep" in fault_of_params(first.input_params)
+    assert fault_of_params(second.input_params) is None
+
+
+PARAMETERS = [
+    ([1], "they must be an object, not a list"),
+    ("text", "they must be an object, not a string"),
+    (7, "they must be an object, not a number"),
+    (True, "they must be an object, not true or false"),
+    (None, "they must be an object, not null"),
+    ({"n": 10**400, "text": "\ud800", "\udfff": [1e308]}, None),
+]
+
+
+@pytest.mark.parametrize(("params", "fault"), PARAMETERS)
+def test_whatever_a_submitter_sends_is_listed(server, client, params, fault):
+    """Jobs that nobody claims would stay at the head of the queue, and hide all others."""
+    entry = {"job_id": "j-0", "job_type": "a", "input_params": params, "created_at": "never"}
+    server.on("GET /api/runner/jobs/available", ok(jobs=[entry] * 50))
+
+    jobs = client.available(RUNNER_ID, ["a"]).jobs
+
+    assert len(jobs) == 50
+    assert fault_of_params(jobs[0].input_params) == fault
+
+
+def test_a_number_of_a_million_digits_hides_no_job(server, client):
+    """Python refuses it, or takes hours for it. JavaScript reads null."""
+    number = "-" + "7" * 1_000_000
+    entry = f'{{"job_id": "j-0", "job_type": "a", "input_params": {{"n": {number}}}}}'
+    server.on("GET /api/runner/jobs/available", Answer(body=f'{{"jobs": [{entry}]}}'.encode()))
+
+    assert client.available(RUNNER_ID, ["a"]).jobs == [Job("j-0", "a", {"n": None})]
+
+
+@pytest.mark.parametrize("runner_id", ["\ud800", "é", "a\nb", " a", "\x00"])
+def test_a_runner_id_that_no_request_can_name_is_strange(server, client, runner_id):
+    """Each later request would fail before it is sent."""
+    server.on("POST /api/runner/register", ok(runner_id=runner_id))
+
+    with pytest.raises(errors.StrangeAnswer, match="runner_id that cannot be sent"):
+        client.register("name", ["a"])
+
+
+def test_an_orphan_that_no_request_can_name_does_not_hide_the_others(server, client):
+    """The jobs of a runner are those that it can ask for."""
+    jobs = [{"job_id": "\udc80", "status": "claimed"}, {"job_id": "j-1", "status": "claimed"}]
+    server.on("GET /api/admin/runners/*", ok(runner_id=RUNNER_ID, jobs=jobs))
+
+    assert [each.job_id for each in client.jobs_of_runner(RUNNER_ID)] == ["j-1"]
+
+
+@pytest.mark.parametrize("job", [{}, {"job_id": "j-0"}, {"job_id": None}])
+def test_a_claim_answered_with_another_job_is_strange(server, client, job):
+    """A server that answers twice would have the runner believe that it has the next job too."""
+    server.on("POST /api/runner/jobs/j-1/claim", ok(success=True, job=job))
+
+    with pytest.raises(errors.StrangeAnswer):
+        client.claim(RUNNER_ID, "j-1")
 
 
 @pytest.mark.parametrize("answer", [ok(), ok(jobs=None), ok(jobs={"job_id": "j-1"})])
@@ -365,7 +425,7 @@ def test_jobs_of_runner_lists_states(server, client):
         {"result": [1]},
         {"result": {"output_data": None, "console_output": 5}},
         {"error": {"text": "x"}},
-        {"claimed_by": 7, "job_type": 7, "input_params": "x"},
+        {"claimed_by": 7, "job_type": 7},
     ],
 )
 def test_fields_of_the_wrong_type_are_as_good_as_absent(server, client, fields):

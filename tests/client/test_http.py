@@ -1,5 +1,6 @@
 """One HTTP exchange: what is sent, and what each kind of answer means."""
 
+import gzip
 import json
 import socket
 import threading
@@ -192,6 +193,54 @@ def test_each_answer_is_the_error_that_it_means(server, line, answer, meaning):
     assert type(error) is meaning
     assert f"GET {server.url}/thing" in str(error)
     assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("status", [200, 403, 404])
+@pytest.mark.parametrize("charset", ["idna", "a\0b", "utf-7", "rot13", "zip"])
+def test_no_charset_can_end_a_runner(server, line, status, charset):
+    """Whatever the header says, an answer is UTF-8: JSON has no other."""
+    kind = {"Content-Type": f"text/html; charset={charset}"}
+    server.on(ROUTE, Answer(status, b"<html>\xff" + b"x" * 100, kind), Answer(200, b"{}", kind))
+
+    assert type(failure(line)) is errors.StrangeAnswer
+    assert get(line) == {}
+
+
+def test_a_bomb_is_not_unpacked(server, line):
+    """Some kilobytes of gzip would become more than is read."""
+    bomb = gzip.compress(b'{"x": "' + b"x" * 70_000_000 + b'"}', 1)
+    server.on(ROUTE, Answer(200, bomb, {"Content-Encoding": "gzip"}))
+
+    error = failure(line)
+
+    assert type(error) is errors.StrangeAnswer
+    assert str(error).endswith("more than 64,000,000 bytes")
+
+
+def test_a_zipped_answer_is_an_answer(server, line):
+    """Workers zip long ones."""
+    server.on(ROUTE, Answer(200, gzip.compress(b'{"a": 1}'), {"Content-Encoding": "gzip"}))
+
+    assert get(line) == {"a": 1}
+
+
+def test_the_whole_request_has_a_time_limit(server):
+    """Each byte comes in time, and the answer never ends. A request that waits has more time."""
+    slow = session(server.url, KEY, answer_sec=0.3)
+    server.on(ROUTE, as_json({"text": "x" * 100}, pieces_sec=0.15))
+
+    assert "no whole answer within 0.3 s" in str(failure(slow))
+    assert slow.exchange("GET", "/thing", wait_sec=60).body == {"text": "x" * 100}
+    assert isinstance(failure(slow), errors.NoAnswer)
+    slow.close()
+
+
+@pytest.mark.parametrize("number", ["7" * 5_000, "-" + "7" * 5_000, "1e999", "NaN", "Infinity"])
+def test_a_number_that_no_double_can_hold_is_null(server, line, number):
+    """As JavaScript writes it. One number must not hide the rest of the answer."""
+    server.on(ROUTE, Answer(200, f'{{"a": {number}, "b": 1.0}}'.encode()))
+
+    assert get(line) == {"a": None, "b": 1}
 
 
 def test_an_accepted_status_is_an_answer(server, line):

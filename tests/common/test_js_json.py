@@ -2,12 +2,15 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import core_fixtures
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from json_values import TEXTS, VALUES, wire
+from waiting import BOUND_SEC
 
 from devaria.common import js_json
 from devaria.common.js_json import compact_json, utf16_length
@@ -218,3 +221,12 @@ def as_javascript_has_it(value):
         except OverflowError:
             return None
     return value
+
+
+@pytest.mark.parametrize("end", ["", "\\"])
+def test_a_string_that_does_not_end_is_searched_once(end):
+    """Not again from each of its quotes: that would take hours, and the GIL with them."""
+    text = "[]" * 501 + '"' + '\\"' * 300_000 + end
+    code = f"from devaria.common.js_json import check_depth\ncheck_depth({text!r})"
+    # A process of its own: nothing else ends a search.
+    subprocess.run([sys.executable, "-"], input=code.encode(), timeout=BOUND_SEC, check=True)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devaria.common.retry import MAX_SERVER_WAIT_SEC, Backoff, Pace
+from devaria.common.errors import NoAnswer, ServerError, StrangeAnswer
+from devaria.common.retry import MAX_SERVER_WAIT_SEC, Backoff, Failures, Pace
+from devaria.common.timing import Timing
 
 DRAWS = st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=40)
 
@@ -98,3 +100,31 @@ def test_a_pace_lets_some_requests_come_at_once():
     assert [pace.wait_sec() for _ in range(5)] == [0, 0, 0, 2, 4]
     now[0] = 100.0
     assert [pace.wait_sec() for _ in range(4)] == [0, 0, 0, 2]
+
+
+# --- the failures of one request ---------------------------------------------------------------
+
+
+def failed(kind, status=None):
+    """Return an error of the worker."""
+    error = kind("failed")
+    error.status = status
+    return error
+
+
+#: Each wait is ten times the one before.
+STEEP = Timing(backoff_base_sec=1.0, backoff_factor=10.0, backoff_max_sec=1e9)
+
+
+def test_a_failure_of_another_kind_begins_the_waits_anew():
+    """A flaky network fails in many ways; what is answered in between shows that it is there."""
+    failures = Failures(STEEP)
+    kinds = [failed(NoAnswer), failed(NoAnswer, 502), failed(StrangeAnswer, 403)]
+    assert all(failures.note(kinds[n % 3]) <= 1.0 for n in range(30))
+
+
+def test_failures_of_one_kind_lengthen_the_waits():
+    """The worker refuses this request, and is not to be asked every second."""
+    failures = Failures(STEEP)
+    waits = [failures.note(failed(ServerError, 500)) for _ in range(9)]
+    assert max(waits) > 1_000

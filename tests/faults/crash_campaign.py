@@ -6,19 +6,19 @@ must have come to its own outcome.
 """
 
 import random
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Dict, List
 
+import bad_answers
 import fault_proxy
 from fault_proxy import ANY
 from faults_launcher import CRASH_POINTS
 from lab import QUICK_HEARTBEATS
 from waiting import wait_until
 
-#: The part of all requests that goes wrong.
+#: The part of all requests that goes wrong, unless a campaign is told another.
 FAULT_RATE = 0.12
 _FAULTS = (
     fault_proxy.cut_before,
@@ -32,12 +32,20 @@ _FAULTS = (
     fault_proxy.acted_but(fault_proxy.not_successful),
     fault_proxy.delayed(0.3),
     fault_proxy.rate_limited(0.2),
+    fault_proxy.answered(502, "<html>bad gateway</html>", "text/html"),
+    fault_proxy.answered(403, "<html>blocked</html>", "text/html"),
+    *bad_answers.QUICK.values(),
+    *bad_answers.LONG.values(),
 )
 
 #: Waits that are made for days, at a pace for minutes.
 TIMING = {
     **QUICK_HEARTBEATS,
     "read_timeout_sec": 2.0,
+    "answer_sec": 2.0,
+    "heartbeat_answer_sec": 1.0,
+    # Jobs that are set aside come back within the campaign.
+    "set_aside_sec": 1.0,
     "backoff_base_sec": 0.05,
     "backoff_max_sec": 0.5,
 }
@@ -98,16 +106,16 @@ class Campaign:
         kills: How often to kill.
         seed: For all that is random.
         waits: Whether polls wait for a job.
+        fault_rate: The part of all requests that goes wrong.
     """
 
-    def __init__(self, lab, kills, seed, *, waits):
+    def __init__(self, lab, kills, seed, *, waits, fault_rate=FAULT_RATE):
         self._lab = lab
         self._kills = kills
         self._options = ("--poll-interval", "0.1", *(() if waits else ("--no-wait",)))
         self._random = random.Random(seed)
-        self._fault_random = random.Random(seed + 1)
-        self._fault_lock = threading.Lock()
         self._figures = Figures(seed)
+        self._faults = fault_proxy.at_rate(fault_rate, _FAULTS, seed + 1, self._count_fault)
         self._expected: Dict[str, Dict] = {}
         #: How often the runner died while a job ran, by job, as the journal tells.
         self._killed_running: Counter = Counter()
@@ -117,7 +125,7 @@ class Campaign:
     def run(self):
         """Kill, and then let the queue drain; return the figures."""
         started = time.monotonic()
-        rule = self._lab.proxy.on(ANY, self._maybe)
+        rule = self._lab.proxy.on(ANY, self._faults)
         for nth in range(self._kills):
             self._fill_queue()
             runner = self._killed_at_a_point(nth // 2) if nth % 2 else self._killed_at_random()
@@ -132,14 +140,8 @@ class Campaign:
 
     # --- killing ---------------------------------------------------------------------------
 
-    def _maybe(self, forward, lifted):
-        """Pass a request on, or let it meet one of the faults."""
-        with self._fault_lock:
-            fault = None
-            if self._fault_random.random() < FAULT_RATE:
-                fault = self._fault_random.choice(_FAULTS)
-                self._figures.faults += 1
-        return forward() if fault is None else fault(forward, lifted)
+    def _count_fault(self):
+        self._figures.faults += 1
 
     def _fill_queue(self):
         """Keep some jobs of each kind before the runner."""

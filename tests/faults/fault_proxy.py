@@ -8,13 +8,14 @@ when the rule is lifted; it returns the answer for the runner, or None to cut th
 import contextlib
 import http.client
 import json
+import random
 import re
 import socket
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 from urllib.parse import urlsplit
 
 #: Every route that a runner uses, by the name that rules and records call it.
@@ -36,13 +37,17 @@ ANY = "any"
 PASSED_ON = ("Preference-Applied",)
 
 
+Write = Callable[[bytes], Any]
+
+
 class Answer(NamedTuple):
-    """What goes back to the runner."""
+    """What goes back to the runner. A `wire` sends it in its own way, and ends the connection."""
 
     status: int
     body: bytes
     content_type: str = "application/json"
     extra_headers: Tuple[Tuple[str, str], ...] = ()
+    wire: Optional[Callable[[Write], None]] = None
 
     @property
     def json(self) -> Any:
@@ -105,6 +110,30 @@ def acted_but(fault: Fault) -> Fault:
         return fault(forward, lifted)
 
     return acted
+
+
+def at_rate(
+    rate: float, faults: Sequence[Fault], seed: int, on_fault: Callable[[], Any] = lambda: None
+) -> Fault:
+    """Let a part of all requests meet one of the faults, at random; pass the others on.
+
+    Args:
+        rate: The part, from 0 to 1.
+        faults: The faults.
+        seed: For all that is random.
+        on_fault: Called at each fault.
+    """
+    draw = random.Random(seed)
+    lock = threading.Lock()
+
+    def fault(forward: Forward, lifted: threading.Event) -> Optional[Answer]:
+        with lock:
+            chosen = draw.choice(faults) if draw.random() < rate else None
+            if chosen is not None:
+                on_fault()
+        return forward() if chosen is None else chosen(forward, lifted)
+
+    return fault
 
 
 def rate_limited(seconds: float) -> Fault:
@@ -175,7 +204,8 @@ class Exchange:
         path: Its path with the query.
         headers: Its headers.
         body: Its JSON body, or None.
-        worker_status: The status that the worker answered, None where it was not asked.
+        worker_status: The status that the worker answered, the first time if it was asked twice;
+            None where it was not asked.
         status: The status that the runner got, None where it got no answer.
     """
 
@@ -330,7 +360,8 @@ class _Handler(BaseHTTPRequestHandler):
             # Uncompressed, and one connection a request: what happens in between stays simple.
             kept = {n: v for n, v in headers.items() if n not in ("Connection", "Accept-Encoding")}
             answer = self.server.proxy.ask_worker(self.command, self.path, kept, body)
-            exchange.worker_status = answer.status
+            if exchange.worker_status is None:
+                exchange.worker_status = answer.status
             return answer
 
         answer = self.server.proxy.handled(exchange, forward)
@@ -338,7 +369,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
-        self._send(answer)
+        if answer.wire is None:
+            self._send(answer)
+            return
+        self.close_connection = True
+        with contextlib.suppress(OSError):  # the runner has broken it off
+            answer.wire(self.wfile.write)
 
     do_GET = do_POST = do_DELETE = _handle  # noqa: N815 - names that http.server calls
 

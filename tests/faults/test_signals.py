@@ -5,8 +5,8 @@ import signal
 import time
 
 import pytest
-from fault_proxy import cut_before, hang, rate_limited
-from lab import QUICK_HEARTBEATS, is_running, state_of
+from fault_proxy import cut_before, hang, rate_limited, server_error
+from lab import QUICK_HEARTBEATS, QUICK_TRIES, is_running, state_of
 from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
@@ -33,6 +33,27 @@ def test_idle(lab, number):
     wait_until(lambda: lab.proxy.passed("available"), "a poll")
     runner.signal(number)
     ends_within(runner, 2)
+
+
+def test_report_that_fails_after_the_first(lab):
+    """It has some time, and is then left to the journal, from which the next start reports it."""
+    job = lab.submit_waiting()
+    rule = lab.proxy.on("complete", server_error)
+    runner = lab.runner(timing={**QUICK_HEARTBEATS, **QUICK_TRIES, "last_report_sec": 2})
+    job.wait_for_start()
+    runner.signal(signal.SIGTERM)
+    runner.wait_for("finishing the job in hand")
+    job.let_go()
+    wait_until(lambda: rule.hits >= 2, "two tries")
+    assert runner.wait(60) == 0
+    assert "its outcome is kept, and reported at the next start" in runner.output()
+    runner.check_sanity()
+    assert [entry["state"] for entry in lab.journal()] == ["done"]
+    rule.lift()
+    again = lab.runner()
+    assert lab.ended(job.job_id).output_data == {"waited": True}
+    again.end()
+    assert len(job.pids) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

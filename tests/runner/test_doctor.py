@@ -71,6 +71,24 @@ def test_what_is_no_worker_fails(tmp_path, worker, answer):
     assert found["registration"].state == WARNING
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        redirect("http://[::bad"),
+        Answer(200, b"{}", {f"X-{n}": "x" for n in range(5_000)}),
+        Answer(200, b"-5\r\n", {"Transfer-Encoding": "chunked"}),
+        Answer(200, b"<html>", {"Content-Type": "text/html; charset=idna"}),
+    ],
+)
+def test_a_broken_answer_breaks_no_check(tmp_path, worker, answer):
+    """It is found like any other fault, in the words of a person."""
+    worker.on("GET /health", answer)
+    worker.on("GET /api/runner/verify", answer)
+    found = found_by_doctor(tmp_path, worker.url)
+    assert FAILURE in {found["worker"].state, found.get("key accepted", found["worker"]).state}
+    assert not any("Error:" in each.found for each in found.values())
+
+
 def test_a_page_in_the_workers_place_fails(tmp_path, worker):
     """A server that answers everything with 200 fails too."""
     worker.on("GET /health", html())

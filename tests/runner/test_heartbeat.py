@@ -33,7 +33,7 @@ def detail(status, claimed_by=RUNNER_ID):
 class Beating:
     """A heartbeat of a job, and what it called."""
 
-    def __init__(self, server, status, interval_sec, timeout_sec):
+    def __init__(self, server, status, interval_sec, timeout_sec, answer_sec):
         self.lost_calls = 0
         self.console = "printed"
         self._client = WorkerClient(
@@ -43,6 +43,7 @@ class Beating:
                 heartbeat_sec=interval_sec,
                 heartbeat_gap_sec=GAP_SEC,
                 heartbeat_timeout_sec=timeout_sec,
+                heartbeat_answer_sec=answer_sec,
                 heartbeat_stop_sec=0.2,
             ),
         )
@@ -73,8 +74,8 @@ def beating(server, tmp_path):
     started = []
     status = StatusFile(tmp_path, RunnerStatus(1, 0.0, server.url))
 
-    def start(interval_sec=60.0, timeout_sec=0.3):
-        started.append(Beating(server, status, interval_sec, timeout_sec))
+    def start(interval_sec=60.0, timeout_sec=0.3, answer_sec=60.0):
+        started.append(Beating(server, status, interval_sec, timeout_sec, answer_sec))
         return started[-1]
 
     yield start
@@ -240,6 +241,31 @@ def test_a_rate_limit_is_waited_for_until_its_reset(server, beating):
 
     first, second = server.seen(BEAT)[:2]
     assert second.at - first.at >= 0.4
+
+
+def test_an_unexpected_error_does_not_end_the_heartbeats(server, beating, caplog):
+    """It is logged once, with its traceback. The worker would give the job to another runner."""
+    server.on(BEAT, TAKEN)
+    beats = beating(interval_sec=0.05)
+    fails = iter(range(3))
+    beats.heartbeat._console = lambda: 1 // next(fails, 1) and "printed"
+
+    # The first look at the console raises ZeroDivisionError, and so may later ones.
+    server.wait_for(BEAT, 3)
+
+    errors = [record for record in caplog.records if "unexpected" in record.getMessage()]
+    assert len(errors) == 1
+    assert errors[0].exc_info
+    assert beats.heartbeat._thread.is_alive()
+
+
+def test_a_drip_of_bytes_does_not_hold_a_beat(server, beating):
+    """A whole heartbeat has a time, not only each of its bytes."""
+    drip = as_json({"success": True, "text": "x" * 100}, pieces_sec=0.2)
+    server.on(BEAT, drip, drip, TAKEN)
+    beats = beating(interval_sec=0.05, answer_sec=0.3)
+    server.wait_for(BEAT, 4)
+    assert not beats.heartbeat.lost
 
 
 # --- whose the job is ------------------------------------------------------------------------

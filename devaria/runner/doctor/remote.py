@@ -1,14 +1,13 @@
 """The doctor's checks over the network: the worker, its clock, the keys, push, figpack."""
 
+import contextlib
 import json
 import time
 from dataclasses import replace
-from typing import Iterator, Tuple
+from typing import Any, Iterator, Tuple
 
-import requests
-
+from devaria import __version__
 from devaria.client.client import WorkerClient
-from devaria.client.http import reason_of
 from devaria.client.relay import RelayAccess, RelaySession
 from devaria.common.config import (
     RELAY_KEY_VARIABLE,
@@ -17,15 +16,17 @@ from devaria.common.config import (
     checked_worker_url,
 )
 from devaria.common.errors import BadSetting, DevariaError, Unauthorized, WorkerError
+from devaria.common.fetching import Fetched, Fetcher, FetchError
 from devaria.common.retry import epoch_sec
 from devaria.common.timing import Timing
 from devaria.runner.doctor.check import FAILURE, OK, WARNING, Check, CheckContext
 
 _TIMEOUT_SEC = Timing().connect_timeout_sec
+_LIMIT_SEC = 2 * _TIMEOUT_SEC
 _MAX_CLOCK_ERROR_SEC = 60.0
 _FIGPACK_URL = "https://figpack-api.figpack.org"
 _FIGPACK_JOB_TYPES = "figpack_"  # how their names begin
-_MAX_ANSWER_BYTES = 10_000
+_MAX_ANSWER_BYTES = 1_000_000
 #: For how long NotifyRelay is asked for messages, in seconds.
 _RELAY_WAIT_SEC = 1.0
 #: Sent if there is no registration: any id shows whether the key is accepted.
@@ -53,16 +54,15 @@ def _worker_checks(context: CheckContext) -> Iterator[Check]:
         return
     try:
         started = time.monotonic()
-        with requests.get(
-            f"{url}/health", timeout=_TIMEOUT_SEC, allow_redirects=False, stream=True
-        ) as answer:
-            elapsed = time.monotonic() - started
-    except requests.RequestException as error:
-        advice = "check the URL, the network and the proxy"
-        yield Check("worker", FAILURE, f"{url}: {reason_of(error, _TIMEOUT_SEC)}", advice)
+        answer = _fetched("GET", f"{url}/health", wants_body=lambda _status: False)
+        elapsed = time.monotonic() - started
+    except FetchError as error:
+        yield Check(
+            "worker", FAILURE, f"{url}: {error}", "check the URL, the network and the proxy"
+        )
         return
-    found = f"{url} answered {answer.status_code} in {elapsed * 1000:.0f} ms"
-    if answer.status_code != 200:
+    found = f"{url} answered {answer.status} in {elapsed * 1000:.0f} ms"
+    if answer.status != 200:
         yield Check("worker", FAILURE, found, "check that this is a Devaria worker's URL")
         return
     yield Check("worker", OK, found)
@@ -148,14 +148,9 @@ def check_figpack(context: CheckContext) -> Iterator[Check]:
     url = (context.environ.get("FIGPACK_API_BASE_URL") or _FIGPACK_URL).rstrip("/")
     try:
         status, is_figpack = _try_key(url, key)
-    except (requests.RequestException, ValueError) as error:
-        reason = (
-            reason_of(error, _TIMEOUT_SEC)
-            if isinstance(error, requests.RequestException)
-            else str(error)
-        )
+    except FetchError as error:
         advice = "check the network, and FIGPACK_API_BASE_URL"
-        yield Check("figpack", WARNING, f"{url}: {reason}", advice)
+        yield Check("figpack", WARNING, f"{url}: {error}", advice)
         return
     if status in (401, 403):
         found = f"{url} refuses the key ({status})"
@@ -171,17 +166,21 @@ def _try_key(url: str, key: str) -> Tuple[int, bool]:
     """Return the status of the answer, and whether figpack wrote it."""
     # figpack has no route that only checks a key. A request for an upload that names neither a
     # figure nor a file creates nothing.
-    with requests.post(
-        f"{url}/upload",
-        json={},
-        headers={"x-api-key": key},
-        timeout=_TIMEOUT_SEC,
-        allow_redirects=False,
-        stream=True,
-    ) as answer:
-        beginning = answer.raw.read(_MAX_ANSWER_BYTES, decode_content=True)
-        try:
-            content = json.loads(beginning)
-        except (ValueError, RecursionError):
-            content = None
-        return answer.status_code, isinstance(content, dict) and "success" in content
+    answer = _fetched("POST", f"{url}/upload", json={}, headers={"x-api-key": key})
+    try:
+        content = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        content = None
+    return answer.status, isinstance(content, dict) and "success" in content
+
+
+def _fetched(method: str, url: str, **options: Any) -> Fetched:
+    fetcher = Fetcher(f"devaria/{__version__}", max_bytes=_MAX_ANSWER_BYTES)
+    with contextlib.closing(fetcher):
+        return fetcher.fetch(
+            method,
+            url,
+            limit_sec=_LIMIT_SEC,
+            timeout_sec=(_TIMEOUT_SEC, _TIMEOUT_SEC),
+            **options,
+        )
