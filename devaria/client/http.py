@@ -25,7 +25,7 @@ from devaria.common.errors import (
     Unauthorized,
     WorkerError,
 )
-from devaria.common.fetching import Fetched, Fetcher, FetchError, TooBigError
+from devaria.common.http.fetching import Fetched, Fetcher, FetchError, TooBigError
 from devaria.common.js_json import STRING_OR_BRACKET, read
 from devaria.common.retry import epoch_sec, retry_after_sec
 from devaria.common.text import one_line

@@ -22,7 +22,7 @@ from devaria.common.config import (
     is_loopback,
 )
 from devaria.common.errors import BadSetting, NoAnswer, StrangeAnswer, Unauthorized
-from devaria.common.fetching import Fetched, Fetcher, FetchError, TooBigError
+from devaria.common.http.fetching import Fetched, Fetcher, FetchError, TooBigError
 from devaria.common.timing import Timing
 
 #: The topic under which workers publish.

@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 from requests.adapters import BaseAdapter
 
-from devaria.common.bounded_http import BoundedSession
+from devaria.common.http.bounded import BoundedSession
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.address_guard import AddressGuard, GuardedAdapter
 from devaria.nwb.http.retry import HttpTiming, Retry, RetryableFault

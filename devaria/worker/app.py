@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional, Tuple
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from devaria.common.addresses import PublicHosts
+from devaria.common.http.addresses import PublicHosts
 from devaria.worker.api import admin, figures, jobs, runner
 from devaria.worker.api.guards import checks_of
 from devaria.worker.api.rate_limit import RateLimiter

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Iterable, List, Optional, Type
 
-from devaria.common.addresses import PublicHosts
+from devaria.common.http.addresses import PublicHosts
 from devaria.worker.api.web import SERVICES, Services
 from devaria.worker.app import body_limit, create_app
 from devaria.worker.connections import Server, make_server

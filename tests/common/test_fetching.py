@@ -8,7 +8,7 @@ import pytest
 from scripted_server import PATIENCE_SEC, Answer, redirect
 from waiting import BOUND_SEC
 
-from devaria.common.fetching import Fetcher, FetchError, TooBigError
+from devaria.common.http.fetching import Fetcher, FetchError, TooBigError
 
 ROUTE = "GET /thing"
 #: As long as no test takes: a request that ends before was ended by something else.

@@ -13,7 +13,7 @@ import requests.adapters
 from certificate import CERTIFICATE
 from range_server import LOOPBACK, FakeTime, RangeServer
 
-from devaria.common.addresses import is_public
+from devaria.common.http.addresses import is_public
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.http import address_guard
 from devaria.nwb.http.ranges import HttpRanges

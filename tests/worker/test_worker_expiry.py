@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from waiting import BOUND_SEC, wait_until
 
-from devaria.common.addresses import PublicHosts
+from devaria.common.http.addresses import PublicHosts
 from devaria.worker.server import LocalWorker
 from devaria.worker.store import expiry
 from devaria.worker.store.expiry import FigureCheck

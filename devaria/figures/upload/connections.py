@@ -15,7 +15,7 @@ import requests
 from figpack.core import config
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from devaria.common.warm_connections import (
+from devaria.common.http.warm_connections import (
     SharedCertificatesAdapter,
     WarmHttpsConnection,
     open_ahead,

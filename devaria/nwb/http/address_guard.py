@@ -12,9 +12,9 @@ from typing import Any, Callable, Iterator, List, Tuple, Union
 
 from urllib3.util.connection import create_connection
 
-from devaria.common.addresses import ForbiddenHost, PublicHosts
-from devaria.common.bounded_http import CuttableConnection, time_limit, use_connections
-from devaria.common.warm_connections import SharedCertificatesAdapter
+from devaria.common.http.addresses import ForbiddenHost, PublicHosts
+from devaria.common.http.bounded import CuttableConnection, time_limit, use_connections
+from devaria.common.http.warm_connections import SharedCertificatesAdapter
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.retry import RetryableFault
 

@@ -8,9 +8,9 @@ import requests
 import urllib3
 from requests.adapters import BaseAdapter
 
-from devaria.common.bounded_http import BoundedSession
+from devaria.common.http.bounded import BoundedSession
+from devaria.common.http.warm_connections import open_ahead
 from devaria.common.retry import retry_after_sec
-from devaria.common.warm_connections import open_ahead
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.retry import HttpTiming, RetryableFault
 from devaria.nwb.params import checked_url, shown_url

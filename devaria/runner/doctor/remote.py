@@ -16,7 +16,7 @@ from devaria.common.config import (
     checked_worker_url,
 )
 from devaria.common.errors import BadSetting, DevariaError, Unauthorized, WorkerError
-from devaria.common.fetching import Fetched, Fetcher, FetchError
+from devaria.common.http.fetching import Fetched, Fetcher, FetchError
 from devaria.common.retry import epoch_sec
 from devaria.common.timing import Timing
 from devaria.runner.doctor.check import FAILURE, OK, WARNING, Check, CheckContext

@@ -9,8 +9,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.connection import create_connection
 
 from devaria.common import js_json
-from devaria.common.addresses import PublicHosts
-from devaria.common.bounded_http import (
+from devaria.common.http.addresses import PublicHosts
+from devaria.common.http.bounded import (
     BoundedSession,
     CuttableConnection,
     time_limit,

@@ -15,7 +15,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 
-from devaria.common.bounded_http import (
+from devaria.common.http.bounded import (
     BoundedSession,
     CuttableConnection,
     time_limit,

@@ -14,7 +14,7 @@ from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from devaria.common.warm_connections import WarmHttpsConnection
+from devaria.common.http.warm_connections import WarmHttpsConnection
 from devaria.common.watchdog import Watchdog
 
 _WATCHDOG = Watchdog()

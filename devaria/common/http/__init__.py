@@ -1,0 +1,1 @@
+"""HTTP with hosts and answers that are not trusted, for the worker's clients and for files."""
