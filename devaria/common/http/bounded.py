@@ -34,6 +34,7 @@ class CuttableConnection(HTTPConnection):
     #: Called with the connection when it is open, before a byte goes over it.
     opened: Optional[Callable[["CuttableConnection"], None]] = None
     _handle: Optional[socket.socket] = None
+    _is_answering = False
 
     def cut(self) -> None:
         """Shut the connection down. Who reads from it, or writes to it, sees that it has ended."""
@@ -44,8 +45,17 @@ class CuttableConnection(HTTPConnection):
     def close(self) -> None:
         """Close the connection."""
         super().close()
-        if self._handle is not None:
+        # An answer that ends with the connection is read after http.client has closed this object.
+        if self._handle is not None and not self._is_answering:
             self._handle.close()
+
+    def getresponse(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the answer, whose body can be cut too."""
+        self._is_answering = True
+        try:
+            return super().getresponse(*args, **kwargs)
+        finally:
+            self._is_answering = False
 
     def connect_socket(self) -> socket.socket:
         """Return a connected socket, before TLS."""

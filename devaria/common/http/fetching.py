@@ -127,6 +127,8 @@ class Fetcher:
             # Libraries raise nearly anything while they read what a server has made up.
             except Exception as error:
                 fault = error
+        if self._connection is not None and self._connection.sock is None:
+            self._connection.close()  # the rest of it
         if self.has_ended:
             raise FetchError("it was ended")
         if is_late.is_set():
