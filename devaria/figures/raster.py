@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import figpack
+import numpy as np
 from figpack_spike_sorting.views import RasterPlot
 
 from devaria.figures.chunks import writing_all_chunks
@@ -38,9 +39,9 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
             # A range of no length cannot be drawn: show one second.
             start = table.start_time_sec - 0.5
             table = replace(table, start_time_sec=start, end_time_sec=start + 1)
-        super().__init__(
-            start_time_sec=table.start_time_sec, end_time_sec=table.end_time_sec, plots=[]
-        )
+        # The front end leaves out the last spike if it lies behind the end: by rounding, it may.
+        end = max(table.end_time_sec, float(np.float32(table.end_time_sec)))
+        super().__init__(start_time_sec=table.start_time_sec, end_time_sec=end, plots=[])
         self.extension = labelled_extension()
         refuse_many_counts(table)
         self._table = table

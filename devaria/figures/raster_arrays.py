@@ -2,6 +2,8 @@
 
 They are equal, bit for bit, to those of figpack-spike-sorting 0.1.17 for the same units
 (``RasterPlot.write_to_zarr_group``), which loops over single spikes. Each rule below comes from it.
+Two things differ, since its figures lack spikes at their end: see ``reference_points`` and
+``counts_per_second``.
 
 The spikes are merged in windows of time. Within a unit they are in order, so a window consists of
 one slice of each unit. A window fits into the processor's cache and needs little extra memory.
@@ -124,8 +126,8 @@ def counts_per_second(table: UnitsTable) -> "npt.NDArray[np.uint16]":
         table: Units with finite spike times.
 
     Returns:
-        uint16, shape (seconds, units). Counts above 65,535 are stored as 65,535. As in figpack, a
-        last spike exactly a whole number of seconds after the first is not counted.
+        uint16, shape (seconds, units). Counts above 65,535 are stored as 65,535. The last bin
+        includes its end. figpack's own figures do not count a spike exactly there.
     """
     num_bins = _num_bins(table)
     trains = _trains(table)
@@ -137,8 +139,10 @@ def counts_per_second(table: UnitsTable) -> "npt.NDArray[np.uint16]":
         rows = np.empty((len(block), num_bins), dtype=np.uint16)
         for row, train in zip(rows, block):
             bins = (train - start).astype(np.intp)
-            # No bin is negative. Spikes past the last bin are cut off.
-            row[:] = np.bincount(bins, minlength=num_bins)[:num_bins].clip(max=65535)
+            # No bin is negative. A time may be rounded to beyond the last bin's end.
+            counted = np.bincount(bins, minlength=num_bins)
+            counted[num_bins - 1] = counted[num_bins - 1 :].sum()
+            row[:] = counted[:num_bins].clip(max=65535)
         counts[:, first : first + len(block)] = rows.T
 
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -9,7 +9,7 @@ import pytest
 from figpack_spike_sorting.views import RasterPlot
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nwb_files import add_units, memory_file
+from nwb_files import add_last_counts, add_units, memory_file
 
 from devaria.figures import raster_arrays
 from devaria.figures.raster import UnitsRasterPlot
@@ -38,6 +38,12 @@ def written(view: Any) -> RecordingGroup:
     return group
 
 
+def end_of(table: UnitsTable) -> np.float32:
+    """Return the last spike time as figures have it."""
+    last: np.float32 = table.spike_times_sec.max()
+    return last
+
+
 def assert_as_figpack(file: h5py.File, *, ids_as_figpack: bool = True) -> None:
     """Compare with the view that figpack makes of the same units table."""
     table = read_units_table(file, "/units", file_bytes=10**9)
@@ -46,13 +52,16 @@ def assert_as_figpack(file: h5py.File, *, ids_as_figpack: bool = True) -> None:
     if not ids_as_figpack:
         stock.attrs["unit_ids"] = ours.attrs["unit_ids"]
     ends = {
-        "reference_times": table.spike_times_sec.max(),
+        "reference_times": end_of(table),
         "reference_indices": len(table.spike_times_sec),
     }
+    add_last_counts(stock.datasets["spike_counts_1sec"].data, table)
     for name, end in ends.items():  # the point that figpack's figures lack
         points = ours.datasets[name]
         assert points.data[-1] == end
         ours.datasets[name] = SimpleNamespace(data=points.data[:-1], chunks=(points.chunks[0] - 1,))
+    # The front end draws no spike that lies behind the end, and may be rounded to there.
+    stock.attrs["end_time_sec"] = max(stock.attrs["end_time_sec"], float(end_of(table)))
     if len(stock.datasets["reference_times"].data) == 1:
         # Spikes within a second, which figpack does not draw. Another test is about these.
         for group in (ours, stock):
@@ -204,8 +213,23 @@ def test_large_figure_is_cut_as_figpack_cuts_it() -> None:
     datasets = written(UnitsRasterPlot(table)).datasets
     assert datasets["timestamps"].chunks == datasets["unit_indices"].chunks == (2_000_000,)
     assert datasets["reference_times"].chunks == (len(datasets["reference_times"].data),)
-    # 50,002 spikes a second fit into 16 bits. The last spike of each unit is in no bin.
-    assert datasets["spike_counts_1sec"].data.sum() == 2 * len(times) - 2
+    # 50,002 spikes a second fit into 16 bits.
+    assert datasets["spike_counts_1sec"].data.sum() == 2 * len(times)
+
+
+@pytest.mark.parametrize(
+    "train", [[0.0, 1.0, 2.0], [-1.5, 0.25, 0.5, 0.5], [100.25, 102.24999999]], ids=str
+)
+def test_spikes_on_a_whole_seconds_end_are_counted(train: List[float]) -> None:
+    """The last bin includes its end, as numpy's histogram does; figpack's figures lose them.
+
+    The last train ends on a whole second only after it is rounded to float32.
+    """
+    with memory_file() as file:
+        add_units(file, [train])
+        table = read_units_table(file, "/units", file_bytes=10**9)
+    assert counts_per_second(table).sum() == len(train)
+    assert counts_per_second(table).shape == (2, 1)
 
 
 def test_units_out_of_order_keep_all_their_counts() -> None:
