@@ -4,7 +4,7 @@
 
     raster         the figpack view of a units table
     raster_arrays  the arrays of that view, computed with numpy
-    raster_labels  the front end of that view, with labels in lower rows
+    raster_script  the front end of that view, changed where its pictures lack something
     pose           the view of a pose estimation
     pose_arrays    its arrays: quantised positions, and what an overview shows
     video          the view of a video

@@ -14,7 +14,7 @@ from devaria.figures.raster_arrays import (
     refuse_many_counts,
     spikes_in_time_order,
 )
-from devaria.figures.raster_labels import labelled_extension
+from devaria.figures.raster_script import raster_extension
 from devaria.nwb.units.table import UnitsTable
 
 #: Length of the chunks into which figpack divides the spikes of a large figure.
@@ -42,7 +42,7 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         # The front end leaves out the last spike if it lies behind the end: by rounding, it may.
         end = max(table.end_time_sec, float(np.float32(table.end_time_sec)))
         super().__init__(start_time_sec=table.start_time_sec, end_time_sec=end, plots=[])
-        self.extension = labelled_extension()
+        self.extension = raster_extension("Time")
         refuse_many_counts(table)
         self._table = table
         self._progress = progress

@@ -31,7 +31,13 @@ from devaria.jobs.figure_needs import (
     missing_needs,
     read_limits,
 )
-from devaria.jobs.figure_text import LINK_PARAMS, MAX_NOTE_CHARACTERS, described, link_texts
+from devaria.jobs.figure_text import (
+    LINK_PARAMS,
+    MAX_NOTE_CHARACTERS,
+    described,
+    link_texts,
+    titled,
+)
 from devaria.jobs.params import Param
 
 if TYPE_CHECKING:
@@ -76,7 +82,7 @@ class NwbFigureHandler(JobHandler):
     A subclass sets the class attributes, and implements `read` and `draw`.
     """
 
-    #: The title of the figures.
+    #: How the titles of the figures start.
     title: ClassVar[str]
 
     #: What it draws, in lower case, such as "raster plot".
@@ -242,7 +248,7 @@ class NwbFigureHandler(JobHandler):
 
         return publish(
             figure.view,
-            title=self.title,
+            title=titled(self.title, params["nwb_url"], params[self.path_param]),
             description=described(params, self.source_name, params[self.path_param], figure.notes),
             progress=uploaded,
             limits=UploadLimits(max_total_sec=end_sec - time.monotonic()),

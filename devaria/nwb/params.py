@@ -1,10 +1,14 @@
 """Check job parameters: the URL of an NWB file, and the path of a group in it."""
 
+import re
 from typing import List
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from devaria.common.text import one_line, without_queries
 from devaria.nwb.errors import InvalidInputError
+
+#: The longest name of a file in a title.
+_MAX_NAME_CHARACTERS = 200
 
 
 def checked_url(url: object) -> str:
@@ -47,6 +51,24 @@ def shown_url(url: str) -> str:
         One printable line of limited length.
     """
     return one_line(without_queries(url.split("#")[0]))
+
+
+def file_name(url: str) -> str:
+    """Return what a file is called, for a title.
+
+    Args:
+        url: URL of the file, checked.
+
+    Returns:
+        The last part of the URL's path; for a download of the DANDI Archive, whose last part is the
+        same for all files, the asset's id; the host if there is no path. One printable line.
+    """
+    parts = urlsplit(url)
+    asset = re.search(r"/assets/([0-9A-Fa-f-]{36})(?:/|$)", parts.path)
+    if asset:
+        return f"asset {asset[1]}"
+    names = path_names(parts.path)
+    return one_line(unquote(names[-1]) if names else str(parts.hostname), _MAX_NAME_CHARACTERS)
 
 
 def checked_path(path: object, name: str = "units_path", example: str = "/units") -> str:

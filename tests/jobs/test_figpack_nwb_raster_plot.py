@@ -145,7 +145,7 @@ def test_title_and_description(published: Outcome) -> None:
     """The figure says where it comes from, without the signature of the URL."""
     root = published.result["figpack_url"].replace("index.html", "data.zarr/.zmetadata")
     attrs = requests.get(root, timeout=10).json()["metadata"][".zattrs"]
-    assert attrs["title"] == "Raster Plot from NWB Units Table"
+    assert attrs["title"] == "Raster Plot from NWB Units Table: good.nwb, /units"
     assert "/to/good.nwb?…`" in attrs["description"]
     assert "Units table: `/units`" in attrs["description"]
     assert "s3cr3t" not in attrs["description"]
