@@ -14,6 +14,7 @@ from devaria.figures.raster_arrays import (
     refuse_many_counts,
     spikes_in_time_order,
 )
+from devaria.figures.raster_notes import distinct_labels, from_second
 from devaria.figures.raster_script import raster_extension
 from devaria.nwb.units.table import UnitsTable
 
@@ -42,7 +43,7 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         # The front end leaves out the last spike if it lies behind the end: by rounding, it may.
         end = max(table.end_time_sec, float(np.float32(table.end_time_sec)))
         super().__init__(start_time_sec=table.start_time_sec, end_time_sec=end, plots=[])
-        self.extension = raster_extension("Time")
+        self.extension = raster_extension(f"Time {from_second(table)}".strip())
         refuse_many_counts(table)
         self._table = table
         self._progress = progress
@@ -62,7 +63,7 @@ class UnitsRasterPlot(RasterPlot):  # type: ignore[misc]  # figpack is untyped
         group.attrs.update(
             start_time_sec=self.start_time_sec,
             end_time_sec=self.end_time_sec,
-            unit_ids=self._table.unit_ids,
+            unit_ids=distinct_labels(self._table.unit_ids),
             total_spikes=len(self._table.spike_times_sec),
         )
 

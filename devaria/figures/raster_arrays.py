@@ -3,7 +3,7 @@
 They are equal, bit for bit, to those of figpack-spike-sorting 0.1.17 for the same units
 (``RasterPlot.write_to_zarr_group``), which loops over single spikes. Each rule below comes from it.
 Two things differ, since its figures lack spikes at their end: see ``reference_points`` and
-``counts_per_second``.
+``counts_per_second``. And figpack draws units with equal ids in one row.
 
 The spikes are merged in windows of time. Within a unit they are in order, so a window consists of
 one slice of each unit. A window fits into the processor's cache and needs little extra memory.
@@ -57,13 +57,12 @@ def spikes_in_time_order(
 
     Returns:
         Times (float32, seconds, ascending) and, for each, the number of its unit (uint16). Equal
-        times are in the order of the units. Units with equal ids all get the number of the last.
+        times are in the order of the units.
     """
     num_spikes = len(table.spike_times_sec)
     times = np.empty(num_spikes, np.float32)
     units = np.empty(num_spikes, np.uint16)
-    numbers = _last_of_equal_ids(table.unit_ids)
-    trains = [_in_order(train) for train in _trains(table)]
+    trains = [_in_order(train) for train in trains_of(table)]
     cuts = _window_cuts(trains, table.spike_times_sec)
     sizes = np.diff(cuts, axis=1)
     stops = sizes.sum(axis=0).cumsum().tolist()
@@ -73,7 +72,6 @@ def spikes_in_time_order(
         parts = [train[begin:end] for train, begin, end in bounds]
         owners = np.arange(len(trains), dtype=np.uint16).repeat(sizes[:, window])
         _merge(parts, owners, times[start:stop], units[start:stop])
-        units[start:stop] = numbers[units[start:stop]]
         return stop
 
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -130,7 +128,7 @@ def counts_per_second(table: UnitsTable) -> "npt.NDArray[np.uint16]":
         includes its end. figpack's own figures do not count a spike exactly there.
     """
     num_bins = _num_bins(table)
-    trains = _trains(table)
+    trains = trains_of(table)
     counts = np.empty((num_bins, len(trains)), dtype=np.uint16)
     start = np.float32(table.start_time_sec)
 
@@ -154,7 +152,8 @@ def _num_bins(table: UnitsTable) -> int:
     return math.ceil(table.end_time_sec - table.start_time_sec)
 
 
-def _trains(table: UnitsTable) -> List["npt.NDArray[np.float32]"]:
+def trains_of(table: UnitsTable) -> List["npt.NDArray[np.float32]"]:
+    """Return the spike times of each unit, without a copy."""
     stops = table.unit_stops.tolist()
     return [table.spike_times_sec[start:stop] for start, stop in zip([0, *stops], stops)]
 
@@ -205,8 +204,3 @@ def _merge(
     keys.sort(kind="stable")
     times.view(np.uint32)[:] = halves[:, _HIGH]
     units[:] = halves[:, _LOW]
-
-
-def _last_of_equal_ids(unit_ids: List[str]) -> "npt.NDArray[np.uint16]":
-    last = {unit_id: number for number, unit_id in enumerate(unit_ids)}
-    return np.array([last[unit_id] for unit_id in unit_ids], dtype=np.uint16)

@@ -41,14 +41,10 @@ class FigpackNwbRasterPlotHandler(NwbFigureHandler):
         """Build the raster plot, and say what it leaves out."""
         del params
         from devaria.figures.raster import UnitsRasterPlot
+        from devaria.figures.raster_notes import from_second, notes_on
 
         def built(done: int, total: int) -> None:
             progress.built("Sorted", done, total, "spikes")
 
-        notes = []
-        num_empty = data.num_rows - len(data.unit_ids)
-        if num_empty:
-            notes.append(f"Left out {num_empty:,} units without spikes")
-        if data.num_dropped:
-            notes.append(f"Left out {data.num_dropped:,} spike times that are NaN or infinite")
-        return Figure(UnitsRasterPlot(data, built), notes)
+        view = UnitsRasterPlot(data, built)
+        return Figure(view, notes_on(data), title_end=from_second(data))

@@ -69,11 +69,13 @@ class Figure(NamedTuple):
         notes: What the description and the console say besides, such as what was left out. Each
             is one line of plain text, and may hold names from the file.
         result: Entries of the job's result, beside the figure's URL and the parameters.
+        title_end: What the title says besides what the figure shows.
     """
 
     view: Any
     notes: Sequence[str] = ()
     result: Mapping[str, Any] = {}
+    title_end: str = ""
 
 
 class NwbFigureHandler(JobHandler):
@@ -246,10 +248,11 @@ class NwbFigureHandler(JobHandler):
                 self.log("Uploading the figure")
             progress.uploaded(done, total)
 
+        path = params[self.path_param]
         return publish(
             figure.view,
-            title=titled(self.title, params["nwb_url"], params[self.path_param]),
-            description=described(params, self.source_name, params[self.path_param], figure.notes),
+            title=titled(self.title, params["nwb_url"], path, figure.title_end),
+            description=described(params, self.source_name, path, figure.notes),
             progress=uploaded,
             limits=UploadLimits(max_total_sec=end_sec - time.monotonic()),
             connections=self._connections,

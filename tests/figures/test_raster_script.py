@@ -26,6 +26,7 @@ def table(num_units: int, duration_sec: int) -> UnitsTable:
     times = np.arange(duration_sec, dtype=np.float32)
     return UnitsTable(
         unit_ids=[str(number) for number in range(num_units)],
+        unit_rows=np.arange(num_units),
         spike_times_sec=np.tile(times, num_units),
         unit_stops=np.arange(1, num_units + 1) * duration_sec,
         start_time_sec=0.0,
@@ -94,6 +95,7 @@ def sparse_table(num_units: int, spikes_each: int, duration_sec: int) -> UnitsTa
     trains[num_units // 2] = np.linspace(0, duration_sec, duration_sec * 1000)
     return UnitsTable(
         unit_ids=[str(number) for number in range(num_units)],
+        unit_rows=np.arange(num_units),
         spike_times_sec=np.concatenate(trains).astype(np.float32),
         unit_stops=np.cumsum([len(train) for train in trains]),
         start_time_sec=0.0,

@@ -1,1 +1,11 @@
-"""Read the units table of an open file: `reader` reads it, `table` is what it holds."""
+"""Read the units table of an open file.
+
+::
+
+    reader        reads the table
+    columns       its columns, in the shapes and forms that writers give them
+    times_reader  reads the spike times, of which there may be many
+    spike_times   collects them as float32
+    plausible     whether they can be seconds
+    table         the table, and how it gets from one process to the other
+"""
