@@ -3,7 +3,7 @@
 ::
 
     reader        reads the table
-    columns       its columns, in the shapes and forms that writers give them
+    column        one column, in the shapes and forms that writers give them
     times_reader  reads the spike times, of which there may be many
     spike_times   collects them as float32
     plausible     whether they can be seconds

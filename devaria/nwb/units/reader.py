@@ -21,7 +21,7 @@ from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.link_guard import follow
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.units.columns import Column, holds_regions, open_column, stops_of_regions
+from devaria.nwb.units.column import Column, holds_regions, stops_of_regions
 from devaria.nwb.units.plausible import (
     FLOAT32_SECONDS_END,
     refuse_implausible_times,
@@ -132,7 +132,7 @@ def _not_a_table(file: h5py.File, units_path: str, fault: str) -> Exception:
 
 def _column(group: h5py.Group, name: str, file_bytes: int, limits: ReadLimits) -> Column:
     try:
-        return open_column(group, name, file_bytes, limits)
+        return Column(group, name, file_bytes, limits)
     except NotInFileError:
         raise NwbError(f"the units table has no {name}") from None
 
@@ -180,7 +180,8 @@ def _read_spikes(
     Returns:
         The times, and the second from which they count.
     """
-    spikes = reader.read(count, progress)
+    spikes = SpikeTimes(count)
+    reader.read(count, spikes.put, progress)
     latest = max(-spikes.first, spikes.last)
     if latest < FLOAT32_SECONDS_END or spikes.last - spikes.first > limits.max_span_sec:
         return spikes, 0.0
@@ -192,12 +193,14 @@ def _read_spikes(
         )
     offset = float(math.floor(spikes.first))
     # What the figure cannot resolve was read, too: so all of it again.
-    return reader.read(count, _nothing, offset), offset
+    spikes = SpikeTimes(count, offset)
+    reader.read(count, spikes.put, _nothing)
+    return spikes, offset
 
 
 def _ids(group: h5py.Group, file_bytes: int, limits: ReadLimits) -> Optional[Column]:
     try:
-        return open_column(group, "id", file_bytes, limits)
+        return Column(group, "id", file_bytes, limits)
     except NotInFileError:
         return None
 

@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.chunked import ReadProgress
+from devaria.nwb.hdf5.pipeline import Consume
 from devaria.nwb.hdf5.selection import Where
 from devaria.nwb.hdf5.values import RowsReader
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.units.columns import Column
-from devaria.nwb.units.spike_times import SpikeTimes
+from devaria.nwb.units.column import Column
 
 
 class TimesReader:
@@ -48,35 +48,34 @@ class TimesReader:
         if self._reader is not None:
             self._reader.survey()
 
-    def read(self, count: int, progress: ReadProgress, offset_sec: float = 0.0) -> SpikeTimes:
-        """Read the times.
+    def read(self, count: int, consume: Consume, progress: ReadProgress) -> None:
+        """Read the times. This may be done again.
 
         Args:
             count: How many: the first ones.
+            consume: Called with the values, in any order, perhaps by several threads. Each place
+                is one slice.
             progress: Called with the bytes read and to read.
-            offset_sec: This is subtracted from each time.
 
         Raises:
             NwbError: The column declares far more values than are stored, or the server fails.
         """
-        spikes = SpikeTimes(count, offset_sec)
+        column, dataset = self._column, self._column.dataset
         reader, self._reader = self._reader or self._new_reader(), None
         if reader is None:
-            spikes.put((slice(0, count),), self._column.values()[:count])
-            return spikes
-        if self._column.axis == 0:
+            consume((slice(0, count),), column.values()[:count])
+            return
+        if column.axis == 0:
             reader.shorten(count)
 
         def put(where: Where, slab: "npt.NDArray[Any]") -> None:
-            """Store values of any shape, of which those after the last spike are left out."""
-            axis = self._column.axis
-            part = where[axis] if axis < len(where) else slice(0, len(self._column))
+            """Pass on values of any shape, of which those after the last spike are left out."""
+            part = where[column.axis] if column.axis < len(where) else slice(0, len(column))
             stop = min(part.stop, count)
             if part.start < stop:
-                spikes.put((slice(part.start, stop),), slab.reshape(-1)[: stop - part.start])
+                consume((slice(part.start, stop),), slab.reshape(-1)[: stop - part.start])
 
-        reader.read_all(spikes.put if self._column.dataset.ndim == 1 else put, progress)
-        return spikes
+        reader.read_all(consume if dataset.ndim == 1 else put, progress)
 
     def _new_reader(self) -> Optional[RowsReader]:
         if self._column.dataset.ndim == 0:

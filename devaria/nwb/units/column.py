@@ -1,4 +1,4 @@
-"""The columns of a units table, in the shapes and forms that writers give them."""
+"""A column of a units table, in the shapes and forms that writers give them."""
 
 from typing import Any, List
 
@@ -8,17 +8,19 @@ import numpy.typing as npt
 
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.chunks import refuse_inflation
-from devaria.nwb.hdf5.link_guard import follow, refuse_unsafe
+from devaria.nwb.hdf5.link_guard import safe_column
 from devaria.nwb.hdf5.metadata import address_of
 from devaria.nwb.limits import ReadLimits
 
 
 class Column:
-    """A dataset whose values lie along one axis. MATLAB writes others of length 1, or none at all.
+    """A column in a file: values along one axis. There may be others of length 1, or none at all.
 
     Args:
-        dataset: The dataset, which ``link_guard.refuse_unsafe`` has accepted.
-        name: Its name, for errors.
+        group: The table.
+        name: The column's name.
+        file_bytes: Length of the file.
+        limits: As for ``link_guard.refuse_unsafe``.
 
     Attributes:
         dataset: The dataset.
@@ -26,16 +28,14 @@ class Column:
         axis: The number of the axis; 0 for a single value.
 
     Raises:
-        NwbError: It has several axes that are longer than 1.
+        NotInFileError: The table has no such column.
+        NwbError: It has several axes that are longer than 1, or must not be read.
     """
 
-    def __init__(self, dataset: h5py.Dataset, name: str) -> None:
-        shape = dataset.shape
-        long = [] if shape is None else [axis for axis in range(len(shape)) if shape[axis] != 1]
-        if shape is None or len(long) > 1:
-            raise NwbError(f"{name} is not a one-dimensional dataset")
-        self.dataset = dataset
+    def __init__(self, group: h5py.Group, name: str, file_bytes: int, limits: ReadLimits) -> None:
+        self.dataset = safe_column(group, name, file_bytes, limits)
         self.name = name
+        long = [axis for axis, length in enumerate(self.dataset.shape) if length != 1]
         self.axis: int = long[0] if long else 0
 
     def __len__(self) -> int:
@@ -74,27 +74,6 @@ class Column:
         if self.dataset.ndim:
             refuse_inflation(self.dataset, range(self.dataset.shape[0]))
         return np.asarray(self.dataset[()]).reshape(-1)
-
-
-def open_column(group: h5py.Group, name: str, file_bytes: int, limits: ReadLimits) -> Column:
-    """Open a column whose values are all stored in this file.
-
-    Args:
-        group: The table.
-        name: The column's name.
-        file_bytes: Length of the file.
-        limits: As for ``link_guard.refuse_unsafe``.
-
-    Raises:
-        NotInFileError: The table has no such column.
-        NwbError: It has another shape, or must not be read.
-    """
-    dataset = follow(group, name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise NwbError(f"{name} is not a one-dimensional dataset")
-    column = Column(dataset, name)
-    refuse_unsafe(dataset, name, file_bytes, limits)
-    return column
 
 
 def holds_regions(column: Column) -> bool:
