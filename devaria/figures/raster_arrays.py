@@ -62,7 +62,7 @@ def spikes_in_time_order(
     num_spikes = len(table.spike_times_sec)
     times = np.empty(num_spikes, np.float32)
     units = np.empty(num_spikes, np.uint16)
-    trains = [_in_order(train) for train in trains_of(table)]
+    trains = [in_order(train) for train in trains_of(table)]
     cuts = _window_cuts(trains, table.spike_times_sec)
     sizes = np.diff(cuts, axis=1)
     stops = sizes.sum(axis=0).cumsum().tolist()
@@ -112,7 +112,7 @@ def refuse_many_counts(table: UnitsTable) -> None:
     Raises:
         NwbError: There are too many units, over too many seconds.
     """
-    num_bins, num_units = _num_bins(table), len(table.unit_ids)
+    num_bins, num_units = _num_bins(table), len(table.unit_stops)
     if num_bins * num_units > _MAX_COUNTS:
         raise NwbError(f"{num_units:,} units over {num_bins:,} s are too many to draw")
 
@@ -158,7 +158,8 @@ def trains_of(table: UnitsTable) -> List["npt.NDArray[np.float32]"]:
     return [table.spike_times_sec[start:stop] for start, stop in zip([0, *stops], stops)]
 
 
-def _in_order(train: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":
+def in_order(train: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":
+    """Return the spikes of a unit in their order, as a copy only if they are not."""
     return train if (train[1:] >= train[:-1]).all() else np.sort(train, kind="stable")
 
 

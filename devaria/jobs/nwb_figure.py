@@ -112,6 +112,9 @@ class NwbFigureHandler(JobHandler):
     #: `Progress.read_and_built`; else the bytes that are read are the progress.
     in_pieces: ClassVar[bool] = False
 
+    #: Parameters that the result has only where a job gives them.
+    unsaid: ClassVar[Sequence[str]] = ()
+
     _connections: "UploadConnections"
 
     @abstractmethod
@@ -158,9 +161,8 @@ class NwbFigureHandler(JobHandler):
         others = {name: each for name, each in input_params.items() if name not in LINK_PARAMS}
         result = super().run({**others, **texts}, heartbeat_callback, run_dir)
         # The result has what was given, without the defaults of these texts.
-        return {
-            name: each for name, each in result.items() if name not in LINK_PARAMS or name in texts
-        }
+        unsaid = {*LINK_PARAMS, *self.unsaid} - texts.keys() - others.keys()
+        return {name: each for name, each in result.items() if name not in unsaid}
 
     def execute(
         self, input_params: Dict[str, Any], heartbeat_callback: HeartbeatCallback

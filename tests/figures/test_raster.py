@@ -15,6 +15,7 @@ from devaria.figures import raster_arrays
 from devaria.figures.raster import UnitsRasterPlot
 from devaria.figures.raster_arrays import counts_per_second, reference_points, spikes_in_time_order
 from devaria.nwb.errors import NwbError
+from devaria.nwb.units.choice import Group
 from devaria.nwb.units.reader import read_units_table
 from devaria.nwb.units.table import UnitsTable
 
@@ -212,6 +213,19 @@ def test_units_with_equal_ids_have_rows_of_their_own() -> None:
         group = written(UnitsRasterPlot(read_units_table(file, "/units", file_bytes=10**9)))
     assert group.attrs["unit_ids"] == ["5", "5 (3)", "5 (2)", "5 (4)"]
     assert group.datasets["unit_indices"].data.tolist() == [0, 1, 2, 3]
+
+
+def test_groups_have_rows_with_their_names() -> None:
+    """Such a row stands above its group, and has no spikes."""
+    with memory_file() as file:
+        add_units(file, [[1.0], [2.0], [3.5]])
+        table = read_units_table(file, "/units", file_bytes=10**9)
+    group = written(UnitsRasterPlot(table, groups=[Group("a", 2), Group("b", 1)]))
+    assert group.attrs["unit_ids"] == ["0", "1", "\u2063a", "2", "\u2063b"]
+    assert group.datasets["unit_indices"].data.tolist() == [0, 1, 3]
+    assert group.datasets["timestamps"].data.tolist() == [1.0, 2.0, 3.5]
+    counts = group.datasets["spike_counts_1sec"].data
+    assert counts.sum(axis=0).tolist() == [1, 1, 0, 1, 0]
 
 
 def test_large_figure_is_cut_as_figpack_cuts_it() -> None:

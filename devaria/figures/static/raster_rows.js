@@ -3,6 +3,9 @@
 /** The height of the lowest rows with labels, in pixels. The text is as high as its row, at most 12. */
 const MIN_LABEL_PIXELS = 6;
 
+/** How the id of a row starts that is no unit, but the name of the group below it. */
+const GROUP_MARK = "\u2063";
+
 /** The lightest shade of a count in rows lower than a pixel; 0 is black. */
 const LIGHTEST = 230;
 
@@ -33,18 +36,31 @@ function halfTick(rowHeight) {
   return Math.max(0.5, rowHeight * 0.4);
 }
 
-/** Name the units left of their rows, the first at the bottom. */
+/** Name the units left of their rows, the first at the bottom, and their groups in the picture. */
 function drawLabels(context, ids, rowHeight, margins, colorOf) {
-  if (rowHeight < MIN_LABEL_PIXELS) return;
   context.globalAlpha = 1;
   context.textBaseline = "middle";
   ids.forEach((id, number) => {
     const middle = margins.top + (ids.length - 0.5 - number) * rowHeight;
-    context.font = `${Math.min(12, rowHeight)}px Arial`;
-    context.fillStyle = colorOf(id);
-    context.textAlign = "right";
-    context.fillText(drawable(`Unit ${id}`, context), margins.left - 5, middle);
+    if (id.startsWith(GROUP_MARK)) {
+      drawGroupName(context, id.slice(GROUP_MARK.length), margins.left + 4, middle);
+    } else if (rowHeight >= MIN_LABEL_PIXELS) {
+      context.font = `${Math.min(12, rowHeight)}px Arial`;
+      context.fillStyle = colorOf(id);
+      context.textAlign = "right";
+      context.fillText(drawable(`Unit ${id}`, context), margins.left - 5, middle);
+    }
   });
+}
+
+/** Write a name on white: in low rows, it covers some spikes. */
+function drawGroupName(context, name, left, middle) {
+  context.font = "bold 11px Arial";
+  context.textAlign = "left";
+  context.fillStyle = "rgba(255, 255, 255, 0.85)";
+  context.fillRect(left - 2, middle - 6, context.measureText(name).width + 4, 12);
+  context.fillStyle = "black";
+  context.fillText(drawable(name, context), left, middle);
 }
 
 /** Name the time axis, below the labels of its ticks. */
