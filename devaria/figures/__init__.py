@@ -4,7 +4,7 @@
 
     raster         the figpack view of a units table
     raster_arrays  the arrays of that view, computed with numpy
-    raster_aligned  the view of spikes around events
+    raster_aligned the view of spikes around events
     raster_notes   the labels of its rows, and what is said about it
     raster_script  the front end of that view, changed where its pictures lack something
     pose           the view of a pose estimation
