@@ -67,7 +67,9 @@ def notes_on(table: UnitsTable) -> List[str]:
             "spike_times_index may be wrong"
         )
     if table.time_offset_sec:
-        notes.append(f"Times count {from_second(table)}{_date(table)}: figures have no later ones")
+        notes.append(
+            f"Times count {from_second(table)}{_date(table)}: a figure holds no later times exactly"
+        )
     return notes
 
 

@@ -1,6 +1,7 @@
 """Units tables as odd writers make them: read as they are meant, or refused with the reason."""
 
 import io
+import tracemalloc
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -102,10 +103,29 @@ def test_text_ids_in_any_shape(server: RangeServer, ids: Any) -> None:
     assert read(server, file_of(columns)).unit_ids == ["a", "c"]
 
 
+def test_surplus_ids_are_not_read(server: RangeServer) -> None:
+    """However many there are, no more are read than the table has rows."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["before"] = RNG.integers(0, 256, 200_000).astype(np.uint8)
+        units = add_units(file, TRAINS)
+        del units["id"]
+        ids = units.create_dataset("id", (1, 10**7), "i8", chunks=(1, 1000), compression="gzip")
+        ids[0, :3] = [5, 6, 7]
+    tracemalloc.start()
+    try:
+        assert read_over_http(server, buffer.getvalue()).unit_ids == ["5", "7"]
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
 # --- NWB 2.0 beta --------------------------------------------------------------------------------
 
 
-def beta_file(stops: List[int], *, shape: Any = -1, elsewhere: bool = False) -> bytes:
+def beta_file(
+    stops: List[int], *, shape: Any = -1, elsewhere: bool = False, **options: Any
+) -> bytes:
     """Return a file whose index has a region of the spike times for each unit."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
@@ -117,17 +137,21 @@ def beta_file(stops: List[int], *, shape: Any = -1, elsewhere: bool = False) -> 
             where = slice(start, stop)
             place = (0, where) if times.ndim == 2 else where
             references.append((other if elsewhere else times).regionref[place])
-        units.create_dataset("spike_times_index", data=references, dtype=h5py.regionref_dtype)
+        kind = h5py.regionref_dtype
+        units.create_dataset("spike_times_index", data=references, dtype=kind, **options)
         units["id"] = np.arange(len(stops))
     return buffer.getvalue()
 
 
+@pytest.mark.parametrize("options", [{}, {"chunks": (2000,), "compression": "gzip"}], ids=str)
 @pytest.mark.parametrize("shape", [-1, (1, -1)], ids=str)
-def test_region_references(server: RangeServer, shape: Any) -> None:
+def test_region_references(server: RangeServer, shape: Any, options: Dict[str, Any]) -> None:
     """The index of NWB 2.0 beta names each unit's slice; one of no spikes too."""
-    table = read(server, beta_file([4000, 4000, 7000], shape=shape))
+    stops = [*range(2, 4001, 2), 4000, 7000]
+    table = read(server, beta_file(stops, shape=shape, **options))
     assert np.array_equal(table.spike_times_sec, TIMES.astype(np.float32))
-    assert (table.unit_stops.tolist(), table.unit_ids) == ([4000, 7000], ["0", "2"])
+    assert table.unit_stops.tolist() == [*stops[:2000], 7000]
+    assert table.unit_ids[-2:] == ["1999", "2001"]
 
 
 @pytest.mark.parametrize(

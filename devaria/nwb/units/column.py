@@ -65,15 +65,22 @@ class Column:
             place[self.axis] = row
         return self.dataset[tuple(place)]
 
-    def values(self) -> "npt.NDArray[Any]":
-        """Read all values of a short column.
+    def values(self, count: int) -> "npt.NDArray[Any]":
+        """Read the first values of a column.
+
+        Args:
+            count: How many: 1 or more if the column has no axis.
 
         Raises:
             NwbError: A chunk decompresses to more than it may.
         """
-        if self.dataset.ndim:
-            refuse_inflation(self.dataset, range(self.dataset.shape[0]))
-        return np.asarray(self.dataset[()]).reshape(-1)
+        if self.dataset.ndim == 0:
+            return np.asarray(self.dataset[()]).reshape(1)
+        where = [slice(None)] * self.dataset.ndim
+        where[self.axis] = slice(0, count)
+        rows = range(*where[0].indices(self.dataset.shape[0]))
+        refuse_inflation(self.dataset, rows, tuple(where[1:]))
+        return np.asarray(self.dataset[tuple(where)]).reshape(-1)
 
 
 def holds_regions(column: Column) -> bool:
@@ -94,6 +101,8 @@ def stops_of_regions(index: Column, times: Column) -> "npt.NDArray[np.int64]":
     Raises:
         NwbError: A reference leads elsewhere, or the regions do not follow each other.
     """
+    if index.dataset.ndim:
+        refuse_inflation(index.dataset, range(index.dataset.shape[0]))
     stops = np.empty(len(index), np.int64)
     end = 0
     for row in range(len(index)):

@@ -141,7 +141,7 @@ def _read_stops(index: Column, times: Column, limits: ReadLimits) -> "npt.NDArra
     if len(index) > limits.max_rows:
         raise NwbError(f"the table has {len(index):,} rows: more than {limits.max_rows:,}")
     num_times = len(times)
-    stops = stops_of_regions(index, times) if holds_regions(index) else index.values()
+    stops = stops_of_regions(index, times) if holds_regions(index) else index.values(len(index))
     # Compared before the cast, which would make a uint64 beyond int64 negative.
     if len(stops) and (stops.max() > num_times or stops.min() < 0):
         raise NwbError(f"spike_times_index is corrupt: it points past the {num_times:,} spikes")
@@ -240,7 +240,7 @@ def _read_ids(
         return [_id_text(ids.item(int(row))) for row in rows]
     if dtype.kind not in "iufbS" or dtype.itemsize > _MAX_ID_CHARACTERS:
         raise NwbError(f"the ids of the units are neither numbers nor short strings: {dtype}")
-    return [_id_text(value) for value in ids.values()[rows]]
+    return [_id_text(value) for value in ids.values(num_rows)[rows]]
 
 
 def _id_text(value: Any) -> str:

@@ -63,7 +63,7 @@ class TimesReader:
         column, dataset = self._column, self._column.dataset
         reader, self._reader = self._reader or self._new_reader(), None
         if reader is None:
-            consume((slice(0, count),), column.values()[:count])
+            consume((slice(0, count),), column.values(count))
             return
         if column.axis == 0:
             reader.shorten(count)
