@@ -39,7 +39,7 @@ class _Read(NamedTuple):
 
 
 class FigpackNwbRasterPlotHandler(NwbFigureHandler):
-    """Reads a units table over HTTP ranges, and uploads a raster plot of all its units."""
+    """Reads a units table over HTTP ranges, and uploads a raster plot of its units."""
 
     title: ClassVar[str] = "Raster Plot from NWB Units Table"
     figure_name: ClassVar[str] = "raster plot"
@@ -48,7 +48,7 @@ class FigpackNwbRasterPlotHandler(NwbFigureHandler):
     source_name: ClassVar[str] = "Units table"
     params: ClassVar[Mapping[str, Param]] = figure_params(
         units_path=Param(str, "path of a units table in the file, such as /units"),
-        units=Param(list, "ids or rows of the units to draw, as a list", default=[]),
+        units=Param(list, "ids or rows of the units to draw, such as [3, 7]", default=None),
         sort_by=Param(
             str, "column of the table, or firing_rate: the lowest at the bottom", default=""
         ),

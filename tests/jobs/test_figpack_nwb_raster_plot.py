@@ -19,6 +19,7 @@ from range_server import SECRET, RangeServer
 from run_handler import Outcome, run_handler
 from waiting import wait_until
 
+from devaria.cli.worker import _job_forms
 from devaria.common.child_process import Sentinel
 from devaria.common.timing import Timing
 from devaria.execution.limits import JobLimits
@@ -29,6 +30,7 @@ from devaria.figures.raster_notes import notes_on
 from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
 from devaria.nwb.errors import NwbError
 from devaria.nwb.units.table import UnitsTable
+from devaria.worker.dashboard.job_forms import FIELD_PREFIX, params_of
 from devaria.worker.server import LocalWorker
 
 JOB_TYPE = "figpack_nwb_raster_plot"
@@ -178,6 +180,17 @@ def test_odd_table_is_drawn_and_said(files: RangeServer, figures: LocalWorker) -
     ):
         assert note in outcome.console
         assert note in attrs["description"].replace("\\", "")
+
+
+def test_form_left_empty_asks_for_nothing() -> None:
+    """A job of the dashboard's form has only what somebody filled in."""
+    form = _job_forms([])[JOB_TYPE]
+    fields = {FIELD_PREFIX + name: field.initial for name, field in form.items()}
+    filled = {f"{FIELD_PREFIX}nwb_url": "https://h/x.nwb", f"{FIELD_PREFIX}units_path": "/units"}
+    given = params_of(form, {**fields, **filled})
+    assert given == {"nwb_url": "https://h/x.nwb", "units_path": "/units"}
+    given = params_of(form, {**fields, **filled, f"{FIELD_PREFIX}units": "[3, 7]"})
+    assert given["units"] == [3, 7]
 
 
 def test_many_odd_units_are_counted() -> None:
