@@ -85,6 +85,7 @@ def _table(num_spikes: int) -> UnitsTable:
     trains = spike_trains(num_spikes)
     return UnitsTable(
         unit_ids=[str(number) for number in range(len(trains))],
+        unit_rows=np.arange(len(trains)),
         spike_times_sec=np.concatenate([train.astype(np.float32) for train in trains]),
         unit_stops=np.cumsum([len(train) for train in trains]),
         start_time_sec=min(float(train[0]) for train in trains),

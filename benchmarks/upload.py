@@ -153,6 +153,7 @@ def upload(route: str, spikes: int) -> None:
     times = np.sort(np.random.default_rng(0).uniform(0, 1000, spikes).astype(np.float32))
     table = UnitsTable(
         unit_ids=["0"],
+        unit_rows=np.arange(1),
         spike_times_sec=times,
         unit_stops=np.array([spikes]),
         start_time_sec=0.0,

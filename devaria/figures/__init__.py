@@ -4,7 +4,9 @@
 
     raster         the figpack view of a units table
     raster_arrays  the arrays of that view, computed with numpy
-    raster_labels  the front end of that view, with labels in lower rows
+    raster_aligned the view of spikes around events
+    raster_notes   the labels of its rows, and what is said about it
+    raster_script  the front end of that view, changed where its pictures lack something
     pose           the view of a pose estimation
     pose_arrays    its arrays: quantised positions, and what an overview shows
     video          the view of a video

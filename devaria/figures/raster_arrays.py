@@ -2,6 +2,8 @@
 
 They are equal, bit for bit, to those of figpack-spike-sorting 0.1.17 for the same units
 (``RasterPlot.write_to_zarr_group``), which loops over single spikes. Each rule below comes from it.
+Two things differ, since its figures lack spikes at their end: see ``reference_points`` and
+``counts_per_second``. And figpack draws units with equal ids in one row.
 
 The spikes are merged in windows of time. Within a unit they are in order, so a window consists of
 one slice of each unit. A window fits into the processor's cache and needs little extra memory.
@@ -55,13 +57,12 @@ def spikes_in_time_order(
 
     Returns:
         Times (float32, seconds, ascending) and, for each, the number of its unit (uint16). Equal
-        times are in the order of the units. Units with equal ids all get the number of the last.
+        times are in the order of the units.
     """
     num_spikes = len(table.spike_times_sec)
     times = np.empty(num_spikes, np.float32)
     units = np.empty(num_spikes, np.uint16)
-    numbers = _last_of_equal_ids(table.unit_ids)
-    trains = [_in_order(train) for train in _trains(table)]
+    trains = [in_order(train) for train in trains_of(table)]
     cuts = _window_cuts(trains, table.spike_times_sec)
     sizes = np.diff(cuts, axis=1)
     stops = sizes.sum(axis=0).cumsum().tolist()
@@ -71,7 +72,6 @@ def spikes_in_time_order(
         parts = [train[begin:end] for train, begin, end in bounds]
         owners = np.arange(len(trains), dtype=np.uint16).repeat(sizes[:, window])
         _merge(parts, owners, times[start:stop], units[start:stop])
-        units[start:stop] = numbers[units[start:stop]]
         return stop
 
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -112,7 +112,7 @@ def refuse_many_counts(table: UnitsTable) -> None:
     Raises:
         NwbError: There are too many units, over too many seconds.
     """
-    num_bins, num_units = _num_bins(table), len(table.unit_ids)
+    num_bins, num_units = _num_bins(table), len(table.unit_stops)
     if num_bins * num_units > _MAX_COUNTS:
         raise NwbError(f"{num_units:,} units over {num_bins:,} s are too many to draw")
 
@@ -124,11 +124,11 @@ def counts_per_second(table: UnitsTable) -> "npt.NDArray[np.uint16]":
         table: Units with finite spike times.
 
     Returns:
-        uint16, shape (seconds, units). Counts above 65,535 are stored as 65,535. As in figpack, a
-        last spike exactly a whole number of seconds after the first is not counted.
+        uint16, shape (seconds, units). Counts above 65,535 are stored as 65,535. The last bin
+        includes its end. figpack's own figures do not count a spike exactly there.
     """
     num_bins = _num_bins(table)
-    trains = _trains(table)
+    trains = trains_of(table)
     counts = np.empty((num_bins, len(trains)), dtype=np.uint16)
     start = np.float32(table.start_time_sec)
 
@@ -137,8 +137,10 @@ def counts_per_second(table: UnitsTable) -> "npt.NDArray[np.uint16]":
         rows = np.empty((len(block), num_bins), dtype=np.uint16)
         for row, train in zip(rows, block):
             bins = (train - start).astype(np.intp)
-            # No bin is negative. Spikes past the last bin are cut off.
-            row[:] = np.bincount(bins, minlength=num_bins)[:num_bins].clip(max=65535)
+            # No bin is negative. A time may be rounded to beyond the last bin's end.
+            counted = np.bincount(bins, minlength=num_bins)
+            counted[num_bins - 1] = counted[num_bins - 1 :].sum()
+            row[:] = counted[:num_bins].clip(max=65535)
         counts[:, first : first + len(block)] = rows.T
 
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -150,12 +152,14 @@ def _num_bins(table: UnitsTable) -> int:
     return math.ceil(table.end_time_sec - table.start_time_sec)
 
 
-def _trains(table: UnitsTable) -> List["npt.NDArray[np.float32]"]:
+def trains_of(table: UnitsTable) -> List["npt.NDArray[np.float32]"]:
+    """Return the spike times of each unit, without a copy."""
     stops = table.unit_stops.tolist()
     return [table.spike_times_sec[start:stop] for start, stop in zip([0, *stops], stops)]
 
 
-def _in_order(train: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":
+def in_order(train: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":
+    """Return the spikes of a unit in their order, as a copy only if they are not."""
     return train if (train[1:] >= train[:-1]).all() else np.sort(train, kind="stable")
 
 
@@ -201,8 +205,3 @@ def _merge(
     keys.sort(kind="stable")
     times.view(np.uint32)[:] = halves[:, _HIGH]
     units[:] = halves[:, _LOW]
-
-
-def _last_of_equal_ids(unit_ids: List[str]) -> "npt.NDArray[np.uint16]":
-    last = {unit_id: number for number, unit_id in enumerate(unit_ids)}
-    return np.array([last[unit_id] for unit_id in unit_ids], dtype=np.uint16)

@@ -1,4 +1,4 @@
-"""The description of a figure, in markdown, from parameters that a stranger has submitted."""
+"""The title and the description of a figure, from parameters that a stranger has submitted."""
 
 import re
 from typing import Any, Dict, Mapping, Sequence
@@ -14,6 +14,9 @@ _MAX_CHARACTERS = 8192
 
 #: A longer note is cut.
 MAX_NOTE_CHARACTERS = 2000
+
+#: A longer path in a title is cut.
+_MAX_PATH_CHARACTERS = 200
 
 #: The characters with which markdown, HTML and formulas begin something; and lists, at the start.
 _MARKS = re.compile(r"[\\`*_{}\[\]<>&#|~!$]|^[-+=]|(?<=\d)[.)](?= )")
@@ -32,6 +35,24 @@ def link_texts(given: Mapping[str, Any]) -> Dict[str, str]:
         for name, text in texts
         if isinstance(text, str) and text.isprintable() and len(text) <= _MAX_CHARACTERS
     }
+
+
+def titled(start: str, nwb_url: str, path: str, end: str = "") -> str:
+    """Return the title of a figure.
+
+    Args:
+        start: What it shows.
+        nwb_url: The file's URL. Of it, the title has the file's name.
+        path: What is shown of the file.
+        end: What the title says besides.
+
+    Returns:
+        One printable line.
+    """
+    from devaria.nwb.params import file_name
+
+    parts = (f"{start}: {file_name(nwb_url)}", one_line(path, _MAX_PATH_CHARACTERS), end)
+    return ", ".join(part for part in parts if part)
 
 
 def described(

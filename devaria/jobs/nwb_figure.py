@@ -31,7 +31,13 @@ from devaria.jobs.figure_needs import (
     missing_needs,
     read_limits,
 )
-from devaria.jobs.figure_text import LINK_PARAMS, MAX_NOTE_CHARACTERS, described, link_texts
+from devaria.jobs.figure_text import (
+    LINK_PARAMS,
+    MAX_NOTE_CHARACTERS,
+    described,
+    link_texts,
+    titled,
+)
 from devaria.jobs.params import Param
 
 if TYPE_CHECKING:
@@ -63,11 +69,13 @@ class Figure(NamedTuple):
         notes: What the description and the console say besides, such as what was left out. Each
             is one line of plain text, and may hold names from the file.
         result: Entries of the job's result, beside the figure's URL and the parameters.
+        title_end: What the title says besides what the figure shows.
     """
 
     view: Any
     notes: Sequence[str] = ()
     result: Mapping[str, Any] = {}
+    title_end: str = ""
 
 
 class NwbFigureHandler(JobHandler):
@@ -76,7 +84,7 @@ class NwbFigureHandler(JobHandler):
     A subclass sets the class attributes, and implements `read` and `draw`.
     """
 
-    #: The title of the figures.
+    #: How the titles of the figures start.
     title: ClassVar[str]
 
     #: What it draws, in lower case, such as "raster plot".
@@ -103,6 +111,9 @@ class NwbFigureHandler(JobHandler):
     #: Whether `read` reads piece by piece. It then reports the progress, with
     #: `Progress.read_and_built`; else the bytes that are read are the progress.
     in_pieces: ClassVar[bool] = False
+
+    #: Parameters that the result has only where a job gives them.
+    unsaid: ClassVar[Sequence[str]] = ()
 
     _connections: "UploadConnections"
 
@@ -150,9 +161,8 @@ class NwbFigureHandler(JobHandler):
         others = {name: each for name, each in input_params.items() if name not in LINK_PARAMS}
         result = super().run({**others, **texts}, heartbeat_callback, run_dir)
         # The result has what was given, without the defaults of these texts.
-        return {
-            name: each for name, each in result.items() if name not in LINK_PARAMS or name in texts
-        }
+        unsaid = {*LINK_PARAMS, *self.unsaid} - texts.keys() - others.keys()
+        return {name: each for name, each in result.items() if name not in unsaid}
 
     def execute(
         self, input_params: Dict[str, Any], heartbeat_callback: HeartbeatCallback
@@ -240,10 +250,11 @@ class NwbFigureHandler(JobHandler):
                 self.log("Uploading the figure")
             progress.uploaded(done, total)
 
+        path = params[self.path_param]
         return publish(
             figure.view,
-            title=self.title,
-            description=described(params, self.source_name, params[self.path_param], figure.notes),
+            title=titled(self.title, params["nwb_url"], path, figure.title_end),
+            description=described(params, self.source_name, path, figure.notes),
             progress=uploaded,
             limits=UploadLimits(max_total_sec=end_sec - time.monotonic()),
             connections=self._connections,

@@ -4,7 +4,8 @@ import re
 from typing import Optional
 from urllib.parse import urlsplit
 
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+#: The first bytes of an HDF5 file.
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 _KINDS = (
     (rb"version https://git-lfs", "a git-LFS pointer (the file itself lies elsewhere)"),
@@ -29,7 +30,7 @@ def is_hdf5(head: bytes) -> bool:
     """
     offset = 0
     while offset < len(head):
-        if head.startswith(_HDF5_SIGNATURE, offset):
+        if head.startswith(HDF5_SIGNATURE, offset):
             return True
         offset = 2 * offset or 512
     return False

@@ -74,6 +74,11 @@ class OpenRaster(OpenFigure):
         """Wait until that many pixels of the raster are drawn."""
         self.page.wait_for_function(HAS_INK, arg=[pixels, colored], timeout=15_000)
 
+    def exported_ticks(self) -> int:
+        """Export the figure as SVG, and return how many spikes it has."""
+        self.exported_texts()
+        return int(self.page.locator("svg path[clip-path]").count())
+
 
 @pytest.fixture
 def open_figure(browser: Any, worker: LocalWorker) -> Iterator[Callable[[str], OpenRaster]]:
@@ -181,6 +186,36 @@ def test_every_spike_is_drawn(
     outcome = publish(worker, units_bytes(trains), "/units")
     figure = open_figure(outcome.result["figpack_url"])
     figure.wait_for_spikes(1000, colored=True)
-    figure.exported_texts()
-    ticks = figure.page.locator("svg path[clip-path]").count()
-    assert ticks == sum(map(len, trains))
+    assert figure.exported_ticks() == sum(map(len, trains))
+
+
+@pytest.fixture
+def ticks_in_long_views(browser: Any) -> Iterator[None]:
+    """Have figures draw a tick for each spike in views of any length, in place of counts."""
+    script, limit = "**/extension-figpack-spike-sorting.js", '>120?"heatmap"'
+
+    def changed(route: Any) -> None:
+        text = route.fetch().text()
+        assert text.count(limit) == 1
+        route.fulfill(body=text.replace(limit, '>1e9?"heatmap"'), content_type="text/javascript")
+
+    browser.route(script, changed)
+    yield
+    browser.unroute(script)
+
+
+@needs_real_files
+@pytest.mark.usefixtures("ticks_in_long_views")
+@pytest.mark.parametrize("name", [name for name in REAL_FILES if REAL_FILES[name][2] < 50_000])
+def test_every_spike_of_a_real_file_is_drawn(
+    name: str, worker: LocalWorker, open_figure: Callable[[str], OpenRaster]
+) -> None:
+    """The picture has as many ticks as the file has spikes, though figpack's own has fewer.
+
+    A file of 200,000 spikes would take half a minute. One of 34,000 takes some seconds.
+    """
+    units_path, _, num_spikes = REAL_FILES[name]
+    outcome = publish(worker, (REAL_DIR / name).read_bytes(), units_path)
+    figure = open_figure(outcome.result["figpack_url"])
+    figure.wait_for_spikes(1000, colored=True)
+    assert figure.exported_ticks() == num_spikes

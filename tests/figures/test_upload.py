@@ -20,6 +20,7 @@ from devaria.nwb.units.table import UnitsTable
 
 TABLE = UnitsTable(
     unit_ids=["0"],
+    unit_rows=np.arange(1),
     spike_times_sec=np.array([0.5, 1.5, 8.75], dtype=np.float32),
     unit_stops=np.array([3]),
     start_time_sec=0.5,

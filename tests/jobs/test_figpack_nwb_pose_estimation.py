@@ -99,7 +99,7 @@ def test_synthetic_figure_holds_the_file(store: Tuple[LocalWorker, Path], tmp_pa
     assert len(figure.attrs["edges"]) == 10
     names = ["figpack_url", "nwb_url", "path", "neurosift_url", "dandiset_id"]
     assert list(outcome.result) == names
-    assert figure.attrs["title"] == "Pose Estimation from NWB"
+    assert figure.attrs["title"].startswith("Pose Estimation from NWB: ")
     description = figure.attrs["description"]
     assert f"Pose estimation: `{POSE_PATH}`\n\nNeurosift: <{page}>" in description
     assert "Read 10 parts, at most 1,800 frames each" in outcome.console

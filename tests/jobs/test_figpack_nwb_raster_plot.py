@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
+import numpy as np
 import psutil
 import pytest
 import requests
@@ -18,14 +19,18 @@ from range_server import SECRET, RangeServer
 from run_handler import Outcome, run_handler
 from waiting import wait_until
 
+from devaria.cli.worker import _job_forms
 from devaria.common.child_process import Sentinel
 from devaria.common.timing import Timing
 from devaria.execution.limits import JobLimits
 from devaria.execution.preloaded import PreloadedProcess
 from devaria.execution.process import JobProcess
 from devaria.execution.signals import Wakeup
+from devaria.figures.raster_notes import notes_on
 from devaria.jobs.figpack_nwb_raster_plot import FigpackNwbRasterPlotHandler
 from devaria.nwb.errors import NwbError
+from devaria.nwb.units.table import UnitsTable
+from devaria.worker.dashboard.job_forms import FIELD_PREFIX, params_of
 from devaria.worker.server import LocalWorker
 
 JOB_TYPE = "figpack_nwb_raster_plot"
@@ -143,13 +148,66 @@ def test_a_job_after_the_imports_ahead(files: RangeServer, figures: LocalWorker)
 
 def test_title_and_description(published: Outcome) -> None:
     """The figure says where it comes from, without the signature of the URL."""
-    root = published.result["figpack_url"].replace("index.html", "data.zarr/.zmetadata")
-    attrs = requests.get(root, timeout=10).json()["metadata"][".zattrs"]
-    assert attrs["title"] == "Raster Plot from NWB Units Table"
+    attrs = metadata(published)
+    assert attrs["title"] == "Raster Plot from NWB Units Table: good.nwb, /units"
     assert "/to/good.nwb?…`" in attrs["description"]
     assert "Units table: `/units`" in attrs["description"]
     assert "s3cr3t" not in attrs["description"]
     assert attrs["unit_ids"] == ["7", "9"]
+
+
+def metadata(outcome: Outcome) -> Dict[str, Any]:
+    """Return the attributes of a figure."""
+    root = outcome.result["figpack_url"].replace("index.html", "data.zarr/.zmetadata")
+    attrs: Dict[str, Any] = requests.get(root, timeout=10).json()["metadata"][".zattrs"]
+    return attrs
+
+
+def test_odd_table_is_drawn_and_said(files: RangeServer, figures: LocalWorker) -> None:
+    """Equal ids, times out of order and times since 1970 are in console and description."""
+    trains = 1.7e9 + np.array([[0.5, 1.5, 2.5], [3.5, 1.25, 9.0], [4.0, 5.0, 6.0]])
+    files.files["/odd.nwb"] = units_bytes(trains, ids=[5, 5, 6])
+    outcome = publish(figures, nwb_url=files.url("/odd.nwb"), units_path="/units")
+    assert outcome.error == ""
+    attrs = metadata(outcome)
+    assert attrs["unit_ids"] == ["5", "5 (2)", "6"]
+    assert (attrs["start_time_sec"], attrs["end_time_sec"]) == (0.5, 9.0)
+    assert attrs["title"].endswith(": odd.nwb, /units, from second 1,700,000,000 on")
+    for note in (
+        "Several units have the same id: the later ones are labelled 5 (2)",
+        "Spikes of unit 5 (2) are out of order: the file's spike_times or spike_times_index may",
+        "from second 1,700,000,000 on (2023-11-14 22:13:20 UTC, if they count from 1970)",
+    ):
+        assert note in outcome.console
+        assert note in attrs["description"].replace("\\", "")
+
+
+def test_form_left_empty_asks_for_nothing() -> None:
+    """A job of the dashboard's form has only what somebody filled in."""
+    form = _job_forms([])[JOB_TYPE]
+    fields = {FIELD_PREFIX + name: field.initial for name, field in form.items()}
+    filled = {f"{FIELD_PREFIX}nwb_url": "https://h/x.nwb", f"{FIELD_PREFIX}units_path": "/units"}
+    given = params_of(form, {**fields, **filled})
+    assert given == {"nwb_url": "https://h/x.nwb", "units_path": "/units"}
+    given = params_of(form, {**fields, **filled, f"{FIELD_PREFIX}units": "[3, 7]"})
+    assert given["units"] == [3, 7]
+
+
+def test_many_odd_units_are_counted() -> None:
+    """A note names twenty units and says how many more there are."""
+    table = UnitsTable(
+        unit_ids=[f"{number}\x1b" for number in range(50)],
+        unit_rows=np.arange(50),
+        spike_times_sec=np.tile(np.array([2.0, 1.0], np.float32), 50),
+        unit_stops=np.arange(2, 102, 2),
+        start_time_sec=1.0,
+        end_time_sec=2.0,
+        num_rows=50,
+        num_dropped=0,
+    )
+    (note,) = notes_on(table)
+    assert "Spikes of units 0\\x1b, 1\\x1b" in note
+    assert "19\\x1b and 30 more are out of order" in note
 
 
 @pytest.mark.usefixtures("key")

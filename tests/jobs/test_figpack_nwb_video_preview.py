@@ -191,7 +191,7 @@ def test_console_and_progress(published: Outcome, files: RangeServer) -> None:
 def test_description(published: Outcome) -> None:
     """The figure says what it shows and how, and links to the page that asked for it."""
     attrs = metadata(published)["metadata"][".zattrs"]
-    assert attrs["title"] == "Video Preview from NWB Image Series"
+    assert attrs["title"].startswith("Video Preview from NWB Image Series: ")
     assert f"Image series: `{MOVIE}`" in attrs["description"]
     assert "17 frames, spread over all 50, 10 to 12.4 s: 30 a second, 4.5" in attrs["description"]
     assert "the percentiles 0.5 and 99.5 of 17 frames" in attrs["description"]

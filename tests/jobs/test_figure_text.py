@@ -4,7 +4,7 @@ from typing import Any, Dict
 
 import pytest
 
-from devaria.jobs.figure_text import described, link_texts
+from devaria.jobs.figure_text import described, link_texts, titled
 
 PAGE = "https://neurosift.app/nwb?url=https://h/x.nwb&dandisetId=000123"
 
@@ -72,3 +72,31 @@ def test_what_is_no_text_counts_as_not_given(odd: Any) -> None:
     given: Dict[str, Any] = {"neurosift_url": odd, "dandiset_id": "", "other": odd}
     assert link_texts(given) == {"dandiset_id": ""}
     assert description(**given) == ""
+
+
+ASSET = "0f6e4b1e-2b3c-4d5e-8f90-123456789abc"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://h/a/sub-1_ses-2.nwb", "sub-1_ses-2.nwb"),
+        ("https://h/a/my%20file.nwb?sig=s3cr3t#x", "my file.nwb"),
+        ("https://h/x.nwb/", "x.nwb"),
+        (f"https://api.dandiarchive.org/api/assets/{ASSET}/download/", f"asset {ASSET}"),
+        (f"https://h/api/dandisets/000003/versions/draft/assets/{ASSET}/", f"asset {ASSET}"),
+        (f"https://dandiarchive.s3.amazonaws.com/blobs/0f6/e4b/{ASSET}", ASSET),
+        ("https://h", "h"),
+        ("https://h/%0A%1B[0m.nwb", "\\x0a\\x1b[0m.nwb"),
+    ],
+)
+def test_title_names_the_file_and_the_path(url: str, name: str) -> None:
+    """The file's own name, or DANDI's id; no query, and no control characters."""
+    assert titled("Raster", url, "/units") == f"Raster: {name}, /units"
+
+
+def test_title_is_bounded() -> None:
+    """A name of a thousand characters leaves the path in the title."""
+    title = titled("Raster", f"https://h/{'x' * 1000}", "/units", "from second 5 on")
+    assert len(title) < 500
+    assert title.endswith("/units, from second 5 on")

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import zarr
 from figpack_spike_sorting.views import RasterPlot
-from nwb_files import REAL_DIR, REAL_FILES, WITHOUT_UNITS, needs_real_files
+from nwb_files import (
+    REAL_DIR,
+    REAL_FILES,
+    WITHOUT_UNITS,
+    add_last_counts,
+    needs_real_files,
+)
 from range_server import LOOPBACK, RangeServer
 
 from devaria.figures.raster import UnitsRasterPlot
@@ -39,10 +45,10 @@ def bundle(view: Any, folder: Path) -> Dict[str, bytes]:
 
 
 class GroupWithEnd:
-    """A zarr group that adds the last point of the reference arrays, which figpack leaves out."""
+    """A zarr group that adds what figpack leaves out at the end: a reference point, and counts."""
 
     def __init__(self, group: Any, table: UnitsTable) -> None:
-        self._group = group
+        self._group, self._table = group, table
         times = table.spike_times_sec
         self._ends = {"reference_times": times.max(), "reference_indices": len(times)}
 
@@ -55,24 +61,27 @@ class GroupWithEnd:
         if name in self._ends:
             data = np.append(data, self._ends[name]).astype(data.dtype)
             options["chunks"] = data.shape
+        if name == "spike_counts_1sec":
+            add_last_counts(data, self._table)
         return self._group.create_dataset(name, data=data, **options)
 
 
 @pytest.mark.parametrize("name", REAL_FILES)
 def test_figure_is_figpacks(name: str, tmp_path: Path) -> None:
-    """The figure is figpack's own, but for one script and the last point of two arrays."""
+    """The figure is figpack's own, but for a script, and what it lacks at its end."""
     units_path, num_units, num_spikes = REAL_FILES[name]
     table = read(name, units_path)
     assert (len(table.unit_ids), len(table.spike_times_sec)) == (num_units, num_spikes)
     with h5py.File(REAL_DIR / name, "r") as file:
         stock = RasterPlot.from_nwb_units_table(file, units_path=units_path)
+    stock.end_time_sec = max(stock.end_time_sec, float(table.spike_times_sec.max()))
     write = stock.write_to_zarr_group
     stock.write_to_zarr_group = lambda group: write(GroupWithEnd(group, table))
     ours = bundle(UnitsRasterPlot(table), tmp_path / "ours")
     # zarr 3 leaves chunks of zeros out of figpack's figures; ours have them.
     with zarr.config.set({"array.write_empty_chunks": True}):
         theirs = bundle(stock, tmp_path / "stock")
-    # tests/figures/test_raster_labels.py is about what is changed in it.
+    # tests/figures/test_raster_script.py is about what is changed in it.
     assert ours.pop(SCRIPT) != theirs.pop(SCRIPT)
     assert ours == theirs
 

@@ -193,12 +193,14 @@ def test_no_child_is_left(tmp_path: Path, environ: Dict[str, str], what: str) ->
 
 TABLE = UnitsTable(
     unit_ids=["3", "a\n\u00e9"],
+    unit_rows=np.array([0, 3]),
     spike_times_sec=np.array([0.5, 7.25, 1.5], dtype=np.float32),
     unit_stops=np.array([2, 3]),
     start_time_sec=0.5,
     end_time_sec=7.25,
     num_rows=4,
     num_dropped=1,
+    time_offset_sec=1.7e9,
 )
 
 
@@ -209,7 +211,9 @@ def test_table_comes_back_as_it_was(tmp_path: Path) -> None:
     assert loaded.spike_times_sec.tolist() == TABLE.spike_times_sec.tolist()
     assert loaded.unit_stops.tolist() == TABLE.unit_stops.tolist()
     assert isinstance(loaded.spike_times_sec.base, np.memmap)
-    rest = {"spike_times_sec": TABLE.spike_times_sec, "unit_stops": TABLE.unit_stops}
+    assert loaded.unit_rows.tolist() == TABLE.unit_rows.tolist()
+    arrays = ("spike_times_sec", "unit_stops", "unit_rows")
+    rest: Dict[str, Any] = {name: getattr(TABLE, name) for name in arrays}
     assert replace(loaded, **rest) == replace(TABLE, **rest)
 
 
@@ -224,6 +228,12 @@ ODD: List[Dict[str, Any]] = [
     {"unit_stops": np.array([-1, 3])},
     {"unit_stops": np.array([], dtype=np.int64), "unit_ids": []},
     {"unit_stops": np.array([2.0, 3.0])},
+    {"unit_rows": np.array([0, 4])},
+    {"unit_rows": np.array([-1, 3])},
+    {"unit_rows": np.array([3, 3])},
+    {"unit_rows": np.array([0.0, 3.0])},
+    {"unit_rows": np.array([0])},
+    {"time_offset_sec": float("nan")},
     {"unit_ids": ["3"]},
     {"unit_ids": ["3", 4]},
     {"unit_ids": ["3", "x" * 201]},

@@ -6,6 +6,7 @@ from typing import Any, Iterable, List, Optional, Sequence
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import pytest
 from range_server import LOOPBACK, FakeTime, RangeServer
 
@@ -60,6 +61,15 @@ def add_units(
     group["spike_times_index"] = stops.astype(index_dtype)
     group["id"] = np.arange(len(arrays)) if ids is None else ids
     return group
+
+
+def add_last_counts(counts: "npt.NDArray[np.uint16]", table: UnitsTable) -> None:
+    """Add to figpack's counts a second the spikes that they lack: on the end of the last one."""
+    stops = table.unit_stops.tolist()
+    for unit, (start, stop) in enumerate(zip([0, *stops], stops)):
+        seconds = table.spike_times_sec[start:stop] - np.float32(table.start_time_sec)
+        if len(counts):
+            counts[-1, unit] += np.count_nonzero(seconds >= len(counts))
 
 
 def units_bytes(

@@ -78,7 +78,9 @@ def resolve(start: h5py.Group, start_path: str, path: str) -> Tuple[Any, str]:
 
 
 def safe_column(group: h5py.Group, name: str, file_bytes: int, limits: ReadLimits) -> h5py.Dataset:
-    """Open a one-dimensional dataset whose values are all stored in this file.
+    """Open a dataset with one axis whose values are all stored in this file.
+
+    MATLAB writes other axes of length 1 beside it, or none for a single value.
 
     Args:
         group: The group that holds the dataset.
@@ -94,7 +96,8 @@ def safe_column(group: h5py.Group, name: str, file_bytes: int, limits: ReadLimit
         NwbError: It has another shape, or ``refuse_unsafe`` refuses it.
     """
     dataset = follow(group, name)
-    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1:
+    shape = dataset.shape if isinstance(dataset, h5py.Dataset) else None
+    if shape is None or len(shape) - shape.count(1) > 1:
         raise NwbError(f"{name} is not a one-dimensional dataset")
     refuse_unsafe(dataset, name, file_bytes, limits)
     return dataset

@@ -9,7 +9,7 @@ import h5py
 
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NwbError
-from devaria.nwb.file_kind import foreign_fault
+from devaria.nwb.file_kind import HDF5_SIGNATURE, foreign_fault
 from devaria.nwb.hdf5.guards.reads import refuse_long_read
 from devaria.nwb.hdf5.heap_guard import refuse_broken_heap
 from devaria.nwb.hdf5.metadata import MetadataPrefetcher
@@ -20,6 +20,9 @@ from devaria.nwb.params import shown_url
 
 #: The exceptions that h5py raises for a damaged file, depending on the place of the damage.
 _HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError)
+
+#: A signature behind a longer user block is not looked for: each place may cost a request.
+_MAX_USER_BLOCK_BYTES = 64 * 1024 * 1024
 
 
 class RemoteFile(h5py.File):  # type: ignore[misc]  # h5py is untyped
@@ -73,7 +76,7 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
             gc.disable()
             stack.callback(gc.enable)
         fault = foreign_fault(ranges.head, ranges.url)
-        if fault is not None:
+        if fault is not None and not _has_user_block(ranges):
             raise NwbError(f"{shown_url(ranges.url)} {fault}")
 
         def fetch(start: int, stop: int) -> bytes:
@@ -102,6 +105,17 @@ def open_remote_file(ranges: HttpRanges) -> Iterator[Tuple[RemoteFile, int]]:
             file.prefetcher, file.metadata = prefetcher, metadata
             file.blocks, file.url = blocks, ranges.url
             yield file, ranges.size
+
+
+def _has_user_block(ranges: HttpRanges) -> bool:
+    """Return whether the file is HDF5 behind a user block that is longer than what is known."""
+    start = 512
+    while start <= _MAX_USER_BLOCK_BYTES and start + len(HDF5_SIGNATURE) <= ranges.size:
+        stop = start + len(HDF5_SIGNATURE)
+        if (ranges.known(start, stop) or ranges.read(start, stop)) == HDF5_SIGNATURE:
+            return True
+        start *= 2
+    return False
 
 
 @contextmanager

@@ -5,6 +5,7 @@ In NWB 2 the spike times of all units are one column, ``spike_times``. The colum
 VectorIndex).
 """
 
+import math
 from contextlib import ExitStack
 from typing import Any, List, Optional, Tuple
 
@@ -16,19 +17,20 @@ from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.hdf5.browse import find_units_tables
 from devaria.nwb.hdf5.chunked import ReadProgress
-from devaria.nwb.hdf5.guards.inflation import read_column
 from devaria.nwb.hdf5.guards.reads import reading_values
 from devaria.nwb.hdf5.heap_guard import refuse_long_strings
-from devaria.nwb.hdf5.link_guard import follow, safe_column
+from devaria.nwb.hdf5.link_guard import follow
 from devaria.nwb.hdf5.remote_file import RemoteFile
-from devaria.nwb.hdf5.values import RowsReader
 from devaria.nwb.limits import ReadLimits
+from devaria.nwb.units.column import Column, holds_regions, stops_of_regions
+from devaria.nwb.units.plausible import (
+    FLOAT32_SECONDS_END,
+    refuse_implausible_times,
+    refuse_long_span,
+)
 from devaria.nwb.units.spike_times import SpikeTimes
 from devaria.nwb.units.table import UnitsTable
-
-#: From this time on, neighbouring float32 numbers are more than a second apart. figpack stores
-#: spike times as float32.
-_FLOAT32_SECONDS_END = 2.0**24
+from devaria.nwb.units.times_reader import TimesReader
 
 _MAX_ID_CHARACTERS = 200
 
@@ -55,7 +57,8 @@ def read_units_table(
             none for minutes while a server fails. If it raises an exception, the reading ends.
 
     Returns:
-        The units with spikes. NaN and infinite times are left out and counted.
+        The units with spikes. NaN and infinite times are left out and counted. Times that float32
+        cannot resolve, such as those since 1970, count from the first spike's whole second on.
 
     Raises:
         InvalidInputError: ``units_path`` is not the path of a units table of this file.
@@ -63,13 +66,16 @@ def read_units_table(
     """
     limits = limits or ReadLimits()
     group = _units_group(file, units_path)
-    times = _numeric(group, "spike_times", "iuf", file_bytes, limits)
-    index = _numeric(group, "spike_times_index", "iu", file_bytes, limits)
+    times = _column(group, "spike_times", file_bytes, limits)
+    times.refuse_others("iuf")
+    index = _column(group, "spike_times_index", file_bytes, limits)
+    if not holds_regions(index):
+        index.refuse_others("iu")
     ids = _ids(group, file_bytes, limits)
     small = _prefetch_contiguous(file, [index] if ids is None else [index, ids], file_bytes)
-    column = RowsReader(file, times, "spike_times", range(len(times)), file_bytes, limits)
-    column.survey()
-    stops = _read_stops(index, times.shape[0], limits)
+    reader = TimesReader(file, times, file_bytes, limits)
+    reader.survey()
+    stops = _read_stops(index, times, limits)
     rows = np.flatnonzero(np.diff(stops, prepend=0))
     if len(rows) == 0:
         raise NwbError(f"the units table {one_line(units_path)} has no spikes")
@@ -79,23 +85,28 @@ def read_units_table(
         )
     unit_ids = _read_ids(file, ids, rows, len(stops))
     small.close()
-    spikes = SpikeTimes(int(stops[-1]))
-    column.shorten(len(spikes.values))
-    column.read_all(spikes.put, progress or (lambda _done, _total: None))
+    spikes, offset = _read_spikes(reader, times, int(stops[-1]), limits, progress or _nothing)
     values, kept_stops = _without_non_finite(spikes, stops[rows])
     if len(values) == 0:
         raise NwbError(f"the units table {one_line(units_path)} has no finite spike times")
-    _refuse_implausible_times(spikes.first, spikes.last, limits)
+    refuse_implausible_times(values, kept_stops, spikes.last - spikes.first)
+    refuse_long_span(spikes.last - spikes.first, limits)
     has_some = np.diff(kept_stops, prepend=0) > 0
     return UnitsTable(
         unit_ids=[unit_id for unit_id, kept in zip(unit_ids, has_some) if kept],
+        unit_rows=rows[has_some],
         spike_times_sec=values,
         unit_stops=kept_stops[has_some],
         start_time_sec=spikes.first,
         end_time_sec=spikes.last,
         num_rows=len(stops),
         num_dropped=spikes.num_non_finite,
+        time_offset_sec=offset,
     )
+
+
+def _nothing(_done: int, _total: int) -> None:
+    """Report no progress."""
 
 
 def _units_group(file: h5py.File, units_path: str) -> h5py.Group:
@@ -120,23 +131,18 @@ def _not_a_table(file: h5py.File, units_path: str, fault: str) -> Exception:
     return InvalidInputError(f"units_path {shown} {fault}; units tables in the file: {there}")
 
 
-def _numeric(
-    group: h5py.Group, name: str, kinds: str, file_bytes: int, limits: ReadLimits
-) -> h5py.Dataset:
+def _column(group: h5py.Group, name: str, file_bytes: int, limits: ReadLimits) -> Column:
     try:
-        dataset = safe_column(group, name, file_bytes, limits)
+        return Column(group, name, file_bytes, limits)
     except NotInFileError:
         raise NwbError(f"the units table has no {name}") from None
-    if dataset.dtype.kind not in kinds:
-        expected = "real numbers" if "f" in kinds else "integers"
-        raise NwbError(f"{name} holds {dataset.dtype}, not {expected}")
-    return dataset
 
 
-def _read_stops(index: h5py.Dataset, num_times: int, limits: ReadLimits) -> "npt.NDArray[np.int64]":
-    if index.shape[0] > limits.max_rows:
-        raise NwbError(f"the table has {index.shape[0]:,} rows: more than {limits.max_rows:,}")
-    stops = read_column(index, index.shape[0])
+def _read_stops(index: Column, times: Column, limits: ReadLimits) -> "npt.NDArray[np.int64]":
+    if len(index) > limits.max_rows:
+        raise NwbError(f"the table has {len(index):,} rows: more than {limits.max_rows:,}")
+    num_times = len(times)
+    stops = stops_of_regions(index, times) if holds_regions(index) else index.values(len(index))
     # Compared before the cast, which would make a uint64 beyond int64 negative.
     if len(stops) and (stops.max() > num_times or stops.min() < 0):
         raise NwbError(f"spike_times_index is corrupt: it points past the {num_times:,} spikes")
@@ -167,29 +173,40 @@ def _without_non_finite(
     return values[:kept], kept_stops
 
 
-def _refuse_implausible_times(first: float, last: float, limits: ReadLimits) -> None:
-    if last - first > limits.max_span_sec:
+def _read_spikes(
+    reader: TimesReader, times: Column, count: int, limits: ReadLimits, progress: ReadProgress
+) -> Tuple[SpikeTimes, float]:
+    """Read the spike times; late ones from the first one's whole second on.
+
+    Returns:
+        The times, and the second from which they count.
+    """
+    spikes = SpikeTimes(count)
+    reader.read(count, spikes.put, progress)
+    latest = max(-spikes.first, spikes.last)
+    if latest < FLOAT32_SECONDS_END or spikes.last - spikes.first > limits.max_span_sec:
+        return spikes, 0.0
+    if times.dataset.dtype.itemsize < 8 and times.dataset.dtype.kind == "f":
         raise NwbError(
-            f"the spike times span {(last - first) / 86_400:,.1f} days: they are probably sample "
-            "numbers; NWB files must give seconds"
+            f"the spike times lie around {spikes.last:,.0f} s, probably since 1970, in "
+            f"{times.dataset.dtype}, which has no seconds there. NWB files must give seconds since "
+            "the session's start"
         )
-    if max(-first, last) >= _FLOAT32_SECONDS_END:
-        raise NwbError(
-            f"the spike times lie around {last:,.0f} s: probably seconds since 1970. NWB "
-            "files must give seconds since the session's start; figures cannot resolve later times"
-        )
+    offset = float(math.floor(spikes.first))
+    # What the figure cannot resolve was read, too: so all of it again.
+    spikes = SpikeTimes(count, offset)
+    reader.read(count, spikes.put, _nothing)
+    return spikes, offset
 
 
-def _ids(group: h5py.Group, file_bytes: int, limits: ReadLimits) -> Optional[h5py.Dataset]:
+def _ids(group: h5py.Group, file_bytes: int, limits: ReadLimits) -> Optional[Column]:
     try:
-        return safe_column(group, "id", file_bytes, limits)
+        return Column(group, "id", file_bytes, limits)
     except NotInFileError:
         return None
 
 
-def _prefetch_contiguous(
-    file: h5py.File, columns: List[h5py.Dataset], file_bytes: int
-) -> ExitStack:
+def _prefetch_contiguous(file: h5py.File, columns: List[Column], file_bytes: int) -> ExitStack:
     """Fetch the small columns while HDF5 looks for the first chunks of the large one.
 
     Returns:
@@ -200,33 +217,32 @@ def _prefetch_contiguous(
         return stack
     places = []
     for column in columns:
-        start = column.id.get_offset()  # None for a column in chunks
+        stored = column.dataset.id
+        start = stored.get_offset()  # None for a column in chunks
         if start is not None:
-            places.append((start, min(start + column.id.get_storage_size(), file_bytes)))
+            places.append((start, min(start + stored.get_storage_size(), file_bytes)))
     stack.callback(file.prefetcher.plan(sorted(places)).close)
     return stack
 
 
 def _read_ids(
-    file: h5py.File,
-    ids: Optional[h5py.Dataset],
-    rows: "npt.NDArray[np.int64]",
-    num_rows: int,
+    file: h5py.File, ids: Optional[Column], rows: "npt.NDArray[np.int64]", num_rows: int
 ) -> List[str]:
     if ids is None:
         return [str(row) for row in rows]
-    if ids.shape[0] < num_rows:
-        raise NwbError(f"the units table has {num_rows:,} units, but only {ids.shape[0]:,} ids")
-    if h5py.check_string_dtype(ids.dtype) is not None and ids.dtype.kind == "O":
+    if len(ids) < num_rows:
+        raise NwbError(f"the units table has {num_rows:,} units, but only {len(ids):,} ids")
+    dtype = ids.dataset.dtype
+    if h5py.check_string_dtype(dtype) is not None and dtype.kind == "O":
         if isinstance(file, RemoteFile):
-            refuse_long_strings(ids, rows, 4 * _MAX_ID_CHARACTERS, file.blocks.read_at)
+            longest = 4 * _MAX_ID_CHARACTERS
+            refuse_long_strings(ids.dataset, rows, longest, file.blocks.read_at)
         # One by one, since a thousand strings may all refer to the same 100 MB of the file.
         with reading_values():
-            return [_id_text(ids[int(row)]) for row in rows]
-    if ids.dtype.kind not in "iufbS" or ids.dtype.itemsize > _MAX_ID_CHARACTERS:
-        raise NwbError(f"the ids of the units are neither numbers nor short strings: {ids.dtype}")
-    values = read_column(ids, num_rows)
-    return [_id_text(values[row]) for row in rows]
+            return [_id_text(ids.item(int(row))) for row in rows]
+    if dtype.kind not in "iufbS" or dtype.itemsize > _MAX_ID_CHARACTERS:
+        raise NwbError(f"the ids of the units are neither numbers nor short strings: {dtype}")
+    return [_id_text(value) for value in ids.values(num_rows)[rows]]
 
 
 def _id_text(value: Any) -> str:

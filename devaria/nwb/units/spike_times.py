@@ -13,6 +13,7 @@ class SpikeTimes:
 
     Args:
         count: Number of spike times.
+        offset_sec: This is subtracted from each time.
 
     Attributes:
         values: float32, shape (count,), seconds.
@@ -21,7 +22,8 @@ class SpikeTimes:
         num_non_finite: How many are NaN, or infinite in float32.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, offset_sec: float = 0.0) -> None:
+        self._offset = np.float64(offset_sec)
         self.values = np.empty(count, dtype=np.float32)
         self.first, self.last = math.inf, -math.inf
         self.num_non_finite = 0
@@ -35,6 +37,8 @@ class SpikeTimes:
             slab: Real numbers of any dtype.
         """
         target = self.values[where]
+        if self._offset:
+            slab = slab - self._offset
         # A number beyond the range of float32 becomes infinite, and is left out later.
         with np.errstate(over="ignore", invalid="ignore"):
             target[:] = slab

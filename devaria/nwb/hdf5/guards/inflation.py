@@ -210,12 +210,13 @@ def _told_bytes(code: int, settings: Tuple[int, ...]) -> int:
     return 0
 
 
-def read_column(dataset: h5py.Dataset, count: int) -> "npt.NDArray[Any]":
-    """Have HDF5 read the first values of a dataset with one axis, and bound what it inflates.
+def read_column(dataset: h5py.Dataset, num_rows: int, rest: Where = ()) -> "npt.NDArray[Any]":
+    """Have HDF5 read the first rows of a dataset, and bound what it inflates.
 
     Args:
         dataset: The dataset, of a type that numpy has.
-        count: How many values.
+        num_rows: How many rows.
+        rest: What to read of each row; everything if it is empty.
 
     Returns:
         The values.
@@ -224,9 +225,9 @@ def read_column(dataset: h5py.Dataset, count: int) -> "npt.NDArray[Any]":
         NwbError: A chunk is a decompression bomb.
     """
     step = rows_at_once(dataset)
-    slabs = [np.empty(0, dataset.dtype)]
-    for start in range(0, count, step):
-        rows = range(start, min(start + step, count))
-        refuse_inflation(dataset, rows)
-        slabs.append(read_slab(dataset, slice(rows.start, rows.stop)))
-    return np.concatenate(slabs) if len(slabs) != 2 else slabs[1]
+    slabs = []
+    for start in range(0, max(1, num_rows), step):
+        rows = range(start, min(start + step, num_rows))
+        refuse_inflation(dataset, rows, rest)
+        slabs.append(read_slab(dataset, (slice(rows.start, rows.stop), *rest)))
+    return slabs[0] if len(slabs) == 1 else np.concatenate(slabs)
