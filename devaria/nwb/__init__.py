@@ -18,6 +18,7 @@ h5py nor numpy, which are optional.
     limits         the operator's limits on what is read
     errors         the exceptions for wrong parameters, and for files that cannot be used
     http/          byte ranges of one file over HTTP
+    decoding/      chunks of values: which are wanted, and their filters
     hdf5/          HDF5 files over those ranges
     file_kind      names the format of a file that is not HDF5
     units/         the units table of an open file, as arrays and as files that one process hands to

@@ -12,9 +12,10 @@ from typing import Callable, Deque, Iterator, List, NamedTuple, Tuple
 
 import h5py
 
+from devaria.nwb.decoding.codecs import Stored
+from devaria.nwb.decoding.pipeline import Consume, DecodingPipeline
 from devaria.nwb.hdf5.chunk_index import Chunk, ChunkIndex
-from devaria.nwb.hdf5.chunks import Hdf5Decoder, Stored, thread_decoder
-from devaria.nwb.hdf5.pipeline import Consume, DecodingPipeline
+from devaria.nwb.hdf5.chunks import Hdf5Decoder, thread_decoder
 from devaria.nwb.http.prefetch import Plan, Prefetcher
 
 #: The first chunks, whose places show how the dataset lies in the file.

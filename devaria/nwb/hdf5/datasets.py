@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from devaria.common.text import one_line
+from devaria.nwb.decoding.selection import Where
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.hdf5.browse import kind_of, type_name
 from devaria.nwb.hdf5.chunk_index import SharedPlaces
 from devaria.nwb.hdf5.chunked import ReadProgress
 from devaria.nwb.hdf5.link_guard import follow, refuse_unsafe
 from devaria.nwb.hdf5.metadata import address_of
-from devaria.nwb.hdf5.selection import Where
 from devaria.nwb.hdf5.values import MAX_CHUNKS_AHEAD, RowsReader
 from devaria.nwb.limits import ReadLimits
 

@@ -9,8 +9,8 @@ import numpy as np
 from devaria.common.text import one_line
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5.browse import type_name
-from devaria.nwb.hdf5.chunks import refuse_inflation
 from devaria.nwb.hdf5.datasets import opened_dataset
+from devaria.nwb.hdf5.filters import refuse_inflation
 from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits

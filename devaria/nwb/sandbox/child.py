@@ -43,7 +43,17 @@ _TEXT_GUESSERS = ("chardet", "charset_normalizer")
 
 #: The packages that are imported after the confinement. Each may be installed in a folder of its
 #: own, with libraries and packages beside it.
-_PACKAGES = ("certifi", "h5py", "idna", "numpy", "requests", "urllib3", *_TEXT_GUESSERS)
+_PACKAGES = (
+    "certifi",
+    "h5py",
+    "hdf5plugin",
+    "idna",
+    "numcodecs",
+    "numpy",
+    "requests",
+    "urllib3",
+    *_TEXT_GUESSERS,
+)
 
 #: Messages of the parent about a stream of arrays, which come too late when the stream has ended.
 _LATE = ("next", "stop")

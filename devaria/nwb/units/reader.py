@@ -16,7 +16,7 @@ from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.hdf5.browse import find_units_tables
 from devaria.nwb.hdf5.chunked import ReadProgress
-from devaria.nwb.hdf5.chunks import refuse_inflation
+from devaria.nwb.hdf5.filters import refuse_inflation
 from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.link_guard import follow, safe_column
 from devaria.nwb.hdf5.remote_file import RemoteFile
