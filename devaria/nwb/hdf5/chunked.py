@@ -14,6 +14,7 @@ import h5py
 
 from devaria.nwb.decoding.codecs import Stored
 from devaria.nwb.decoding.pipeline import Consume, DecodingPipeline
+from devaria.nwb.decoding.wanted import ReadProgress
 from devaria.nwb.hdf5.chunk_index import Chunk, ChunkIndex
 from devaria.nwb.hdf5.chunks import Hdf5Decoder, thread_decoder
 from devaria.nwb.http.prefetch import Plan, Prefetcher
@@ -34,9 +35,6 @@ _GROUP_BYTES = 8 * 1024 * 1024
 #: How often fetching may start again at a chunk beyond the planned stretch. After that, such chunks
 #: wait until the whole index is read.
 _MAX_LEAPS = 8
-
-#: Called with bytes read and bytes in all.
-ReadProgress = Callable[[int, int], None]
 
 
 class _Group(NamedTuple):

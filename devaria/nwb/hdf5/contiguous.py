@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from devaria.nwb.decoding.pipeline import Consume
+from devaria.nwb.decoding.wanted import ReadProgress
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.chunked import ReadProgress
 from devaria.nwb.http.prefetch import Plan, Prefetcher
 
 #: Rows are read in parts of about this many bytes of the file.

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from devaria.nwb.decoding.pipeline import Consume
 from devaria.nwb.decoding.selection import Selection, Where
+from devaria.nwb.decoding.wanted import ReadProgress
 from devaria.nwb.hdf5.chunk_index import ChunkIndex, SharedPlaces, fill_value
-from devaria.nwb.hdf5.chunked import ChunkedReader, ReadProgress
+from devaria.nwb.hdf5.chunked import ChunkedReader
 from devaria.nwb.hdf5.chunks import thread_decoder
 from devaria.nwb.hdf5.contiguous import ContiguousReader
 from devaria.nwb.hdf5.filters import refuse_inflation

@@ -171,12 +171,13 @@ def open_file(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> Ite
         say=lambda text: parent.send({"event": "said", "text": text}),
     )
     connecting.shutdown(wait=False)
+    from devaria.nwb.hdf5.container import Hdf5Container
     from devaria.nwb.hdf5.remote_file import open_remote_file
     from devaria.nwb.sandbox.server import Answers, FileServer
 
     with open_remote_file(ranges.result()) as (file, file_bytes):
-        server = FileServer(file, file_bytes, limits, folder, Answers(parent, folder))
-        yield server.answer
+        container = Hdf5Container(file, file_bytes, limits)
+        yield FileServer(container, folder, Answers(parent, folder)).answer
 
 
 if __name__ == "__main__":

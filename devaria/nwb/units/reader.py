@@ -1,35 +1,31 @@
-"""Read the units table of an NWB file.
-
-In NWB 2 the spike times of all units are one column, ``spike_times``. The column
-``spike_times_index`` holds, for each unit, the position after its last spike (NWB schema, Units and
-VectorIndex).
-"""
+"""Read the units table of an HDF5 file."""
 
 from contextlib import ExitStack
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from devaria.common.text import one_line
-from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
+from devaria.nwb.decoding.pipeline import Consume
+from devaria.nwb.decoding.wanted import ReadProgress
+from devaria.nwb.errors import NotInFileError, NwbError
 from devaria.nwb.hdf5.browse import find_units_tables
-from devaria.nwb.hdf5.chunked import ReadProgress
 from devaria.nwb.hdf5.filters import refuse_inflation
 from devaria.nwb.hdf5.heap_guard import refuse_long_strings
 from devaria.nwb.hdf5.link_guard import follow, safe_column
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.hdf5.values import RowsReader
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.units.spike_times import SpikeTimes
+from devaria.nwb.units.columns import (
+    MAX_ID_CHARACTERS,
+    id_text,
+    no_table,
+    refuse_few_ids,
+    refuse_many_rows,
+    units_table,
+)
 from devaria.nwb.units.table import UnitsTable
-
-#: From this time on, neighbouring float32 numbers are more than a second apart. figpack stores
-#: spike times as float32.
-_FLOAT32_SECONDS_END = 2.0**24
-
-_MAX_ID_CHARACTERS = 200
 
 
 def read_units_table(
@@ -62,39 +58,42 @@ def read_units_table(
     """
     limits = limits or ReadLimits()
     group = _units_group(file, units_path)
-    times = _numeric(group, "spike_times", "iuf", file_bytes, limits)
-    index = _numeric(group, "spike_times_index", "iu", file_bytes, limits)
-    ids = _ids(group, file_bytes, limits)
-    small = _prefetch_contiguous(file, [index] if ids is None else [index, ids], file_bytes)
-    column = RowsReader(file, times, "spike_times", range(len(times)), file_bytes, limits)
-    column.survey()
-    stops = _read_stops(index, times.shape[0], limits)
-    rows = np.flatnonzero(np.diff(stops, prepend=0))
-    if len(rows) == 0:
-        raise NwbError(f"the units table {one_line(units_path)} has no spikes")
-    if len(rows) > limits.max_units:
-        raise NwbError(
-            f"{len(rows):,} units have spikes; at most {limits.max_units:,} can be drawn"
-        )
-    unit_ids = _read_ids(file, ids, rows, len(stops))
-    small.close()
-    spikes = SpikeTimes(int(stops[-1]))
-    column.shorten(len(spikes.values))
-    column.read_all(spikes.put, progress or (lambda _done, _total: None))
-    values, kept_stops = _without_non_finite(spikes, stops[rows])
-    if len(values) == 0:
-        raise NwbError(f"the units table {one_line(units_path)} has no finite spike times")
-    _refuse_implausible_times(spikes.first, spikes.last, limits)
-    has_some = np.diff(kept_stops, prepend=0) > 0
-    return UnitsTable(
-        unit_ids=[unit_id for unit_id, kept in zip(unit_ids, has_some) if kept],
-        spike_times_sec=values,
-        unit_stops=kept_stops[has_some],
-        start_time_sec=spikes.first,
-        end_time_sec=spikes.last,
-        num_rows=len(stops),
-        num_dropped=spikes.num_non_finite,
-    )
+    with _Hdf5Columns(file, group, file_bytes, limits) as columns:
+        return units_table(columns, units_path, limits, progress)
+
+
+class _Hdf5Columns(ExitStack):
+    """The columns of a table in an HDF5 file. At the end of a ``with`` block, it drops ranges."""
+
+    def __init__(
+        self, file: h5py.File, group: h5py.Group, file_bytes: int, limits: ReadLimits
+    ) -> None:
+        super().__init__()
+        self._file = file
+        times = _numeric(group, "spike_times", "iuf", file_bytes, limits)
+        self._index = _numeric(group, "spike_times_index", "iu", file_bytes, limits)
+        self._ids = _ids(group, file_bytes, limits)
+        small = [self._index] if self._ids is None else [self._index, self._ids]
+        self._small = self.enter_context(_prefetch_contiguous(file, small, file_bytes))
+        self.num_times: int = times.shape[0]
+        rows = range(self.num_times)
+        self._column = RowsReader(file, times, "spike_times", rows, file_bytes, limits)
+        self._column.survey()
+
+    def index(self, max_rows: int) -> "npt.NDArray[Any]":
+        num_rows = self._index.shape[0]
+        refuse_many_rows(num_rows, max_rows)
+        refuse_inflation(self._index, range(num_rows))
+        return np.asarray(self._index[:])
+
+    def unit_ids(self, rows: "npt.NDArray[np.int64]", num_rows: int) -> List[str]:
+        unit_ids = _read_ids(self._file, self._ids, rows, num_rows)
+        self._small.close()
+        return unit_ids
+
+    def read_times(self, count: int, consume: Consume, progress: ReadProgress) -> None:
+        self._column.shorten(count)
+        self._column.read_all(consume, progress)
 
 
 def _units_group(file: h5py.File, units_path: str) -> h5py.Group:
@@ -114,9 +113,7 @@ def _not_a_table(file: h5py.File, units_path: str, fault: str) -> Exception:
     is_nwb_1 = file.get("nwb_version", getlink=True) is not None  # in NWB 2 it is an attribute
     if is_nwb_1 and not tables:
         return NwbError("this is an NWB 1.x file; only NWB 2 files have units tables to draw")
-    there = ", ".join(tables) if tables else "none"
-    shown = one_line(units_path)
-    return InvalidInputError(f"units_path {shown} {fault}; units tables in the file: {there}")
+    return no_table(units_path, fault, tables)
 
 
 def _numeric(
@@ -130,54 +127,6 @@ def _numeric(
         expected = "real numbers" if "f" in kinds else "integers"
         raise NwbError(f"{name} holds {dataset.dtype}, not {expected}")
     return dataset
-
-
-def _read_stops(index: h5py.Dataset, num_times: int, limits: ReadLimits) -> "npt.NDArray[np.int64]":
-    if index.shape[0] > limits.max_rows:
-        raise NwbError(f"the table has {index.shape[0]:,} rows: more than {limits.max_rows:,}")
-    refuse_inflation(index, range(index.shape[0]))
-    stops = np.asarray(index[:])
-    # Compared before the cast, which would make a uint64 beyond int64 negative.
-    if len(stops) and (stops.max() > num_times or stops.min() < 0):
-        raise NwbError(f"spike_times_index is corrupt: it points past the {num_times:,} spikes")
-    stops = stops.astype(np.int64)
-    if np.any(np.diff(stops) < 0):
-        raise NwbError("spike_times_index is corrupt: it descends")
-    if len(stops) and stops[-1] > limits.max_spikes:
-        raise NwbError(
-            f"the table has {stops[-1]:,} spikes; at most {limits.max_spikes:,} can be drawn"
-        )
-    return stops
-
-
-def _without_non_finite(
-    times: SpikeTimes, stops: "npt.NDArray[np.int64]"
-) -> Tuple["npt.NDArray[np.float32]", "npt.NDArray[np.int64]"]:
-    if times.num_non_finite == 0:
-        return times.values, stops
-    values, kept_stops = times.values, np.empty_like(stops)
-    start = kept = 0
-    for unit, stop in enumerate(stops):
-        train = values[start:stop]
-        train = train[np.isfinite(train)]
-        # In place: a second array of all spikes may not fit into memory.
-        values[kept : kept + len(train)] = train
-        start, kept = stop, kept + len(train)
-        kept_stops[unit] = kept
-    return values[:kept], kept_stops
-
-
-def _refuse_implausible_times(first: float, last: float, limits: ReadLimits) -> None:
-    if last - first > limits.max_span_sec:
-        raise NwbError(
-            f"the spike times span {(last - first) / 86_400:,.1f} days: they are probably sample "
-            "numbers; NWB files must give seconds"
-        )
-    if max(-first, last) >= _FLOAT32_SECONDS_END:
-        raise NwbError(
-            f"the spike times lie around {last:,.0f} s: probably seconds since 1970. NWB "
-            "files must give seconds since the session's start; figures cannot resolve later times"
-        )
 
 
 def _ids(group: h5py.Group, file_bytes: int, limits: ReadLimits) -> Optional[h5py.Dataset]:
@@ -215,22 +164,14 @@ def _read_ids(
 ) -> List[str]:
     if ids is None:
         return [str(row) for row in rows]
-    if ids.shape[0] < num_rows:
-        raise NwbError(f"the units table has {num_rows:,} units, but only {ids.shape[0]:,} ids")
+    refuse_few_ids(ids.shape[0], num_rows)
     if h5py.check_string_dtype(ids.dtype) is not None and ids.dtype.kind == "O":
         if isinstance(file, RemoteFile):
-            refuse_long_strings(ids, rows, 4 * _MAX_ID_CHARACTERS, file.blocks.read_at)
+            refuse_long_strings(ids, rows, 4 * MAX_ID_CHARACTERS, file.blocks.read_at)
         # One by one, since a thousand strings may all refer to the same 100 MB of the file.
-        return [_id_text(ids[int(row)]) for row in rows]
-    if ids.dtype.kind not in "iufbS" or ids.dtype.itemsize > _MAX_ID_CHARACTERS:
+        return [id_text(ids[int(row)]) for row in rows]
+    if ids.dtype.kind not in "iufbS" or ids.dtype.itemsize > MAX_ID_CHARACTERS:
         raise NwbError(f"the ids of the units are neither numbers nor short strings: {ids.dtype}")
     refuse_inflation(ids, range(num_rows))
     values = ids[:num_rows]
-    return [_id_text(values[row]) for row in rows]
-
-
-def _id_text(value: Any) -> str:
-    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-    if len(text) > _MAX_ID_CHARACTERS:
-        raise NwbError(f"a unit's id has {len(text):,} characters")
-    return text
+    return [id_text(values[row]) for row in rows]
