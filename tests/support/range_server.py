@@ -169,10 +169,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_range(content, fault)
 
     def _send_range(self, content: bytes, fault: object) -> None:
-        match = re.fullmatch(r"bytes=(\d*)-(\d+)", self.headers["Range"])
+        match = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers["Range"])
         assert match is not None
         if match[1]:
-            start, stop = int(match[1]), min(int(match[2]) + 1, len(content))
+            start, stop = int(match[1]), min(int(match[2] or 2**40) + 1, len(content))
         else:
             start, stop = max(0, len(content) - int(match[2])), len(content)
         if start >= len(content):

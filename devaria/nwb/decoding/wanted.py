@@ -121,6 +121,12 @@ class WantedRows(ABC):
             self._pieces.pieces(len(self._rows))
             self._pieces.plan()
 
+    def begin(self) -> None:
+        """Start to fetch, before it is known how many rows `read_into` will read."""
+        if self._has_values:
+            self._pieces.pieces(len(self._rows))
+            self._pieces.plan()
+
     def read(self, progress: ReadProgress) -> "npt.NDArray[Any]":
         """Read all values, after `plan`.
 

@@ -118,6 +118,9 @@ class Wanted(WantedRows):
         self.read_into(len(values), lambda where, part: put(values, where, part), progress)
         return values
 
+    def begin(self) -> None:
+        """Do nothing: `read_into` looks at where the chunks lie."""
+
     def read_into(self, count: int, consume: Consume, progress: ReadProgress) -> None:
         """Read the first of the wanted rows, in any order.
 

@@ -35,9 +35,6 @@ _MAX_VALUE_BYTES = 15_000_000
 #: prctl(2): the kernel sends this process a signal when its parent dies.
 _PR_SET_PDEATHSIG = 1
 
-#: How much of the end of the file is requested early, in bytes.
-_END_BYTES = 512 * 1024
-
 #: requests imports one of these.
 _TEXT_GUESSERS = ("chardet", "charset_normalizer")
 
@@ -72,7 +69,7 @@ def main() -> None:
     # Before the request comes, and before there is another thread.
     confine(folder, _needed_from_now_on())
     with contextlib.suppress(ImportError):  # `open_file` meets it again, and reports it
-        import devaria.nwb.http.ranges  # noqa: F401 - while this process waits, if it does
+        import devaria.nwb.sandbox.recognition  # noqa: F401 - while this process waits, if it does
     opening = parent.receive()
     if opening is not None:
         serve(opening, folder, parent)
@@ -158,26 +155,20 @@ def open_file(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> Ite
         InvalidInputError: The URL is wrong.
         NwbError: The file cannot be fetched or read.
     """
-    from devaria.nwb.http.ranges import HttpRanges
+    from devaria.nwb.sandbox.recognition import Connector
 
     limits = ReadLimits(**opening["limits"])
-    connecting = ThreadPoolExecutor(1)
-    ranges = connecting.submit(
-        HttpRanges,
-        opening["url"],
-        limits=limits,
-        end_bytes=_END_BYTES,
-        allow_hosts=opening["allow_hosts"],
-        say=lambda text: parent.send({"event": "said", "text": text}),
+    connector = Connector(
+        opening, limits, say=lambda text: parent.send({"event": "said", "text": text})
     )
+    connecting = ThreadPoolExecutor(1)
+    connected = connecting.submit(connector.connect)
     connecting.shutdown(wait=False)
-    from devaria.nwb.hdf5.container import Hdf5Container
-    from devaria.nwb.hdf5.remote_file import open_remote_file
+    from devaria.nwb.hdf5 import container  # noqa: F401 - while the server answers
     from devaria.nwb.sandbox.server import Answers, FileServer
 
-    with open_remote_file(ranges.result()) as (file, file_bytes):
-        container = Hdf5Container(file, file_bytes, limits)
-        yield FileServer(container, folder, Answers(parent, folder)).answer
+    with connector.opened(connected.result()) as file:
+        yield FileServer(file, folder, Answers(parent, folder)).answer
 
 
 if __name__ == "__main__":
