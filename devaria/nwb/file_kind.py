@@ -72,9 +72,9 @@ def foreign_fault(head: bytes, url: str) -> Optional[str]:
         url: URL of the file.
 
     Returns:
-        The predicate of a sentence that starts with the file; None if the file is HDF5 or LINDI.
+        The predicate of a sentence that starts with the file; None if the file is HDF5.
     """
-    if is_hdf5(head) or is_lindi(head):
+    if is_hdf5(head):
         return None
     return f"is {foreign_kind(head, url) or 'not HDF5'}, not an NWB file"
 

@@ -197,6 +197,8 @@ COMPRESSORS: Dict[str, Decompress] = {
 def _fletcher32(content: memoryview) -> memoryview:
     from numcodecs.fletcher32 import Fletcher32
 
+    if len(content) < CHECKSUM_BYTES:
+        raise UndecodableError
     try:
         Fletcher32().decode(np.frombuffer(content, np.uint8))
     except (RuntimeError, ValueError):

@@ -15,7 +15,7 @@ import requests
 from requests.adapters import BaseAdapter
 
 from devaria.nwb.errors import NwbError
-from devaria.nwb.file_kind import foreign_fault, foreign_kind
+from devaria.nwb.file_kind import foreign_fault, foreign_kind, is_lindi
 from devaria.nwb.http.address_guard import AddressGuard, GuardedAdapter
 from devaria.nwb.http.download import DownloadedFile
 from devaria.nwb.http.retry import HttpTiming, Retry, RetryableFault
@@ -190,7 +190,7 @@ class HttpRanges:
         pieces = self._session.pieces(response)
         head = joined_bytes(pieces, FIRST_BYTES)
         fault = foreign_fault(head, self.url)
-        if fault is not None:
+        if fault is not None and not is_lindi(head):
             raise self._error(fault)
         length = response.headers.get("Content-Length", "")
         expected = int(length) if re.fullmatch(r"\d{1,18}", length) else None

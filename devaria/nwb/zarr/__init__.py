@@ -6,7 +6,6 @@ zarr is not needed. What a file says is bounded, and its codecs are of a list: n
 ::
 
     container   answers requests about an open file, as `hdf5.container` does
-    opening     what lies behind a URL
     stores      documents and chunks: the interface, and a folder over HTTP
     listing     the names in a folder without consolidated metadata
     lindi       documents and chunks of a LINDI file
@@ -15,6 +14,9 @@ zarr is not needed. What a file says is bounded, and its codecs are of a list: n
     codecs      what an array's chunks went through
     tree        paths, links and searches
     ahead       fetches chunks ahead of their reader
+    chunks      where a chunk lies, how it is fetched and decoded
+    shards      chunks in objects that hold many
+    runs        joins ranges that lie close to each other
     values      reads arrays of numbers
     texts       reads arrays of texts
     units       the columns of a units table

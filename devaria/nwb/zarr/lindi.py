@@ -61,6 +61,9 @@ class LindiStore:
         NwbError: The file is too long or damaged.
     """
 
+    #: It cuts a contiguous dataset into chunks: the last one ends with the dataset.
+    has_short_chunks = True
+
     def __init__(self, ranges: HttpRanges, open_ranges: OpenRanges, max_fetch_bytes: int) -> None:
         self.shown = shown_url(ranges.url)
         self._own = ranges

@@ -25,10 +25,12 @@ class Store(Protocol):
     Attributes:
         version: The version of the format: 2 or 3.
         shown: The file, for errors.
+        has_short_chunks: Whether a chunk without codecs may end with the data.
     """
 
     version: int
     shown: str
+    has_short_chunks: bool
 
     def documents(self, keys: Sequence[str]) -> List[Optional[Document]]:
         """Return documents; None for each that is not there."""
@@ -60,6 +62,8 @@ class HttpStore:
         version: The version of the format.
         consolidated: The documents by their keys, if one document holds all.
     """
+
+    has_short_chunks = False
 
     def __init__(
         self,

@@ -13,9 +13,9 @@ from devaria.nwb.decoding.codecs import COMPRESSORS, Step, UndecodableError
 from devaria.nwb.decoding.declared import blosc_lengths, zstd_length
 from devaria.nwb.errors import NwbError
 from devaria.nwb.zarr.ahead import Ahead
+from devaria.nwb.zarr.chunks import ChunkDecoder, chunk_fetches
 from devaria.nwb.zarr.documents import Array
 from devaria.nwb.zarr.stores import Store
-from devaria.nwb.zarr.values import ChunkDecoder, chunk_fetches
 
 #: The longest chunk of texts, decoded. A chunk is read as a whole.
 _MAX_CHUNK_BYTES = 32 * 1024 * 1024
@@ -68,7 +68,9 @@ def _chunk(array: Array, stored: Optional[memoryview], length: int) -> List[str]
         return [_text(fill.item() if isinstance(fill, (np.ndarray, np.generic)) else fill)] * length
     try:
         if array.dtype is not None:
-            values: npt.NDArray[Any] = ChunkDecoder(array, array.dtype).decode([stored], 0)
+            values: npt.NDArray[Any] = ChunkDecoder(array, array.dtype, may_be_short=False).decode(
+                [stored], 0
+            )
             return [_text(each) for each in values.ravel().tolist()]
         content = bytes(_decompressed(stored, array.codecs.steps))
         if array.codecs.text in ("json", "json2"):

@@ -8,16 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from devaria.common.text import one_line
-from devaria.nwb.decoding.codecs import Stored, longest_filtered
-from devaria.nwb.decoding.decoder import ThreadDecoder
 from devaria.nwb.decoding.pipeline import Consume, DecodingPipeline
 from devaria.nwb.decoding.selection import Selection, Where
 from devaria.nwb.decoding.wanted import Empty, ReadProgress, Rows, WantedRows
 from devaria.nwb.errors import NwbError
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.zarr.ahead import Ahead, Fetch, Planned
+from devaria.nwb.zarr.chunks import ChunkDecoder, chunk_fetches, place_of
 from devaria.nwb.zarr.documents import Array
-from devaria.nwb.zarr.shards import shard_fetches
 from devaria.nwb.zarr.stores import Store
 
 #: Most chunks that are read of one array: each may be a request.
@@ -25,37 +23,6 @@ _MAX_CHUNKS = 1_000_000
 
 #: So much may be declared and not stored before it counts as a bomb.
 _FREE_BYTES = 64 * 1024 * 1024
-
-
-class ChunkDecoder:
-    """Decodes chunks whose axes may be stored in any order.
-
-    Args:
-        array: The array.
-        dtype: Type of its values.
-    """
-
-    in_threads = True
-
-    def __init__(self, array: Array, dtype: "np.dtype[Any]") -> None:
-        self._order = array.codecs.order
-        self._chunks = array.chunks
-        self._is_raw = not array.codecs.steps
-        self._num_bytes = array.chunk_bytes
-        self._decoder = ThreadDecoder(dtype, array.chunk_length, array.codecs.steps)
-
-    def decode(self, stored: Stored, filter_mask: int) -> "npt.NDArray[Any]":
-        """Decode one chunk, as `ThreadDecoder.decode` does."""
-        length = sum(map(len, stored))
-        if self._is_raw and length < self._num_bytes:
-            # LINDI cuts a contiguous dataset into chunks: the last one ends with the dataset.
-            stored = [*stored, memoryview(bytes(self._num_bytes - length))]
-        values = self._decoder.decode(stored, filter_mask)
-        if self._order is None:
-            return values
-        lengths = [self._chunks[axis] for axis in self._order]
-        back = np.argsort(self._order)
-        return values.reshape(lengths).transpose(back)
 
 
 class ZarrRows:
@@ -177,7 +144,8 @@ class ZarrRows:
             raise RuntimeError("plan comes before read_piece")
         absent = []
         progress(0, len(numbers))
-        decoder, chunk_bytes = ChunkDecoder(self._array, self._dtype), self._array.chunk_bytes
+        decoder = ChunkDecoder(self._array, self._dtype, self._store.has_short_chunks)
+        chunk_bytes = self._array.chunk_bytes
         pipeline = DecodingPipeline(decoder, self._selection, consume, chunk_bytes)
         with closing(pipeline):
             for done, number in enumerate(numbers, 1):
@@ -192,7 +160,7 @@ class ZarrRows:
             pipeline.finish()
         if pipeline.undecodable:
             place = self._array.key(
-                _place(self._array, self._selection, self._rows, pipeline.undecodable[0])
+                place_of(self._array, self._selection, self._rows, pipeline.undecodable[0])
             )
             raise NwbError(f"{self._shown} is damaged: its chunk {one_line(place)} is broken")
         self._declared += len(numbers) * chunk_bytes
@@ -216,33 +184,10 @@ class ZarrRows:
 
     def _fetches(self) -> Iterator[Fetch]:
         # As they are now: they may become fewer while this goes on.
-        place = partial(_place, self._array, self._selection, self._rows)
+        place = partial(place_of, self._array, self._selection, self._rows)
         return chunk_fetches(
             self._store, self._array, map(place, range(self._selection.num_chunks))
         )
-
-
-def _place(array: Array, selection: Selection, rows: range, number: int) -> Tuple[int, ...]:
-    """Return the number of a chunk on each axis of the array."""
-    if not array.grid:
-        return ()
-    where, _ = selection.place(number)
-    row = rows[where[0].start] // array.chunks[0]
-    return (row, *(a.start // length for a, length in zip(where[1:], array.chunks[1:])))
-
-
-def chunk_fetches(store: Store, array: Array, places: Iterator[Tuple[int, ...]]) -> Iterator[Fetch]:
-    """Tell how to fetch chunks of an array, in their order.
-
-    Args:
-        store: Has them.
-        array: The array.
-        places: The number of each chunk on each axis.
-    """
-    longest = longest_filtered(array.chunk_bytes)
-    if array.codecs.inner_shape is not None:
-        return shard_fetches(store, array, places, longest)
-    return store.fetches(map(array.key, places), array.chunk_bytes, longest)
 
 
 class ZarrWanted(WantedRows):
