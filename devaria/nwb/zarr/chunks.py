@@ -13,6 +13,9 @@ from devaria.nwb.zarr.documents import Array
 from devaria.nwb.zarr.shards import shard_fetches
 from devaria.nwb.zarr.stores import Store
 
+#: The longest chunk of texts as it is stored.
+_MAX_TEXT_BYTES = 8 * 1024 * 1024
+
 
 class ChunkDecoder:
     """Decodes chunks whose axes may be stored in any order.
@@ -69,7 +72,8 @@ def chunk_fetches(store: Store, array: Array, places: Iterator[Tuple[int, ...]])
         array: The array.
         places: The number of each chunk on each axis.
     """
-    longest = longest_filtered(array.chunk_bytes)
+    # The length of texts is not known before.
+    longest = longest_filtered(array.chunk_bytes) if array.dtype else _MAX_TEXT_BYTES
     if array.codecs.inner_shape is not None:
         return shard_fetches(store, array, places, longest)
     return store.fetches(map(array.key, places), array.chunk_bytes, longest)

@@ -156,6 +156,8 @@ class LindiStore:
         if start < 0 or not 0 < length <= longest:
             raise _damaged(key)
         url = _TEMPLATE.sub(self._template, url)
+        if not url:
+            raise _damaged(key)
         if not url.startswith("./"):
             return _Reference(url, start, start + length)
         first, stop = self._members.get(url[2:], (0, 0))
