@@ -72,3 +72,24 @@ def blosc2_frame_lengths(content: memoryview) -> Optional[BloscLengths]:
         return None
     decoded = max(int.from_bytes(content[30:38], "big"), chunk.decoded)
     return BloscLengths(decoded, int.from_bytes(content[16:24], "big"))
+
+
+def blocks_length(content: memoryview, item_bytes: int = 0) -> Optional[int]:
+    """Read the lengths of blocks, as HDF5's filters LZ4 and bitshuffle have them.
+
+    Args:
+        content: The length of all in 8 bytes, that of a block in 4, and each block behind its
+            length as it is stored; the most significant byte first.
+        item_bytes: Length of a value, for bitshuffle: it leaves out up to seven at the end.
+
+    Returns:
+        The length of all; None if a block lies beyond the end of the bytes.
+    """
+    decoded, block = int.from_bytes(content[:8], "big"), int.from_bytes(content[8:12], "big")
+    if len(content) < 12 or (decoded and not block):
+        return None
+    whole = decoded - decoded % (8 * item_bytes) if item_bytes else decoded
+    at, left = 12, -(-whole // max(1, block))
+    while left and at + 4 <= len(content):
+        at, left = at + 4 + int.from_bytes(content[at : at + 4], "big"), left - 1
+    return decoded if not left and at + decoded - whole <= len(content) else None

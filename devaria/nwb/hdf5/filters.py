@@ -21,7 +21,12 @@ from devaria.nwb.decoding.codecs import (
     longest_filtered,
     slices,
 )
-from devaria.nwb.decoding.declared import blosc2_frame_lengths, blosc_lengths, zstd_length
+from devaria.nwb.decoding.declared import (
+    blocks_length,
+    blosc2_frame_lengths,
+    blosc_lengths,
+    zstd_length,
+)
 from devaria.nwb.decoding.selection import Where
 from devaria.nwb.errors import NwbError
 
@@ -190,19 +195,26 @@ class InflationGuard:
             raise bomb()
 
     def _declared(self, content: memoryview) -> int:
-        """Return how much memory a filter of hdf5plugin takes; too much if it is not known."""
+        """Return how much memory a filter of hdf5plugin takes.
+
+        Raises:
+            NwbError: The bytes are not what they say: the filter might read beyond their end.
+        """
+        length: Optional[int] = 0
         if self._code == _ZSTD:
             length = zstd_length(content)
-            return self._most_bytes + 1 if length is None else length
-        if self._code in (_BLOSC, _BLOSC2):
+        elif self._code in (_BLOSC, _BLOSC2):
             lengths = blosc2_frame_lengths(content) if self._code == _BLOSC2 else None
             lengths = lengths or blosc_lengths(content)
-            # c-blosc would read beyond the end of bytes that are shorter than they say.
             is_whole = lengths is not None and lengths.stored <= len(content)
-            return lengths.decoded if lengths and is_whole else self._most_bytes + 1
-        if self._code == _BITSHUFFLE and not any(self._settings[4:5]):
-            return 0  # only the bits are moved
-        return int.from_bytes(content[:8], "big")
+            length = lengths.decoded if lengths and is_whole else None
+        elif self._code == _LZ4:
+            length = blocks_length(content)
+        elif any(self._settings[4:5]):  # else bitshuffle only moves bits
+            length = blocks_length(content, self._settings[2])
+        if length is None:
+            raise NwbError("the file is damaged: a compressed chunk is broken")
+        return length
 
     def _inflate(self, stored: Stored) -> None:
         inflater, room = zlib.decompressobj(), self._most_bytes
