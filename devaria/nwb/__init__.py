@@ -20,6 +20,7 @@ h5py nor numpy, which are optional.
     http/          byte ranges of one file over HTTP
     decoding/      chunks of values: which are wanted, and their filters
     hdf5/          HDF5 files over those ranges
+    zarr/          Zarr folders, and LINDI files
     file_kind      names the format of a file that is not HDF5
     units/         the units table of an open file, as arrays and as files that one process hands to
                    another

@@ -346,10 +346,47 @@ def test_where_a_folder_is_found(server: RangeServer) -> None:
         url = serve(server, table(), path)
         for form in (url, f"{url}/", f"{url}/.zmetadata", f"{url}?sig=1"):
             assert len(units_of(form).spike_times_sec) == 1000
+    with pytest.raises(NwbError, match="127.0.0.1 is not on the public internet"):
+        units_of(serve(server, table()), allow_hosts=())
     with pytest.raises(NwbError, match=r"/no.zarr is not a Zarr folder: it has neither \.zmeta"):
         units_of(server.url("/no.zarr"))
     with pytest.raises(NwbError, match=r"/no\.nwb: the server has no such file"):
         units_of(server.url("/no.nwb"))
+
+
+def test_a_folder_in_s3(server: RangeServer) -> None:
+    """Without consolidated metadata and pages of links, S3 lists what is there."""
+    serve(server, table(), "/bucket/x")
+    del server.files["/bucket/x/.zmetadata"]
+    for key, value in {**table(), "odd_name/.zgroup": GROUP}.items():
+        content = value if isinstance(value, bytes) else json.dumps(value).encode()
+        server.files[f"/bucket/x/{key}"] = content
+    url = server.url("/bucket/x/")
+    ask = {"look": lambda file: set(file.look("/", 1).children)}
+    assert answer(url, ask["look"]) == {"units"}  # a usual name, and one that nobody can know
+    assert len(units_of(url).spike_times_sec) == 1000
+    names = ("odd_name", "units", "units/id", "units/nothing")
+    prefixes = "".join(
+        f"<CommonPrefixes><Prefix>bucket/x/{name}/</Prefix></CommonPrefixes>" for name in names
+    )
+    server.files["/"] = f"<ListBucketResult>{prefixes}</ListBucketResult>".encode()
+    assert answer(url, ask["look"]) == {"units", "odd_name"}
+
+
+def test_chunks_that_nobody_takes(server: RangeServer) -> None:
+    """What was fetched ahead for a request is dropped at its end."""
+    url = serve(server, table())
+
+    def ask(file: Any) -> Any:
+        wanted = file.wanted("/units/spike_times", (None,) * 3, None, np.empty)
+        next(wanted.batches(2_400, nothing))
+        file.forget()
+        (values,) = read_each([file.wanted("/units/id", (None,) * 3, None, np.empty)], nothing)
+        return file, values.tolist()
+
+    file, values = answer(url, ask)
+    assert values == [4, 9]
+    assert (file._ahead._held, file._ahead._held_bytes) == (0, 0)
 
 
 JUNK = st.recursive(

@@ -11,6 +11,8 @@
     checks      checks everything that the process says
     child       the process itself
     landlock    gives up its rights
+    recognition what kind of file lies behind a URL
+    container   what is asked of an open file, of any kind
     server      answers the requests
     slots       files through which values go to the parent
 """

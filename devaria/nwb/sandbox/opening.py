@@ -25,7 +25,7 @@ def open_remote(
     is an error of the first operation.
 
     Args:
-        url: http or https URL of an HDF5 file.
+        url: http or https URL of an HDF5 file, a Zarr folder or a LINDI file.
         limits: How much is read at most. Default: those that the operator has set in the
             environment.
         allow_hosts: Hosts that may be connected to although they are not public. Default: those in

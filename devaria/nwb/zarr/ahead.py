@@ -71,6 +71,11 @@ class Planned:
             self._next = next(self._fetches, None)
             self.pending.append((fetch, self._ahead.submitted(fetch)))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether everything has been read."""
+        return self._next is None and not self.pending
+
     def close(self) -> None:
         """Drop what is left."""
         self._next, self._fetches = None, iter(())
@@ -116,7 +121,7 @@ class Ahead:
             self._go_on()
 
     def clear(self) -> None:
-        """Drop all plans."""
+        """Drop all plans, also those that nobody has read to the end."""
         while self._plans:
             self._plans.popleft().close()
 
@@ -133,7 +138,8 @@ class Ahead:
                 fetch = plan.peek()
             if fetch is not None:
                 return
-            self._plans.remove(plan)
+            if plan.is_over:
+                self._plans.remove(plan)
 
     def _has_room(self, fetch: Fetch) -> bool:
         most = _MOST_LONG if fetch.num_bytes >= _LONG_BYTES else _MOST_SHORT

@@ -38,6 +38,7 @@ class FolderListing:
     def __init__(self, objects: HttpObjects) -> None:
         self._objects = objects
         self._known: Dict[str, List[str]] = {}
+        self._is_s3 = True  # until it answers otherwise
 
     def names(self, path: str) -> List[str]:
         """List the names in a folder, or those that may be there.
@@ -59,15 +60,16 @@ class FolderListing:
         return sorted({name for name in last if name})
 
     def _s3(self, path: str) -> Optional[List[str]]:
-        parts = urlsplit(self._objects.url)
-        if "amazonaws.com" not in parts.netloc:
+        if not self._is_s3:
             return None
+        parts = urlsplit(self._objects.url)
         prefix = f"{parts.path.strip('/')}/{path}".rstrip("/") + "/"
         try:
             query = f"list-type=2&delimiter=/&prefix={quote(prefix)}"
             bucket = self._objects.read_root(query, _MAX_PAGE_BYTES)
         except NwbError:
             return None
+        self._is_s3 = bucket is not None and b"<ListBucketResult" in bucket
         prefixes = _S3_PREFIX.findall(bucket or b"")
         found = [unescape(each.decode("utf-8", "replace")) for each in prefixes]
         return sorted({each.rstrip("/").rsplit("/", 1)[-1] for each in found})

@@ -13,7 +13,10 @@ from devaria.nwb.zarr.listing import FolderListing
 
 #: The longest document of one group or array, and the longest consolidated one.
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
-MAX_CONSOLIDATED_BYTES = 64 * 1024 * 1024
+MAX_CONSOLIDATED_BYTES = 32 * 1024 * 1024
+
+#: Most documents that are fetched one by one.
+_MAX_DOCUMENTS = 20_000
 
 #: A JSON object.
 Document = Dict[str, Any]
@@ -90,6 +93,11 @@ class HttpStore:
         if self._consolidated is not None:
             return [self._consolidated.get(key) for key in keys]
         unknown = [key for key in dict.fromkeys(keys) if key not in self._known]
+        if len(self._known) + len(unknown) > _MAX_DOCUMENTS:
+            raise NwbError(
+                f"{self.shown} has more than {_MAX_DOCUMENTS:,} documents, and none that holds "
+                "all: consolidate its metadata"
+            )
         self._known.update(zip(unknown, self._pool.map(self._fetched, unknown)))
         return [self._known[key] for key in keys]
 

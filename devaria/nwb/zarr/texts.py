@@ -3,6 +3,7 @@
 import bz2
 import json
 import zlib
+from itertools import islice
 from typing import Any, Iterator, List, Optional
 
 import numpy as np
@@ -18,7 +19,7 @@ from devaria.nwb.zarr.documents import Array
 from devaria.nwb.zarr.stores import Store
 
 #: The longest chunk of texts, decoded. A chunk is read as a whole.
-_MAX_CHUNK_BYTES = 32 * 1024 * 1024
+_MAX_CHUNK_BYTES = 8 * 1024 * 1024
 
 
 def read_texts(
@@ -75,7 +76,7 @@ def _chunk(array: Array, stored: Optional[memoryview], length: int) -> List[str]
         content = bytes(_decompressed(stored, array.codecs.steps))
         if array.codecs.text in ("json", "json2"):
             return _from_json(content)
-        return list(_with_lengths(content))
+        return list(islice(_with_lengths(content), length))
     except (UndecodableError, ValueError, IndexError, RecursionError):
         raise NwbError(f"{one_line('/' + array.path)} is damaged: a chunk is broken") from None
 

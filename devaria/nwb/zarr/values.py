@@ -125,7 +125,7 @@ class ZarrRows:
         Args:
             count: How many.
             consume: As for `read_piece`.
-            progress: As for `read_piece`.
+            progress: Called with bytes read and bytes in all, decompressed.
 
         Raises:
             NwbError: As for `read_piece`.
@@ -135,7 +135,12 @@ class ZarrRows:
             self.plan()
         self._rows = self._rows[:count]
         self._selection = Selection(self._grid, self._chunks, self._rows)
-        self._read(range(self._selection.num_chunks), consume, progress)
+        chunk_bytes = self._array.chunk_bytes
+
+        def told(done: int, total: int) -> None:
+            progress(done * chunk_bytes, total * chunk_bytes)
+
+        self._read(range(self._selection.num_chunks), consume, told)
         if self._plan is not None:
             self._plan.close()
 
