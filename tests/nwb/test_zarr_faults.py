@@ -326,6 +326,18 @@ def test_server_faults(server: RangeServer) -> None:
     np.testing.assert_array_equal(units_of(url).spike_times_sec, TIMES)
 
 
+def test_a_server_that_compresses(server: RangeServer) -> None:
+    """What a server compresses as a whole is read, and is no longer than it may be."""
+    url = serve(server, table())
+    server.faults = [*[None] * 3, *["whole, gzip"] * 9]
+    np.testing.assert_array_equal(units_of(url).spike_times_sec, TIMES)
+    server.files["/x.zarr/units/spike_times/0"] = bytes(10**6)
+    server.faults = [*[None] * 3, *["whole, gzip"] * 9]
+    with pytest.raises(NwbError, match="more than the 70,336 bytes that it may have"):
+        units_of(url)
+    server.faults.clear()
+
+
 def test_chunks_that_are_denied(server: RangeServer) -> None:
     """A chunk that is denied is not taken for one that is not stored."""
     url = serve(server, table())
@@ -346,7 +358,9 @@ def test_where_a_folder_is_found(server: RangeServer) -> None:
         url = serve(server, table(), path)
         for form in (url, f"{url}/", f"{url}/.zmetadata", f"{url}?sig=1"):
             assert len(units_of(form).spike_times_sec) == 1000
-    with pytest.raises(NwbError, match="127.0.0.1 is not on the public internet"):
+    url = serve(server, table(), "/a.nwb.zarr")
+    assert len(units_of(f"{url}/units/spike_times/0").spike_times_sec) == 1000
+    with pytest.raises(NwbError, match=r"127\.0\.0\.1 is not on the public internet"):
         units_of(serve(server, table()), allow_hosts=())
     with pytest.raises(NwbError, match=r"/no.zarr is not a Zarr folder: it has neither \.zmeta"):
         units_of(server.url("/no.zarr"))

@@ -1,5 +1,6 @@
 """A file server on loopback with byte ranges, which can be told to misbehave."""
 
+import gzip
 import re
 import ssl
 import threading
@@ -40,7 +41,8 @@ class RangeServer:
     - None: the right answer
     - a number: this status
     - "html": a web page with status 200
-    - "whole": the whole file; also "whole, short" and "whole, unknown length"
+    - "whole": the whole file; also "whole, short", "whole, unknown length"
+      and "whole, gzip"
     - "short": the body breaks off
     - "drop": the connection is closed without an answer
     - "hang": no answer until the server stops; "hang in mid-body": no more of it
@@ -199,6 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.end_headers()
             self._write(content)
+        elif fault.endswith("gzip"):
+            self._send(200, gzip.compress(content), {"Content-Encoding": "gzip"})
         else:
             self._send(200, content, cut=1000 if fault.endswith("short") else 0)
 

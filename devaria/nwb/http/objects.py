@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+import zlib
 from typing import Callable, Iterable, Optional
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -20,6 +21,9 @@ from devaria.nwb.params import shown_url
 OBJECT_CONNECTIONS = 32
 
 _ABSENT = (404, 410)
+
+#: What servers call a body that is not compressed.
+_PLAIN = ("", "identity", "aws-chunked")
 
 
 class HttpObjects:
@@ -175,8 +179,6 @@ class HttpObjects:
                 return b"", 0
             if status not in (200, 206):
                 raise _error(url, f"the server {status_meaning(status)} (HTTP {status})", ": ")
-            if response.headers.get("Content-Encoding", "") not in ("", "identity"):
-                raise _error(url, "is on a server that compresses what it sends")
             return self._body(response, url, span, most_bytes)
 
     def _body(
@@ -185,15 +187,18 @@ class HttpObjects:
         begin, stop, size = self._announced(response)
         first = span.split("-")[0]
         if response.status_code == 200 and span != "0-":
-            raise RetryableFault("the server answered a range request with status 200")
+            raise _error(url, "is on a server without byte ranges, which are needed for it")
         if first and begin != int(first):
             raise RetryableFault("the server sent another range than requested")
         content = joined_bytes(self._session.pieces(response), most_bytes + 1)
         if len(content) > most_bytes:
-            raise _error(url, f"has more than the {most_bytes:,} bytes that it may have")
+            raise _too_long(url, most_bytes)
         if stop is not None and len(content) != stop - begin:
             raise RetryableFault("the answer does not have the announced length")
         self._count(len(content))
+        if response.headers.get("Content-Encoding", "").lower() not in _PLAIN:
+            whole = _inflated(response, url, content, most_bytes)
+            return whole, len(whole)
         return content, begin + len(content) if size is None else size
 
     def _announced(self, response: requests.Response) -> "tuple[int, Optional[int], Optional[int]]":
@@ -220,6 +225,26 @@ class HttpObjects:
         parts = urlsplit(self.url)
         path = f"{parts.path.rstrip('/')}/{quote(key)}"
         return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def _inflated(response: requests.Response, url: str, content: bytes, most_bytes: int) -> bytes:
+    """Undo gzip, which some servers use although they are asked not to."""
+    if response.status_code != 200 or response.headers["Content-Encoding"].lower() != "gzip":
+        raise _error(url, "is on a server that compresses what it sends")
+    inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        whole = inflater.decompress(content, most_bytes + 1)
+    except zlib.error:
+        raise RetryableFault("the answer is not compressed as the server says") from None
+    if len(whole) > most_bytes:
+        raise _too_long(url, most_bytes)
+    if not inflater.eof:
+        raise RetryableFault("the answer breaks off")
+    return whole
+
+
+def _too_long(url: str, most_bytes: int) -> NwbError:
+    return _error(url, f"has more than the {most_bytes:,} bytes that it may have")
 
 
 def _error(url: str, fault: str, separator: str = " ") -> NwbError:

@@ -1,5 +1,6 @@
 """What kind of file lies behind a URL, and opening it: HDF5, a Zarr folder, or LINDI."""
 
+import re
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Union
 from urllib.parse import urlsplit, urlunsplit
@@ -140,6 +141,10 @@ class Connector:
 
 
 def _folder_url(url: str) -> str:
+    """Return the URL of the folder that a URL lies in, if it is that of a part of a Zarr folder."""
     parts = urlsplit(url)
+    folder = re.match(r"(.*?\.zarr)/", parts.path)
+    if folder is not None:
+        return urlunsplit(parts._replace(path=folder[1]))
     path, _, name = parts.path.rpartition("/")
     return urlunsplit(parts._replace(path=path)) if name in _DOCUMENTS else url
