@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from range_server import LOOPBACK, RangeServer
 
+from devaria.nwb import open_remote
 from devaria.nwb.decoding.wanted import read_each
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.limits import ReadLimits
@@ -282,6 +283,16 @@ def test_a_redirect_of_a_reference(server: RangeServer) -> None:
     with pytest.raises(NwbError, match="is not on the public internet"):
         units_of(url)
     server.redirect_to = None
+
+
+def test_a_file_that_is_gone(server: RangeServer) -> None:
+    """The error of the reading process names the file that is referred to."""
+    url = serve_lindi(server, with_reference([server.url("/gone"), 0, 2400]))
+    for address, text in ((url, "/gone: the server has no such file"), (f"{url}x", "no such file")):
+        with open_remote(address, allow_hosts=LOOPBACK) as file, pytest.raises(
+            NwbError, match=text
+        ):
+            file.units_table()
 
 
 def test_many_files(server: RangeServer) -> None:

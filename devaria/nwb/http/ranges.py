@@ -14,7 +14,7 @@ from typing import Callable, Iterable, Optional, Tuple, TypeVar
 import requests
 from requests.adapters import BaseAdapter
 
-from devaria.nwb.errors import NwbError
+from devaria.nwb.errors import NoFileError, NwbError
 from devaria.nwb.file_kind import foreign_fault, foreign_kind, is_lindi
 from devaria.nwb.http.address_guard import AddressGuard, GuardedAdapter
 from devaria.nwb.http.download import DownloadedFile
@@ -191,7 +191,7 @@ class HttpRanges:
         head = joined_bytes(pieces, FIRST_BYTES)
         fault = foreign_fault(head, self.url)
         if fault is not None and not is_lindi(head):
-            raise self._error(fault)
+            raise NoFileError(str(self._error(fault)))
         length = response.headers.get("Content-Length", "")
         expected = int(length) if re.fullmatch(r"\d{1,18}", length) else None
         download = DownloadedFile()
@@ -245,9 +245,9 @@ class HttpRanges:
     def _refusal(self, status: int) -> NwbError:
         kind = foreign_kind(b"", self.url)
         if kind is not None:
-            return self._error(f"is {kind}, not an NWB file")
+            return NoFileError(str(self._error(f"is {kind}, not an NWB file")))
         shown = self._session.shown_url
-        return NwbError(f"{shown}: the server {status_meaning(status)} (HTTP {status})")
+        return NoFileError(f"{shown}: the server {status_meaning(status)} (HTTP {status})")
 
     def _error(self, fault: str) -> NwbError:
         return NwbError(f"{self._session.shown_url} {fault}")

@@ -126,7 +126,8 @@ def _outcome(request: Dict[str, Any], answer: Answer) -> Dict[str, Any]:
         value = answer(request)
         _refuse_long(value)
     except (InvalidInputError, NotInFileError, NwbError) as error:
-        return {"event": type(error).__name__, "text": str(error)[:_MAX_TEXT_CHARACTERS]}
+        kind = "NwbError" if isinstance(error, NwbError) else type(error).__name__
+        return {"event": kind, "text": str(error)[:_MAX_TEXT_CHARACTERS]}
     except Exception as error:  # noqa: BLE001,RUF100 - the parent raises it
         traceback.print_exc()
         text = f"{type(error).__name__}: {error}"

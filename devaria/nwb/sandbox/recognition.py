@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Union
 from urllib.parse import urlsplit, urlunsplit
 
-from devaria.nwb.errors import NwbError
+from devaria.nwb.errors import NoFileError, NwbError
 from devaria.nwb.file_kind import is_hdf5, is_lindi
 from devaria.nwb.http.objects import HttpObjects
 from devaria.nwb.http.ranges import HttpRanges
@@ -54,7 +54,7 @@ class Connector:
         url = _folder_url(self._url)
         path = urlsplit(url).path
         is_zarr = path.rstrip("/").endswith(".zarr") or url != self._url
-        if is_zarr or path.endswith("/") or "/zarr/" in path:
+        if is_zarr or "/zarr/" in path:
             store = self._folder(url)
             if store is not None:
                 return store
@@ -63,7 +63,7 @@ class Connector:
             raise NwbError(f"{shown_url(url)} {text}")
         try:
             ranges = self.ranges(self._url, end_bytes=_END_BYTES)
-        except NwbError:
+        except NoFileError:
             store = self._folder(url)
             if store is None:
                 raise
