@@ -1,6 +1,6 @@
 """A Zarr or LINDI file as one of several kinds of file that the reading process answers from."""
 
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 import numpy as np
@@ -47,7 +47,7 @@ class ZarrContainer:
         self._limits = limits
         self._open_hdf5 = open_hdf5
         self._files: Dict[str, Any] = {}
-        self._stack = ExitStack()
+        self._stack, self._explaining = ExitStack(), ExitStack()
         self._ahead = Ahead()
         self._stack.callback(self._ahead.close)
         self.tree = Tree(store)
@@ -113,9 +113,13 @@ class ZarrContainer:
         """Read a units table."""
         return units_table(ZarrColumns(self, path), path, self._limits, progress)
 
-    def explained(self) -> "AbstractContextManager[None]":
-        """Replace the exceptions of a library: there is none."""
-        return nullcontext()
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Replace the exceptions of h5py in HDF5 files that are referred to."""
+        with ExitStack() as self._explaining:
+            for file in self._files.values():
+                self._explaining.enter_context(file.explained())
+            yield
 
     def forget(self) -> None:
         """Drop what was fetched ahead for a request."""
@@ -137,5 +141,6 @@ class ZarrContainer:
         if url not in self._files:
             if len(self._files) == _MAX_FILES:
                 raise NwbError(f"the file refers to more than {_MAX_FILES} others")
-            self._files[url] = self._open_hdf5(url, self._stack)
+            file = self._files[url] = self._open_hdf5(url, self._stack)
+            self._explaining.enter_context(file.explained())
         return self._files[url], name
