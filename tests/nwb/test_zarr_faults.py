@@ -19,7 +19,7 @@ from devaria.nwb import open_remote
 from devaria.nwb.decoding.wanted import read_each
 from devaria.nwb.errors import InvalidInputError, NotInFileError, NwbError
 from devaria.nwb.limits import ReadLimits
-from devaria.nwb.sandbox.recognition import Connector
+from devaria.nwb.sandbox.recognition import FileOpener
 
 TIMES = np.arange(1000) / 8
 
@@ -107,8 +107,8 @@ def values_of(url: str, path: str, **limits: Any) -> Any:
 def answer(url: str, ask: Any, allow_hosts: Any = LOOPBACK, **limits: Any) -> Any:
     """Open a file as the reading process does, and ask it."""
     opening = {"url": url, "allow_hosts": list(allow_hosts)}
-    connector = Connector(opening, ReadLimits(**limits), lambda _line: None)
-    with connector.opened(connector.connect()) as file:
+    opener = FileOpener(opening, ReadLimits(**limits), lambda _line: None)
+    with opener.opened(opener.connect()) as file:
         try:
             return ask(file)
         finally:

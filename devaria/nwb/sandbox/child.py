@@ -156,19 +156,19 @@ def open_file(opening: Dict[str, Any], folder: Path, parent: ParentPipes) -> Ite
         InvalidInputError: The URL is wrong.
         NwbError: The file cannot be fetched or read.
     """
-    from devaria.nwb.sandbox.recognition import Connector
+    from devaria.nwb.sandbox.recognition import FileOpener
 
     limits = ReadLimits(**opening["limits"])
-    connector = Connector(
+    opener = FileOpener(
         opening, limits, say=lambda text: parent.send({"event": "said", "text": text})
     )
     connecting = ThreadPoolExecutor(1)
-    connected = connecting.submit(connector.connect)
+    connected = connecting.submit(opener.connect)
     connecting.shutdown(wait=False)
     from devaria.nwb.hdf5 import container  # noqa: F401 - while the server answers
     from devaria.nwb.sandbox.server import Answers, FileServer
 
-    with connector.opened(connected.result()) as file:
+    with opener.opened(connected.result()) as file:
         yield FileServer(file, folder, Answers(parent, folder)).answer
 
 

@@ -26,8 +26,8 @@ _DOCUMENTS = (".zmetadata", ".zgroup", ".zattrs", "zarr.json")
 Say = Callable[[str], object]
 
 
-class Connector:
-    """Connects to the file that a parent names, and to those that it refers to.
+class FileOpener:
+    """Opens the file that a parent names, and to those that it refers to.
 
     Args:
         opening: The fields of `devaria.nwb.sandbox.parent.Opening`.
