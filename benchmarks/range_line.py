@@ -104,6 +104,9 @@ class Line:
             location = f"Location: {path[3:]}\r\n"
             await loop.sock_sendall(connection, _head("302 Found", 0, location))
             return
+        if not (self._folder / path.lstrip("/")).is_file():
+            await loop.sock_sendall(connection, _head("404 Not Found", 0))
+            return
         content = self._content(path)
         status, extra, body = _ranged(content, _RANGE.search(head))
         await loop.sock_sendall(connection, _head(status, len(body), extra))

@@ -23,10 +23,10 @@ from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 from range_line import running_line
 from raster_routes import ours_read
 
+from devaria.nwb.decoding.pipeline import DecodingPipeline
 from devaria.nwb.hdf5.chunk_index import ChunkIndex
 from devaria.nwb.hdf5.chunked import ChunkedReader
 from devaria.nwb.hdf5.metadata import MetadataPrefetcher
-from devaria.nwb.hdf5.pipeline import DecodingPipeline
 from devaria.nwb.http.block_file import BlockFile
 from devaria.nwb.http.plan import Plan
 from devaria.nwb.http.ranges import HttpRanges

@@ -14,13 +14,16 @@ h5py nor numpy, which are optional.
 
     sandbox/       `open_remote`, and the process that does the reading, with few rights
     node           what a group or dataset holds
+    container      what is asked of an open file, of any kind
     links          which URL a pasted link means
     embargo        asks the DANDI Archive for the signed URL of an embargoed file
     params         checks the form of a URL and of a units path
     limits         the operator's limits on what is read
     errors         the exceptions for wrong parameters, and for files that cannot be used
-    http/          byte ranges of one file over HTTP
+    http/          byte ranges of one file over HTTP, and the objects of a folder
+    decoding/      chunks of values: which are wanted, and their filters
     hdf5/          HDF5 files over those ranges
+    zarr/          Zarr folders, and LINDI files
     file_kind      names the format of a file that is not HDF5
     units/         the units table of an open file, as arrays and as files that one process hands to
                    another

@@ -7,6 +7,7 @@
         └── NotInFileError   a path names nothing in the file
     JobError
     └── NwbError             the file cannot be used: unreachable, broken, hostile, or no spikes
+        └── NoFileError      the server answers, but not with a file; it may be a folder
 """
 
 from devaria.common.errors import JobError
@@ -22,3 +23,7 @@ class NotInFileError(InvalidInputError):
 
 class NwbError(JobError):
     """The file cannot be used. The text is one complete, printable line."""
+
+
+class NoFileError(NwbError):
+    """The server answers, but not with a file. It may be a folder."""

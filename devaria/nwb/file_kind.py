@@ -36,6 +36,16 @@ def is_hdf5(head: bytes) -> bool:
     return False
 
 
+def is_lindi(head: bytes) -> bool:
+    """Return whether a file may be LINDI: JSON with references, or a tar archive with such JSON.
+
+    Args:
+        head: The first bytes of the file, as many as are there or 256 KiB.
+    """
+    is_json = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and b'"refs"' in head
+    return is_json or head[257:262] == b"ustar"
+
+
 def foreign_kind(head: bytes, url: str) -> Optional[str]:
     """Name the format of a file that is not HDF5.
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from nwb_files import add_units, read_in_memory, read_over_http, units_bytes
 from range_server import LOOPBACK, RangeServer
 
+from devaria.nwb.decoding.selection import Selection
 from devaria.nwb.errors import NwbError
 from devaria.nwb.hdf5 import chunk_index, chunked
 from devaria.nwb.hdf5.chunk_index import ChunkIndex
 from devaria.nwb.hdf5.pointers import Pointer
 from devaria.nwb.hdf5.remote_file import open_remote_file
-from devaria.nwb.hdf5.selection import Selection
 from devaria.nwb.http import prefetch, ranges
 from devaria.nwb.units.table import UnitsTable
 

@@ -12,8 +12,9 @@ import pytest
 from nwb_files import add_units, read_over_http, units_bytes
 from range_server import LOOPBACK, RangeServer
 
+from devaria.nwb.decoding.codecs import Step
+from devaria.nwb.decoding.decoder import ThreadDecoder
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.chunks import ThreadDecoder
 from devaria.nwb.hdf5.contiguous import ContiguousReader
 from devaria.nwb.hdf5.remote_file import open_remote_file
 from devaria.nwb.http.prefetch import Prefetcher
@@ -77,7 +78,7 @@ def test_bomb_by_inflation(server: RangeServer) -> None:
 
 def test_junk_behind_a_stream_is_not_looked_at() -> None:
     """HDF5 leaves it out too. To collect it takes a time that grows with its square."""
-    decoder = ThreadDecoder(np.dtype("u1"), 1000, [h5py.h5z.FILTER_DEFLATE])
+    decoder = ThreadDecoder(np.dtype("u1"), 1000, [Step("zlib")])
     stored = memoryview(zlib.compress(bytes(1000)) + bytes(2_000_000))
     tracemalloc.start()
     try:

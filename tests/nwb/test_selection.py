@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devaria.nwb.decoding.selection import Selection
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.selection import Selection
 
 
 def draw_selection(draw: Any) -> Any:

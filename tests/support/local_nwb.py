@@ -10,6 +10,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Deque, Dict, Iterator
 
+from devaria.nwb.hdf5.container import Hdf5Container
 from devaria.nwb.hdf5.remote_file import RemoteFile
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.sandbox.remote import RemoteNwb
@@ -37,7 +38,9 @@ class _Local:
     """Takes the place of the child, its pipes, and the exchange of one request."""
 
     def __init__(self, file: RemoteFile, file_bytes: int, folder: Path, limits: ReadLimits) -> None:
-        self._server = FileServer(file, file_bytes, limits, folder, Answers(self, folder))
+        self._server = FileServer(
+            Hdf5Container(file, file_bytes, limits), folder, Answers(self, folder)
+        )
         self._events: Deque[Dict[str, Any]] = deque()
         self._value: Any = None
 

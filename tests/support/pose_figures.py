@@ -47,6 +47,17 @@ class StoredFigure:
         blocks = [codec.decode(self._stored(f"{name}/{n}{rest}")) for n in range(shape[0])]
         return np.frombuffer(b"".join(blocks), about["dtype"]).reshape(shape)
 
+    def chunks(self) -> Dict[str, bytes]:
+        """Return every stored chunk, decoded."""
+        found = {}
+        for key in self._refs:
+            about = self._metadata.get(f"{key.rpartition('/')[0]}/.zarray")
+            content = self._stored(key)
+            if about is not None and about["compressor"]:
+                content = bytes(numcodecs.get_codec(about["compressor"]).decode(content))
+            found[key] = content
+        return found
+
     def parts(self) -> List[ShownPart]:
         """Return all parts."""
         return [self._part(part) for part in self.attrs["parts"]]

@@ -41,7 +41,8 @@ class RangeServer:
     - None: the right answer
     - a number: this status
     - "html": a web page with status 200
-    - "whole": the whole file; also "whole, short" and "whole, unknown length"
+    - "whole": the whole file; also "whole, short", "whole, unknown length"
+      and "whole, gzip"
     - "short": the body breaks off
     - "drop": the connection is closed without an answer
     - "hang": no answer until the server stops; "hang in mid-body": no more of it
@@ -173,10 +174,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_range(content, fault)
 
     def _send_range(self, content: bytes, fault: object) -> None:
-        match = re.fullmatch(r"bytes=(\d*)-(\d+)", self.headers["Range"])
+        match = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers["Range"])
         assert match is not None
         if match[1]:
-            start, stop = int(match[1]), min(int(match[2]) + 1, len(content))
+            start, stop = int(match[1]), min(int(match[2] or 2**40) + 1, len(content))
         else:
             start, stop = max(0, len(content) - int(match[2])), len(content)
         if start >= len(content):
@@ -203,6 +204,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.end_headers()
             self._write(content)
+        elif fault.endswith("gzip"):
+            self._send(200, gzip.compress(content), {"Content-Encoding": "gzip"})
         else:
             headers = {"Content-Encoding": "gzip"} if fault == "gzip" else {}
             self._send(200, content, headers, cut=1000 if fault.endswith("short") else 0)

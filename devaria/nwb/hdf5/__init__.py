@@ -13,9 +13,8 @@
     contiguous    reads contiguous datasets
     chunked       reads datasets in chunks
     chunk_index   finds the chunks
-    selection     which chunks and values some rows need
+    filters       which filters are known, and how long what they decode to may be
     chunks        decodes a chunk, in threads or by HDF5
-    pipeline      decodes many beside each other
     metadata      fetches headers and indexes in parallel
     pointers      what these refer to
 """

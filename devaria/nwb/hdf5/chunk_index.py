@@ -7,11 +7,11 @@ from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 import h5py
 import numpy as np
 
+from devaria.nwb.decoding.codecs import longest_filtered
+from devaria.nwb.decoding.selection import Selection
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.guards.inflation import longest_filtered
 from devaria.nwb.hdf5.metadata import MetadataPrefetcher, address_of
 from devaria.nwb.hdf5.pointers import CHUNK_ENTRIES, Wanted, header, pointers_in
-from devaria.nwb.hdf5.selection import Selection
 
 #: Numbers are rarely compressed by more than this.
 _MAX_COMPRESSION = 20

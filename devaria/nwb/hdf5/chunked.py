@@ -12,10 +12,11 @@ from typing import Callable, Deque, Iterator, List, NamedTuple, Optional, Tuple
 
 import h5py
 
+from devaria.nwb.decoding.codecs import Stored
+from devaria.nwb.decoding.pipeline import Consume, DecodingPipeline
+from devaria.nwb.decoding.wanted import ReadProgress
 from devaria.nwb.hdf5.chunk_index import Chunk, ChunkIndex
 from devaria.nwb.hdf5.chunks import Hdf5Decoder, thread_decoder
-from devaria.nwb.hdf5.guards.inflation import Stored
-from devaria.nwb.hdf5.pipeline import Consume, DecodingPipeline
 from devaria.nwb.http.plan import Plan
 from devaria.nwb.http.prefetch import Prefetcher
 
@@ -38,9 +39,6 @@ _GROUP_BYTES = 8 * 1024 * 1024
 #: How often fetching may start again at a chunk beyond the planned stretch. After that, such chunks
 #: wait until the whole index is read.
 _MAX_LEAPS = 8
-
-#: Called with bytes read and bytes in all.
-ReadProgress = Callable[[int, int], None]
 
 
 class _Group(NamedTuple):

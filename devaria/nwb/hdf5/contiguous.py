@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from devaria.nwb.decoding.pipeline import Consume
+from devaria.nwb.decoding.wanted import ReadProgress
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.chunked import ReadProgress
-from devaria.nwb.hdf5.pipeline import Consume
 from devaria.nwb.http.plan import Plan
 from devaria.nwb.http.prefetch import Prefetcher
 

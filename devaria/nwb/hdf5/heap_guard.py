@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from devaria.common.text import one_line
+from devaria.nwb.decoding.codecs import Step, UndecodableError
+from devaria.nwb.decoding.decoder import ThreadDecoder
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.chunks import ThreadDecoder, UndecodableError, thread_filters
+from devaria.nwb.hdf5.filters import thread_steps
 
 #: A dataset stores such a reference for each string: its length, the address of its collection, and
 #: the number of its object there.
@@ -95,11 +97,11 @@ def refuse_long_strings(
 
 
 def _references(strings: h5py.Dataset, count: int, read_bytes: ReadBytes) -> "npt.NDArray[np.void]":
-    filters = thread_filters(strings, _REFERENCE.itemsize)
-    if filters is None or strings.file.id.get_create_plist().get_sizes() != (8, 8):
+    steps = thread_steps(strings, _REFERENCE.itemsize)
+    if steps is None or strings.file.id.get_create_plist().get_sizes() != (8, 8):
         raise _unknown_form()
     if strings.chunks:
-        return _references_in_chunks(strings, count, filters, read_bytes)
+        return _references_in_chunks(strings, count, steps, read_bytes)
     start = strings.id.get_offset()
     if start is None:
         raise _unknown_form()
@@ -110,13 +112,13 @@ def _references(strings: h5py.Dataset, count: int, read_bytes: ReadBytes) -> "np
 
 
 def _references_in_chunks(
-    strings: h5py.Dataset, count: int, filters: List[int], read_bytes: ReadBytes
+    strings: h5py.Dataset, count: int, steps: List[Step], read_bytes: ReadBytes
 ) -> "npt.NDArray[np.void]":
     length: int = strings.chunks[0]
     is_long = length * _REFERENCE.itemsize > _MAX_CHUNK_BYTES
     if not hasattr(strings.id, "chunk_iter") or is_long or count > length * _MAX_CHUNKS:
         raise _unknown_form()
-    decoder = ThreadDecoder(_REFERENCE, length, filters)
+    decoder = ThreadDecoder(_REFERENCE, length, steps)
     references = np.zeros(count, _REFERENCE)
     infos: List[Any] = []
 

@@ -13,6 +13,7 @@ import h5py
 
 from devaria.common.text import one_line
 from devaria.nwb.errors import NotInFileError, NwbError
+from devaria.nwb.hdf5.filters import refuse_unknown_filters
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.params import path_names
 
@@ -123,7 +124,7 @@ def refuse_unsafe(dataset: h5py.Dataset, name: str, file_bytes: int, limits: Rea
         raise NwbError(f"{name} keeps its values in another file (external storage): refused")
     if dataset.is_virtual:
         raise NwbError(f"{name} takes its values from other datasets (virtual dataset): refused")
-    _refuse_unknown_filters(dataset, name)
+    refuse_unknown_filters(dataset, name)
     _refuse_bombs(dataset, name, file_bytes, limits)
 
 
@@ -146,15 +147,6 @@ def refuse_expansion(
         raise NwbError(
             f"{name} declares {num_values:,} values, but only {stored_bytes:,} bytes are stored"
         )
-
-
-def _refuse_unknown_filters(dataset: h5py.Dataset, name: str) -> None:
-    plist = dataset.id.get_create_plist()
-    for position in range(plist.get_nfilters()):
-        code, _, _, label = plist.get_filter(position)
-        if not h5py.h5z.filter_avail(code):
-            shown = one_line(label.decode("ascii", "replace"))
-            raise NwbError(f"{name} is compressed by a filter not known here: {code} ({shown})")
 
 
 def _refuse_bombs(dataset: h5py.Dataset, name: str, file_bytes: int, limits: ReadLimits) -> None:

@@ -8,16 +8,17 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from devaria.nwb.decoding.pipeline import Consume
+from devaria.nwb.decoding.selection import Selection, Where
+from devaria.nwb.decoding.wanted import ReadProgress
 from devaria.nwb.hdf5.chunk_index import ChunkIndex, SharedPlaces, fill_value
-from devaria.nwb.hdf5.chunked import ChunkedReader, ReadProgress
+from devaria.nwb.hdf5.chunked import ChunkedReader
 from devaria.nwb.hdf5.chunks import thread_decoder
 from devaria.nwb.hdf5.contiguous import ContiguousReader
 from devaria.nwb.hdf5.guards.inflation import refuse_inflation
 from devaria.nwb.hdf5.guards.reads import read_slab, rows_at_once
 from devaria.nwb.hdf5.link_guard import refuse_expansion
-from devaria.nwb.hdf5.pipeline import Consume
 from devaria.nwb.hdf5.remote_file import RemoteFile
-from devaria.nwb.hdf5.selection import Selection, Where
 from devaria.nwb.limits import ReadLimits
 
 #: Bytes that h5py reads at once. Other threads wait for h5py's lock meanwhile: some milliseconds.

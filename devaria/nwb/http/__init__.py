@@ -8,6 +8,7 @@
     refusals       the error for an answer without the file
     retry          which faults are tried again, how often, and until when
     ranges         the file: verifies every range, and explains every fault
+    objects        objects beneath one URL, such as a Zarr folder
     tail           the file's last bytes, requested together with the first
     download       the whole file, if the server has no byte ranges
     prefetch       ranges fetched ahead of the reader, in parallel

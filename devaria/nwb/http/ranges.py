@@ -13,8 +13,8 @@ from typing import Callable, Iterable, List, Optional, Tuple, TypeVar
 import requests
 from requests.adapters import BaseAdapter
 
-from devaria.nwb.errors import NwbError
-from devaria.nwb.file_kind import foreign_fault
+from devaria.nwb.errors import NoFileError, NwbError
+from devaria.nwb.file_kind import foreign_fault, is_lindi
 from devaria.nwb.http.address_guard import AddressGuard, Connect, GuardedAdapter
 from devaria.nwb.http.answers import (
     WRONG_LENGTH,
@@ -237,8 +237,8 @@ class HttpRanges:
             pieces = decoded(pieces, codings)
         head = joined_bytes(pieces, FIRST_BYTES)
         fault = foreign_fault(head, self.url) if head else "is an empty file"
-        if fault is not None:
-            raise self._error(fault)
+        if fault is not None and not is_lindi(head):
+            raise NoFileError(str(self._error(fault)))
         download = DownloadedFile(why)
         try:
             limit, progress = self._limits.max_download_bytes, self._retry.note_progress

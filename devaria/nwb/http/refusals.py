@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from devaria.nwb.errors import NwbError
+from devaria.nwb.errors import NoFileError, NwbError
 from devaria.nwb.file_kind import foreign_kind
 from devaria.nwb.http.answers import Part, codings_of, is_multipart, part_of
 from devaria.nwb.http.retry import RetryableFault
@@ -27,7 +27,7 @@ _EXPIRED = (b"ExpiredToken", b"Request has expired", b"Signature not valid in th
 _TEXT_BYTES = 4096
 
 
-def refusal(response: requests.Response, session: HttpSession) -> NwbError:
+def refusal(response: requests.Response, session: HttpSession) -> NoFileError:
     """Return the exception for an answer without the file.
 
     Args:
@@ -36,14 +36,24 @@ def refusal(response: requests.Response, session: HttpSession) -> NwbError:
     """
     kind = foreign_kind(b"", session.url)
     if kind is not None:
-        return NwbError(f"{session.shown_url} is {kind}, not an NWB file")
+        return NoFileError(f"{session.shown_url} is {kind}, not an NWB file")
+    return NoFileError(f"{session.shown_url}: {meaning_of(response, session)}")
+
+
+def meaning_of(response: requests.Response, session: HttpSession) -> str:
+    """Explain an answer without the file by its status alone: a sentence about the server.
+
+    Args:
+        response: As for `refusal`.
+        session: What requested it.
+    """
     status = response.status_code
     meaning = _MEANINGS.get(status, "does not give the file")
     if status in (400, 403) and _says_expired(response, session):
         meaning = "says that the signed URL has expired: submit the job with a new one"
     if status in (401, 403) and urlsplit(session.url).hostname == DANDI_API_HOST:
         meaning += ", since the file may be embargoed; the runner's operator can allow it"
-    return NwbError(f"{session.shown_url}: the server {meaning} (HTTP {status})")
+    return f"the server {meaning} (HTTP {status})"
 
 
 def checked_part(response: requests.Response, session: HttpSession) -> Optional[Part]:

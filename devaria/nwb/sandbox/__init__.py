@@ -14,6 +14,7 @@
     seccomp     gives up system calls, those of `syscalls`
     connector   the process that opens its connections
     process_limits  its memory, its processor time, its end
+    recognition what kind of file lies behind a URL
     server      answers the requests
     slots       files through which values go to the parent
 """

@@ -36,15 +36,12 @@ _MAX_TEXT_CHARACTERS = 4_000
 #: A longer value is not sent, in bytes: the parent takes only lines up to a length.
 _MAX_VALUE_BYTES = 15_000_000
 
-#: How much of the end of the file is requested early, in bytes.
-_END_BYTES = 512 * 1024
-
 #: requests imports one of these, which takes 3 MB, to guess the encoding of texts. It does without.
 _TEXT_GUESSERS = ("chardet", "charset_normalizer")
 
 #: The packages that are imported after the confinement. Each may be installed in a folder of its
 #: own, with libraries and packages beside it.
-_PACKAGES = ("certifi", "h5py", "idna", "numpy", "requests", "urllib3")
+_PACKAGES = ("certifi", "h5py", "hdf5plugin", "idna", "numcodecs", "numpy", "requests", "urllib3")
 
 #: Messages of the parent about a stream of arrays, which come too late when the stream has ended.
 _LATE = ("next", "stop")
@@ -65,7 +62,7 @@ def main() -> None:
     _do_without_text_guessers()
     channel = None
     with contextlib.suppress(ImportError):  # `open_file` meets it again, and reports it
-        import devaria.nwb.http.ranges  # noqa: F401 - while this process waits, if it does
+        import devaria.nwb.sandbox.recognition  # noqa: F401 - while this process waits, if it does
         from devaria.nwb.sandbox.connector import fork_connector
 
         channel = fork_connector()
@@ -137,7 +134,8 @@ def _outcome(request: Dict[str, Any], answer: Answer, limits: ReadLimits) -> Dic
 
 def _failure(error: Exception) -> Dict[str, Any]:
     if isinstance(error, (InvalidInputError, NotInFileError, NwbError)):
-        return {"event": type(error).__name__, "text": str(error)[:_MAX_TEXT_CHARACTERS]}
+        kind = "NwbError" if isinstance(error, NwbError) else type(error).__name__
+        return {"event": kind, "text": str(error)[:_MAX_TEXT_CHARACTERS]}
     traceback.print_exception(type(error), error, error.__traceback__)
     text = f"{type(error).__name__}: {error}"
     return {"event": "failed", "text": text[:_MAX_TEXT_CHARACTERS]}
@@ -167,7 +165,7 @@ def open_file(
         InvalidInputError: The URL is wrong.
         NwbError: The file cannot be fetched or read.
     """
-    from devaria.nwb.http.ranges import CONNECTIONS, HttpRanges
+    from devaria.nwb.sandbox.recognition import FileOpener
 
     limits, allow_hosts = ReadLimits(**opening["limits"]), opening["allow_hosts"]
     connect = None
@@ -175,24 +173,19 @@ def open_file(
         from devaria.nwb.sandbox.connector import Connector
 
         connect = Connector(channel, allow_hosts).connect
+
+    def say(text: str) -> None:
+        parent.send({"event": "said", "text": text})
+
+    opener = FileOpener(opening, limits, say, connect)
     connecting = ThreadPoolExecutor(1)
-    ranges = connecting.submit(
-        HttpRanges,
-        opening["url"],
-        limits=limits,
-        end_bytes=_END_BYTES,
-        connections_ahead=CONNECTIONS,
-        allow_hosts=allow_hosts,
-        connect=connect,
-        say=lambda text: parent.send({"event": "said", "text": text}),
-    )
+    connected = connecting.submit(opener.connect)
     connecting.shutdown(wait=False)
-    from devaria.nwb.hdf5.remote_file import open_remote_file
+    from devaria.nwb.hdf5 import container  # noqa: F401 - while the server answers
     from devaria.nwb.sandbox.server import Answers, FileServer
 
-    with open_remote_file(ranges.result()) as (file, file_bytes):
-        server = FileServer(file, file_bytes, limits, folder, Answers(parent, folder))
-        yield server.answer
+    with opener.opened(connected.result()) as file:
+        yield FileServer(file, folder, Answers(parent, folder)).answer
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ def open_remote(
     is an error of the first operation.
 
     Args:
-        url: http or https URL of an HDF5 file, or one of the links that `file_url` takes.
+        url: http or https URL of an HDF5 file, a Zarr folder or a LINDI file, or one of the links
+            that `file_url` takes.
         limits: How much is read at most. Default: those that the operator has set in the
             environment.
         allow_hosts: Hosts that may be connected to although they are not public. Default: those in

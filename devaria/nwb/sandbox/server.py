@@ -14,13 +14,8 @@ from typing import Any, Callable, Dict, Iterator, Tuple
 import numpy.typing as npt
 
 from devaria.common.parent_pipes import ParentPipes
-from devaria.nwb.hdf5 import browse
-from devaria.nwb.hdf5.datasets import Wanted, read_each
-from devaria.nwb.hdf5.remote_file import RemoteFile
-from devaria.nwb.hdf5.texts import read_texts
-from devaria.nwb.limits import ReadLimits
+from devaria.nwb.container import Container
 from devaria.nwb.sandbox.slots import Slots, writing_to
-from devaria.nwb.units.reader import read_units_table
 from devaria.nwb.units.table import save_table
 
 #: Progress is sent at most this often, in seconds, and at the end.
@@ -93,27 +88,21 @@ class FileServer:
     """Answers requests about one open file.
 
     Args:
-        file: The open file.
-        file_bytes: Its length.
-        limits: How much is read at most.
+        container: The open file.
         folder: Where the units table goes.
         answers: Sends what is found.
     """
 
-    def __init__(
-        self, file: RemoteFile, file_bytes: int, limits: ReadLimits, folder: Path, answers: Answers
-    ) -> None:
-        self._file = file
-        self._file_bytes = file_bytes
-        self._limits = limits
+    def __init__(self, container: Container, folder: Path, answers: Answers) -> None:
+        self._container = container
         self._folder = folder
         self._answers = answers
         self._operations: Dict[str, Callable[[Request], Any]] = {
-            "find": lambda request: browse.find_types(file, request["types"]),
-            "look": self._look,
+            "find": lambda request: container.find(request["types"]),
+            "look": lambda request: asdict(container.look(request["path"], request["depth"])),
             "read": self._read,
             "batches": self._batches,
-            "text": lambda request: read_texts(file, request["path"], file_bytes, limits),
+            "text": lambda request: container.text(request["path"]),
             "units_table": self._units_table,
         }
 
@@ -131,20 +120,17 @@ class FileServer:
             NwbError: The file cannot be used.
         """
         self._answers.begin()
-        with self._file.explained():
+        with self._container.explained():
             try:
                 return self._operations[request["op"]](request)
             finally:
-                self._file.prefetcher.clear()
-                self._file.metadata.forget_searches()
-
-    def _look(self, request: Request) -> Any:
-        return asdict(browse.look(self._file, request["path"], request["depth"]))
+                self._container.forget()
 
     def _read(self, request: Request) -> None:
         """Read datasets, each as one array."""
         wanted = [self._wanted(path, rows, request) for path, rows in request["wanted"]]
-        self._send_each(read_each(wanted, self._answers.progress), iter(wanted))
+        arrays = self._container.read_each(wanted, self._answers.progress)
+        self._send_each(arrays, iter(wanted))
 
     def _batches(self, request: Request) -> None:
         """Read one dataset in pieces."""
@@ -153,7 +139,7 @@ class FileServer:
         pieces = wanted.batches(request["batch_bytes"], self._answers.progress)
         self._send_each(pieces, repeat(wanted))
 
-    def _send_each(self, arrays: Iterator[Any], wanted: Iterator[Wanted]) -> None:
+    def _send_each(self, arrays: Iterator[Any], wanted: Iterator[Any]) -> None:
         # Whether another array is wanted comes first, since the next one is read after that.
         while self._answers.is_wanted():
             values = next(arrays, None)
@@ -161,18 +147,11 @@ class FileServer:
                 break
             self._answers.array(values, next(wanted).shape)
 
-    def _wanted(self, path: str, rows: Any, request: Request) -> Wanted:
-        told = (self._file_bytes, self._limits)
+    def _wanted(self, path: str, rows: Any, request: Request) -> Any:
         empty = self._answers.slots.empty
-        return Wanted(self._file, path, tuple(rows), request["dtype"], *told, empty)
+        return self._container.wanted(path, tuple(rows), request["dtype"], empty)
 
     def _units_table(self, request: Request) -> None:
-        table = read_units_table(
-            self._file,
-            request["path"],
-            file_bytes=self._file_bytes,
-            limits=self._limits,
-            progress=self._answers.progress,
-        )
+        table = self._container.units_table(request["path"], self._answers.progress)
         with writing_to(self._folder):
             save_table(table, self._folder)

@@ -1,4 +1,4 @@
-"""A column of a units table, in the shapes and forms that writers give them."""
+"""A column of a units table in an HDF5 file, in the shapes and forms that writers give them."""
 
 from typing import Any, List
 

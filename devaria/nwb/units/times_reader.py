@@ -1,14 +1,14 @@
-"""Read the spike times of a units table, which may be many."""
+"""Read the spike times of a units table in an HDF5 file. There may be many."""
 
 from typing import Any, Optional
 
 import h5py
 import numpy.typing as npt
 
+from devaria.nwb.decoding.pipeline import Consume
+from devaria.nwb.decoding.selection import Where
+from devaria.nwb.decoding.wanted import ReadProgress
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.chunked import ReadProgress
-from devaria.nwb.hdf5.pipeline import Consume
-from devaria.nwb.hdf5.selection import Where
 from devaria.nwb.hdf5.values import RowsReader
 from devaria.nwb.limits import ReadLimits
 from devaria.nwb.units.column import Column

@@ -7,19 +7,25 @@ stands in the chunk or in the settings of the dataset, which the file gives.
 import math
 import zlib
 from itertools import product
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from devaria.common.text import one_line
+from devaria.nwb.decoding.codecs import SLICE_BYTES, Stored, bomb, joined, longest_filtered, slices
+from devaria.nwb.decoding.declared import (
+    BloscLengths,
+    blocks_length,
+    blosc2_frame_lengths,
+    blosc_lengths,
+    zstd_length,
+)
+from devaria.nwb.decoding.selection import Where
 from devaria.nwb.errors import NwbError
+from devaria.nwb.hdf5.filters import BITSHUFFLE, BLOSC, BLOSC2, LZ4, PLUGINS, ZSTD
 from devaria.nwb.hdf5.guards.reads import read_slab, reading_values, rows_at_once
-from devaria.nwb.hdf5.selection import Where
-
-#: Bytes that one call inflates, or inflates to: few enough for the processor's cache.
-_SLICE_BYTES = 32 * 1024
 
 #: Every chunk may inflate to so much: what lzf makes of a short chunk need not be counted.
 _HARMLESS_BYTES = 64 * 1024 * 1024
@@ -27,35 +33,9 @@ _HARMLESS_BYTES = 64 * 1024 * 1024
 #: lzf writes at most 264 bytes for 3.
 _LZF_EXPANSION = 88
 
-_LZF = 32000
 
-#: The stored bytes of a chunk, in one or more pieces.
-Stored = Sequence[memoryview]
-
-
-def bomb() -> NwbError:
-    """Return the error for a chunk that inflates to far more than its length."""
-    return NwbError("the file is damaged: a compressed chunk is far longer than it may be")
-
-
-def longest_filtered(chunk_bytes: int) -> int:
-    """Return the longest that a chunk may be after a filter, which may lengthen it a little.
-
-    Args:
-        chunk_bytes: Its length before.
-    """
-    return 2 * chunk_bytes + 64 * 1024
-
-
-def slices(stored: Stored) -> Iterator[memoryview]:
-    """Cut the bytes of a chunk into slices that fit into the processor's cache.
-
-    Args:
-        stored: The bytes.
-    """
-    for piece in stored:
-        for at in range(0, len(piece), _SLICE_BYTES):
-            yield piece[at : at + _SLICE_BYTES]
+#: What a dataset tells one of its filters.
+Settings = Tuple[int, ...]
 
 
 class InflationGuard:
@@ -80,7 +60,9 @@ class InflationGuard:
         num_values = math.prod(dataset.chunks or ())
         self.most_bytes = longest_filtered(num_values * dataset.dtype.itemsize)
         self._checks = [
-            (place, _CHECKS[code]) for place, code in enumerate(codes) if code in _CHECKS
+            (place, _CHECKS[code], settings)
+            for place, (code, _, settings, _) in enumerate(filters)
+            if code in _CHECKS and not _only_moves_bits(code, settings)
         ]
         self.is_needed = bool(self._checks)
         # A checksum may follow the compression: it lies behind the compressed bytes.
@@ -104,9 +86,9 @@ class InflationGuard:
         Raises:
             NwbError: It becomes far longer than it may be.
         """
-        for place, check in self._checks:
+        for place, check, settings in self._checks:
             if not filter_mask >> place & 1:
-                check(stored, self.most_bytes)
+                check(stored, self.most_bytes, settings)
 
 
 def refuse_inflation(dataset: h5py.Dataset, rows: range, rest: Where = ()) -> None:
@@ -149,13 +131,13 @@ def _stored(
     return filter_mask, memoryview(stored)
 
 
-def _check_gzip(stored: Stored, most_bytes: int) -> None:
+def _check_gzip(stored: Stored, most_bytes: int, _settings: Settings) -> None:
     inflater, room = zlib.decompressobj(), most_bytes
     for compressed in slices(stored):
         left: Any = compressed
         while left and not inflater.eof:
             try:
-                room -= len(inflater.decompress(left, _SLICE_BYTES))
+                room -= len(inflater.decompress(left, SLICE_BYTES))
             except zlib.error:  # HDF5 stops there too
                 return
             if room < 0:
@@ -163,9 +145,9 @@ def _check_gzip(stored: Stored, most_bytes: int) -> None:
             left = inflater.unconsumed_tail
 
 
-def _check_lzf(stored: Stored, most_bytes: int) -> None:
+def _check_lzf(stored: Stored, most_bytes: int, _settings: Settings) -> None:
     """Add up the runs of a chunk, until the rest cannot matter any more."""
-    content = stored[0] if len(stored) == 1 else memoryview(b"".join(stored))
+    content = joined(stored)
     most_bytes = max(most_bytes, _HARMLESS_BYTES)
     place = length = 0
     while length + _LZF_EXPANSION * (len(content) - place) > most_bytes:
@@ -185,27 +167,68 @@ def _check_lzf(stored: Stored, most_bytes: int) -> None:
         raise bomb()
 
 
-def _check_szip(stored: Stored, most_bytes: int) -> None:
+def _check_szip(stored: Stored, most_bytes: int, _settings: Settings) -> None:
     head = b"".join(bytes(piece[:4]) for piece in stored[:4])[:4]
     if int.from_bytes(head, "little") > most_bytes:
         raise bomb()
 
 
+def _declared(
+    read: Callable[[memoryview, Settings], Optional[int]],
+) -> Callable[[Stored, int, Settings], None]:
+    """Return the check of a filter whose chunks begin with their lengths."""
+
+    def check(stored: Stored, most_bytes: int, settings: Settings) -> None:
+        length = read(joined(stored), settings)
+        if length is None:  # the filter might read beyond the end of the bytes
+            raise NwbError("the file is damaged: a compressed chunk is broken")
+        if length > most_bytes:
+            raise bomb()
+
+    return check
+
+
+def _blosc_length(content: memoryview, _settings: Settings) -> Optional[int]:
+    return _whole(blosc_lengths(content), content)
+
+
+def _blosc2_length(content: memoryview, _settings: Settings) -> Optional[int]:
+    return _whole(blosc2_frame_lengths(content) or blosc_lengths(content), content)
+
+
+def _whole(lengths: Optional[BloscLengths], content: memoryview) -> Optional[int]:
+    return lengths.decoded if lengths and lengths.stored <= len(content) else None
+
+
 #: Filters whose chunks tell how long they become, and what finds that out.
-_CHECKS: Dict[int, Callable[[Stored, int], None]] = {
+_CHECKS: Dict[int, Callable[[Stored, int, Settings], None]] = {
     h5py.h5z.FILTER_DEFLATE: _check_gzip,
     h5py.h5z.FILTER_SZIP: _check_szip,
-    _LZF: _check_lzf,
+    h5py.h5z.FILTER_LZF: _check_lzf,
+    BLOSC: _declared(_blosc_length),
+    BLOSC2: _declared(_blosc2_length),
+    ZSTD: _declared(lambda content, _settings: zstd_length(content)),
+    LZ4: _declared(lambda content, _settings: blocks_length(content)),
+    BITSHUFFLE: _declared(lambda content, settings: blocks_length(content, settings[2])),
 }
 
-_NAMES = {h5py.h5z.FILTER_DEFLATE: "gzip", h5py.h5z.FILTER_SZIP: "szip", _LZF: "lzf"}
+_NAMES = {
+    h5py.h5z.FILTER_DEFLATE: "gzip",
+    h5py.h5z.FILTER_SZIP: "szip",
+    h5py.h5z.FILTER_LZF: "lzf",
+    **PLUGINS,
+}
 
 
-def _told_bytes(code: int, settings: Tuple[int, ...]) -> int:
+def _only_moves_bits(code: int, settings: Settings) -> bool:
+    return code == BITSHUFFLE and not any(settings[4:5])
+
+
+def _told_bytes(code: int, settings: Settings) -> int:
     """Return the length of a chunk that a filter's settings tell; 0 if they tell none."""
     if code in (h5py.h5z.FILTER_NBIT, h5py.h5z.FILTER_SCALEOFFSET) and len(settings) > 4:
         return settings[2] * settings[4]  # number and length of the values
-    if code == _LZF and len(settings) > 2:
+    if code == h5py.h5z.FILTER_LZF and len(settings) > 2:
         return settings[2]
     return 0
 

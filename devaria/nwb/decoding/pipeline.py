@@ -3,13 +3,12 @@
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Callable, Deque, List, Tuple, Union
+from typing import Any, Callable, Deque, List, Protocol, Tuple
 
 import numpy.typing as npt
 
-from devaria.nwb.hdf5.chunks import Hdf5Decoder, ThreadDecoder, UndecodableError
-from devaria.nwb.hdf5.guards.inflation import Stored
-from devaria.nwb.hdf5.selection import Selection, Where
+from devaria.nwb.decoding.codecs import Stored, UndecodableError
+from devaria.nwb.decoding.selection import Selection, Where
 
 #: Called with the place of values in an array of the wanted rows, and the values; by several
 #: threads.
@@ -27,6 +26,19 @@ _THREADS = max(2, min(4, os.cpu_count() or 1))
 _Task = Tuple[int, Stored, int]
 
 
+class Decoder(Protocol):
+    """Decodes a chunk.
+
+    Attributes:
+        in_threads: Whether several threads may use it at once.
+    """
+
+    in_threads: bool
+
+    def decode(self, stored: Stored, filter_mask: int) -> "npt.NDArray[Any]":
+        """Decode one chunk, as ``ThreadDecoder.decode`` does."""
+
+
 class DecodingPipeline:
     """Decodes chunks, in threads where the decoder allows it, and passes their values on.
 
@@ -42,7 +54,7 @@ class DecodingPipeline:
 
     def __init__(
         self,
-        decoder: Union[ThreadDecoder, Hdf5Decoder],
+        decoder: Decoder,
         selection: Selection,
         consume: Consume,
         chunk_bytes: int,
