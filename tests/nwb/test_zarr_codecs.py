@@ -1,5 +1,7 @@
 """Every codec, type and layout of Zarr that is read gives what the package zarr wrote."""
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, Dict, Iterator
@@ -203,3 +205,24 @@ def test_a_damaged_chunk(server: RangeServer, tmp_path: Path) -> None:
             with pytest.raises(NwbError, match=r"damaged|far longer"):
                 read(opened(server, path), name)
         server.files[key] = stored
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_blosc_starts_no_threads(tmp_path: Path) -> None:
+    """The threads that decode chunks are enough, and memory for more may be missing."""
+    compressed = tmp_path / "chunk"
+    compressed.write_bytes(numcodecs.Blosc().encode(np.arange(1_000_000)))
+    code = (
+        "import sys, threading, pathlib\n"
+        "import numcodecs.blosc\n"
+        "from devaria.nwb.decoding.codecs import COMPRESSORS\n"
+        "numcodecs.blosc.set_nthreads(4)\n"
+        "threads = lambda: len(list(pathlib.Path('/proc/self/task').iterdir()))\n"
+        "before, stored = threads(), pathlib.Path(sys.argv[1]).read_bytes()\n"
+        "COMPRESSORS['blosc']([memoryview(stored)], memoryview(bytearray(8_000_000)))\n"
+        "print(threads() - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(compressed)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "0"

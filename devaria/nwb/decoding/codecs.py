@@ -109,15 +109,17 @@ def _bz2(stored: Stored, target: memoryview) -> None:
 
 
 def _blosc(stored: Stored, target: memoryview) -> None:
-    from numcodecs.blosc import decompress
+    from numcodecs import blosc
 
+    # Else it would start threads of its own beside those that decode chunks.
+    blosc.use_threads = False
     content = joined(stored)
     lengths = blosc_lengths(content)
     # c-blosc would read beyond the end of bytes that are shorter than they say.
     if lengths is None or lengths.stored > len(content):
         raise UndecodableError
     _check(lengths.decoded, target)
-    _by_numcodecs(decompress, content, target)
+    _by_numcodecs(blosc.decompress, content, target)
 
 
 def _zstd(stored: Stored, target: memoryview) -> None:
