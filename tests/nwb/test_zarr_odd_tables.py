@@ -83,6 +83,39 @@ TABLES: Dict[str, bytes] = {
 }
 
 
+SHAPES: Dict[str, Dict[str, Any]] = {
+    "rows": {"shape": (1, -1), "index_shape": (-1, 1)},
+    "rows in chunks": {"shape": (1, -1), "index_shape": (1, -1), "chunks": (1, 999)},
+    "columns in chunks": {"shape": (-1, 1), "index_shape": (1, 1, -1), "chunks": (999, 1)},
+    "more spikes than the index says": {"shape": (1, -1), "stops": [10, 2500], "chunks": (1, 99)},
+    "an index and an id without axes": {"shape": -1, "index_shape": (), "stops": 4000},
+}
+
+
+def single_spike_file() -> bytes:
+    """Return a file of one spike, which has no axis."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["units/spike_times"], file["units/spike_times_index"] = 2.5, [1]
+    return buffer.getvalue()
+
+
+def odd_file(shape: Any, index_shape: Any = -1, stops: Any = (4000, 7000), **options: Any) -> bytes:
+    """Return a file whose columns have such shapes."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        units = file.create_group("units")
+        times = np.concatenate(TRAINS).reshape(shape)
+        units.create_dataset("spike_times", data=times, **options)
+        units["spike_times_index"] = np.reshape(stops, index_shape)
+        units["id"] = np.reshape(np.arange(np.size(stops)) + 5, index_shape)
+    return buffer.getvalue()
+
+
+TABLES.update({name: odd_file(**SHAPES[name]) for name in SHAPES})
+TABLES["a spike without an axis"] = single_spike_file()
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_that_are_read(server: RangeServer, form: Form, name: str) -> None:
     """Also those whose times are read twice, to count from the first second."""

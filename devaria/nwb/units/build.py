@@ -77,7 +77,7 @@ def units_table(
             f"{len(rows):,} units have spikes; at most {limits.max_units:,} can be drawn"
         )
     unit_ids = columns.unit_ids(rows, len(stops))
-    spikes, offset = _read_spikes(columns, int(stops[-1]), limits, progress or _nothing)
+    spikes, offset = _read_spikes(columns, int(stops[-1]), limits, progress or nothing)
     values, kept_stops = _without_non_finite(spikes, stops[rows])
     if len(values) == 0:
         raise NwbError(f"the units table {one_line(units_path)} has no finite spike times")
@@ -97,7 +97,7 @@ def units_table(
     )
 
 
-def _nothing(_done: int, _total: int) -> None:
+def nothing(_done: int, _total: int) -> None:
     """Report no progress."""
 
 
@@ -166,7 +166,7 @@ def _read_spikes(
     offset = float(math.floor(spikes.first))
     # What the figure cannot resolve was read, too: so all of it again.
     spikes = SpikeTimes(count, offset)
-    columns.read_times(count, spikes.put, _nothing)
+    columns.read_times(count, spikes.put, nothing)
     return spikes, offset
 
 

@@ -12,6 +12,7 @@ from devaria.nwb.units.build import (
     MAX_ID_CHARACTERS,
     id_text,
     no_table,
+    nothing,
     refuse_few_ids,
     refuse_many_rows,
 )
@@ -54,22 +55,23 @@ class ZarrColumns:
         self._array = times
         self._times: Optional[WantedRows] = self._numbers(times, "spike_times", "iuf")
         self._index = self._numbers(index, "spike_times_index", "iu")
+        self._num_rows = _length(index)
         self._ids = ids
-        self.num_times: int = self._times.shape[0]
+        self.num_times = _length(times)
         self.times_dtype: np.dtype[Any] = np.dtype(times.kind)
         # Usually all of them are wanted, so their fetching starts before the index is there.
         self._times.begin()
 
     def index(self, max_rows: int) -> "npt.NDArray[Any]":
         """Read ``spike_times_index``."""
-        refuse_many_rows(self._index.shape[0], max_rows)
+        refuse_many_rows(self._num_rows, max_rows)
         return self._read(self._index)
 
     def unit_ids(self, rows: "npt.NDArray[np.int64]", num_rows: int) -> List[str]:
         """Read the ids of some rows."""
         if self._ids is None:
             return [str(row) for row in rows]
-        refuse_few_ids(self._ids.grid[0] if self._ids.grid else 0, num_rows)
+        refuse_few_ids(_length(self._ids), num_rows)
         if self._ids.kind == "text":
             texts = self._file.texts_of(self._ids, num_rows, MAX_ID_CHARACTERS)
             return [id_text(texts[row]) for row in rows]
@@ -77,13 +79,17 @@ class ZarrColumns:
             raise NwbError(
                 "the ids of the units are neither numbers nor short strings: " + self._ids.kind
             )
-        values = self._read(self._file.wanted_of(self._ids, (0, num_rows, 1)))
+        wanted = (0, num_rows, 1) if self._ids.shape and not _axis(self._ids) else _ALL
+        values = self._read(self._file.wanted_of(self._ids, wanted))
         return [id_text(values[row]) for row in rows]
 
     def read_times(self, count: int, consume: Consume, progress: ReadProgress) -> None:
         """Read the first spike times. This may be done again."""
         times, self._times = self._times or self._file.wanted_of(self._array, _ALL), None
-        times.read_into(count, consume, progress)
+        if len(self._array.shape) == 1:
+            times.read_into(count, consume, progress)
+        else:  # rows are read whole
+            consume((slice(0, count),), self._read(times, progress)[:count])
 
     def _group(self, path: str) -> Group:
         tree = self._file.tree
@@ -101,7 +107,7 @@ class ZarrColumns:
             found = self._file.tree.resolve(name, group.path)
         except NotInFileError:
             return None
-        if not isinstance(found, Array) or len(found.shape) != 1:
+        if not isinstance(found, Array) or len(found.shape) - found.shape.count(1) > 1:
             raise NwbError(f"{name} is not a one-dimensional dataset")
         return found
 
@@ -111,6 +117,15 @@ class ZarrColumns:
             raise NwbError(f"{name} holds {array.kind}, not {expected}")
         return self._file.wanted_of(array, _ALL)
 
-    def _read(self, wanted: WantedRows) -> "npt.NDArray[Any]":
+    def _read(self, wanted: WantedRows, progress: ReadProgress = nothing) -> "npt.NDArray[Any]":
         wanted.plan()
-        return wanted.read(lambda _done, _total: None)
+        return wanted.read(progress).reshape(-1)
+
+
+def _axis(array: Array) -> int:
+    """Return the number of the axis along which a column lies: there may be others of length 1."""
+    return next((axis for axis, length in enumerate(array.shape) if length != 1), 0)
+
+
+def _length(array: Array) -> int:
+    return array.shape[_axis(array)] if array.shape else 1
