@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(fault, str) and fault.startswith("whole"):
             self._send_whole(content, fault)
         elif "Range" not in self.headers:
-            self._send_whole(gzip.compress(content, 1) if fault == "gzip" else content, str(fault))
+            self._send_whole(content, str(fault))
         else:
             self._send_range(content, fault)
 
@@ -205,10 +205,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self._write(content)
         elif fault.endswith("gzip"):
-            self._send(200, gzip.compress(content), {"Content-Encoding": "gzip"})
+            self._send(200, gzip.compress(content, 1), {"Content-Encoding": "gzip"})
         else:
-            headers = {"Content-Encoding": "gzip"} if fault == "gzip" else {}
-            self._send(200, content, headers, cut=1000 if fault.endswith("short") else 0)
+            self._send(200, content, cut=1000 if fault.endswith("short") else 0)
 
     def _drip(self, content: bytes) -> None:
         self.close_connection = True
