@@ -7,7 +7,6 @@ archive's API answers with, and which expires.
 import time
 from contextlib import closing
 from typing import Callable, Optional
-from urllib.parse import urljoin
 
 from requests.adapters import BaseAdapter
 
@@ -15,11 +14,15 @@ from devaria.common.http.bounded import BoundedSession
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.address_guard import AddressGuard, GuardedAdapter
 from devaria.nwb.http.retry import HttpTiming, Retry, RetryableFault
-from devaria.nwb.http.session import REQUEST_ERRORS, printable_fault, retryable_fault
+from devaria.nwb.http.session import (
+    REDIRECTS,
+    REQUEST_ERRORS,
+    printable_fault,
+    redirect_target,
+    retryable_fault,
+)
 from devaria.nwb.links import DANDI_KEY_VARIABLE
-from devaria.nwb.params import checked_url, shown_url
-
-_REDIRECTS = (301, 302, 303, 307, 308)
+from devaria.nwb.params import shown_url
 
 
 def signed_url(
@@ -78,6 +81,6 @@ def _location(session: BoundedSession, url: str, timing: HttpTiming) -> str:
             f"(HTTP {response.status_code}); the operator may check {DANDI_KEY_VARIABLE}"
         )
     location = response.headers.get("Location")
-    if response.status_code not in _REDIRECTS or location is None:
+    if response.status_code not in REDIRECTS or location is None:
         return url
-    return checked_url(urljoin(url, location))
+    return redirect_target(url, location, shown_url(url))

@@ -46,6 +46,8 @@ def file_url(link: object) -> str:
     if not isinstance(link, str):
         return checked_url(link)
     link = link.strip()
+    if not link.isprintable():
+        return checked_url(link)  # raises
     if link.startswith("dandi://"):
         return checked_url(_of_dandi(link))
     if link.startswith("s3://"):

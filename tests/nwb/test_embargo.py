@@ -81,6 +81,13 @@ def test_refused_key_is_the_operators(server: ScriptedServer, status: int) -> No
     assert KEY not in str(e.value)
 
 
+@pytest.mark.parametrize("location", ["http://[::bad", "javascript:1"])
+def test_redirect_to_nowhere_is_the_servers_fault(server: ScriptedServer, location: str) -> None:
+    """The submitter's parameters are right."""
+    with pytest.raises(NwbError, match=r"redirects to what is not an http\(s\) URL"):
+        asked(server, redirect(location))
+
+
 def test_file_that_is_public(server: ScriptedServer) -> None:
     """What the API answers itself is left to the reader."""
     assert asked(server, Answer(404)) == URL

@@ -60,8 +60,8 @@ class Version(NamedTuple):
     def differs_from(self, other: "Version") -> bool:
         """Tell whether two answers are about different contents.
 
-        Several machines may answer for one name, each with ETags of its own. So other ETags alone
-        tell nothing if the length and the date are the same, nor do weak ones.
+        Several machines may answer for one name, each with ETags of its own. So other ETags tell
+        nothing if the length and the date are the same. Nor do weak ones without a date.
 
         Args:
             other: What another answer says.
@@ -71,7 +71,9 @@ class Version(NamedTuple):
         if not self.etag or not other.etag or self.etag == other.etag:
             return False
         is_weak = self.etag.startswith("W/") or other.etag.startswith("W/")
-        return not is_weak and (self.modified is None or self.modified != other.modified)
+        if self.modified is None or other.modified is None:
+            return not is_weak
+        return self.modified != other.modified
 
 
 def version_of(response: requests.Response, size: int) -> Version:
@@ -145,31 +147,49 @@ def codings_of(response: requests.Response) -> List[str]:
     return [name.strip() for name in names if name.strip() not in _NO_CODINGS]
 
 
-def decoded(pieces: Iterator[bytes], codings: List[str]) -> Iterator[bytes]:
+def decoded(pieces: Iterator[bytes], codings: List[str], max_bytes: int) -> Iterator[bytes]:
     """Decode a body as it arrives, in bounded memory.
 
     Args:
         pieces: The body.
         codings: What ``codings_of`` returns, not empty.
+        max_bytes: How much of the body is read, before it is decoded.
 
     Yields:
         Decoded pieces, never empty and never long.
 
     Raises:
-        NwbError: The coding is not gzip or deflate, or the body is damaged.
+        NwbError: The coding is not gzip or deflate, or the body is damaged or too long.
         RetryableFault: The body breaks off.
     """
     if len(codings) > 1 or codings[0] not in _ZLIB_CODINGS:
         raise NwbError(f"the server compresses what it sends ({', '.join(codings)[:40]})")
-    decoder = zlib.decompressobj(_ANY_HEAD)
+    decoder = None
     for piece in pieces:
-        while piece and not decoder.eof:
+        max_bytes -= len(piece)
+        if max_bytes < 0:
+            raise NwbError(
+                "the server sends more than may be downloaded (DEVARIA_MAX_DOWNLOAD_BYTES)"
+            )
+        while piece:
+            if decoder is None or decoder.eof:  # gzip may have several members (RFC 1952)
+                decoder = zlib.decompressobj(_window_bits(piece, codings[0]))
             try:
                 content = decoder.decompress(piece, _PIECE_BYTES)
             except zlib.error:
                 raise NwbError("the server sends damaged gzip data") from None
-            piece = decoder.unconsumed_tail
+            piece = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
             if content:
                 yield content
-    if not decoder.eof:
+    rest = b"" if decoder is None else decoder.flush()
+    if rest:
+        yield rest
+    if decoder is None or not decoder.eof:
         raise RetryableFault(WRONG_LENGTH)
+
+
+def _window_bits(piece: bytes, coding: str) -> int:
+    """Return how zlib is to read a stream, from the stream's first bytes."""
+    has_zlib_head = piece[0] & 15 == zlib.DEFLATED and int.from_bytes(piece[:2], "big") % 31 == 0
+    # Many servers leave out the head that "deflate" should have (RFC 9110, 8.4.1.2).
+    return -zlib.MAX_WBITS if coding == "deflate" and not has_zlib_head else _ANY_HEAD

@@ -203,8 +203,10 @@ class HttpObjects:
     def _whole(self, response: requests.Response, url: str, most_bytes: int) -> bytes:
         pieces, codings = self._session.pieces(response), codings_of(response)
         expected = None if codings else announced_size(response)
+        if codings:
+            pieces = decoded(pieces, codings, self._limits.max_download_bytes)
         try:
-            content = joined_bytes(decoded(pieces, codings) if codings else pieces, most_bytes + 1)
+            content = joined_bytes(pieces, most_bytes + 1)
         except NwbError as error:
             raise _error(url, str(error), ": ") from None
         if len(content) > most_bytes:

@@ -7,6 +7,8 @@ file that was opened (status 206, Content-Range, length, version).
 
 import threading
 import time
+from contextlib import suppress
+from functools import partial
 from itertools import chain
 from typing import Callable, Iterable, List, Optional, Tuple, TypeVar
 
@@ -73,8 +75,8 @@ class HttpRanges:
 
     Raises:
         InvalidInputError: The URL is not an http or https URL.
-        NwbError: The server's address is not allowed, the server cannot be reached, or it has no
-            such file. Or the server has no ranges, and the file is too long or not HDF5.
+        NwbError: The server is not allowed, cannot be reached, or has no such file; or it has no
+            ranges, and the file is too long or not HDF5.
     """
 
     def __init__(
@@ -97,11 +99,11 @@ class HttpRanges:
         guarded = GuardedAdapter(connect, _KEPT, timing.read_timeout_sec)
         self._session = HttpSession(url, adapter or guarded, timing, clock)
         self.url = self._session.url
-        self._limits = limits or ReadLimits()
+        self._limits, self._say = limits or ReadLimits(), say
         self._connections_ahead, self._end_bytes = connections_ahead, end_bytes
-        self._say = say
         self._closed = threading.Event()
         self._retry = Retry(timing, wait or self._closed.wait, clock)
+        self._clock = clock
         self._fetched = 0
         self._counting = threading.Lock()
         self._version = Version(0, None, None)
@@ -143,7 +145,7 @@ class HttpRanges:
         if self._download is not None:
             return self._download.read(start, stop)
         self._count(stop - start)
-        return self._with_retries(lambda: self._read_once(start, stop))
+        return self._read_range(start, stop)
 
     def known(self, start: int, stop: int) -> Optional[bytes]:
         """Return a range that lies within what was requested first: the file's start or its end.
@@ -180,11 +182,10 @@ class HttpRanges:
     def _count(self, num_bytes: int) -> None:
         with self._counting:
             self._fetched += num_bytes
-        if self._fetched > self._limits.max_fetch_bytes:
-            raise self._error(
-                f"needs more than the {self._limits.max_fetch_bytes / 1e6:,.0f} MB that may be "
-                "fetched (DEVARIA_MAX_FETCH_BYTES)"
-            )
+        most = self._limits.max_fetch_bytes
+        if self._fetched > most:
+            needs = f"needs more than the {most / 1e6:,.0f} MB that may be fetched"
+            raise self._error(f"{needs} (DEVARIA_MAX_FETCH_BYTES)")
 
     def _read_first(self) -> bytes:
         """Read the first bytes of the file, and find out its version."""
@@ -215,17 +216,18 @@ class HttpRanges:
         self._session.open_ahead(response, min(self._connections_ahead, most))
         start = body_of(part, self._session.pieces(response), FIRST_BYTES)
         self._current_url, self._version = response.url, version_of(response, size)
-        return start + self._read_once(len(start), min(size, FIRST_BYTES))
+        return start + self._read_range(len(start), min(size, FIRST_BYTES))
 
     def _size_beyond(self, stop: int) -> Optional[int]:
         """Ask for the length of a file whose server does not tell it with a range."""
-        with self._session.get(self.url, "-1") as response:
+        with suppress(RetryableFault), self._session.get(self.url, "-1") as response:
             last = part_of(response) if response.status_code == 206 else None
             if last is not None and last.stop == last.start + 1 and last.stop >= stop:
                 return last.stop
-        with self._session.get(self.url, None, "HEAD") as response:
+        with suppress(RetryableFault), self._session.get(self.url, None, "HEAD") as response:
             size = announced_size(response) if response.status_code == 200 else None
             return size if size is not None and size >= stop else None
+        return None
 
     def _download_whole(self, response: requests.Response) -> bytes:
         if response.status_code != 200:
@@ -234,7 +236,7 @@ class HttpRanges:
         codings, expected = codings_of(response), announced_size(response)
         if codings:
             why, expected = "compresses what it sends", None
-            pieces = decoded(pieces, codings)
+            pieces = decoded(pieces, codings, self._limits.max_download_bytes)
         head = joined_bytes(pieces, FIRST_BYTES)
         fault = foreign_fault(head, self.url) if head else "is an empty file"
         if fault is not None and not is_lindi(head):
@@ -252,13 +254,23 @@ class HttpRanges:
         self._version = version_of(response, download.size)
         return head[:FIRST_BYTES]
 
-    def _read_once(self, start: int, stop: int) -> bytes:
+    def _read_range(self, start: int, stop: int) -> bytes:
         """Read a range, in several answers if the server gives less than it is asked for."""
         parts: List[bytes] = []
+        first, busy_sec = start, 0.0
         while start < stop:
-            parts.append(self._read_part(start, stop))
-            start += len(parts[-1])
+            part, seconds = self._with_retries(partial(self._read_timed, start, stop))
+            parts.append(part)
+            start += len(part)
+            busy_sec += seconds
+            fault = self._session.slowness(start - first, busy_sec)
+            if fault is not None:
+                raise NwbError(f"{self._session.shown_url}: {fault}")
         return b"".join(parts)
+
+    def _read_timed(self, start: int, stop: int) -> Tuple[bytes, float]:
+        started = self._clock()
+        return self._read_part(start, stop), self._clock() - started
 
     def _read_part(self, start: int, stop: int) -> bytes:
         with self._answer(start, stop) as response:

@@ -18,7 +18,8 @@ from devaria.nwb.params import checked_url, shown_url
 #: Most redirects that are followed for one request.
 MAX_REDIRECTS = 5
 
-_REDIRECTS = (301, 302, 303, 307, 308)
+#: The statuses of redirects.
+REDIRECTS = (301, 302, 303, 307, 308)
 
 #: Statuses of faults that may pass, beside 5xx (RFC 9110, RFC 8470, RFC 6585).
 _PASSING = (408, 425, 429)
@@ -87,10 +88,10 @@ class HttpSession:
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(method, url, headers)
             location = response.headers.get("Location")
-            if response.status_code not in _REDIRECTS or location is None:
+            if response.status_code not in REDIRECTS or location is None:
                 return response
             response.close()
-            url = self._hop(url, location)
+            url = redirect_target(url, location, self.shown_url)
         raise NwbError(f"{self.shown_url} redirects more than {MAX_REDIRECTS} times")
 
     def open_ahead(self, response: requests.Response, count: int) -> None:
@@ -129,7 +130,7 @@ class HttpSession:
                 return
             yield piece
             count += len(piece)
-            fault = self._slowness(count, self._clock() - started)
+            fault = self.slowness(count, self._clock() - started)
         raise fault from None
 
     def _send(self, method: str, url: str, headers: "Dict[str, str]") -> requests.Response:
@@ -164,18 +165,35 @@ class HttpSession:
             self._prepared = {url: prepared}
         return prepared.copy()
 
-    def _hop(self, url: str, location: str) -> str:
-        try:
-            return checked_url(urljoin(url, location))
-        except ValueError:
-            raise NwbError(f"{self.shown_url} redirects to what is not an http(s) URL") from None
+    def slowness(self, count: int, seconds: float) -> Optional[RetryableFault]:
+        """Return the fault of a server that is too slow, or None.
 
-    def _slowness(self, count: int, seconds: float) -> Optional[RetryableFault]:
+        Args:
+            count: How many bytes it has sent.
+            seconds: How long that took.
+        """
         if seconds <= self._timing.read_timeout_sec:
             return None
         if count >= seconds * self._timing.min_bytes_per_sec:
             return None
         return RetryableFault(f"the server sends {count / seconds:,.0f} bytes a second")
+
+
+def redirect_target(url: str, location: str, shown_url: str) -> str:
+    """Return where a redirect leads.
+
+    Args:
+        url: The URL that was requested.
+        location: The header ``Location`` of the answer.
+        shown_url: The file's URL without its query.
+
+    Raises:
+        NwbError: It leads to what is not an http or https URL.
+    """
+    try:
+        return checked_url(urljoin(url, location))
+    except ValueError:
+        raise NwbError(f"{shown_url} redirects to what is not an http(s) URL") from None
 
 
 def joined_bytes(pieces: Iterator[bytes], num_bytes: int) -> bytes:
