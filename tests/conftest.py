@@ -14,11 +14,11 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 #: The tests that are left out where a package is not installed: whole rooms, but for the tests of
-#: the raster job. With the core packages alone, that leaves `cli`, `client`, `common`, `execution`,
-#: `runner`, the other tests of `jobs`, and the tests that lie beside this file.
+#: the figure jobs. With the core packages alone, that leaves `cli`, `client`, `common`,
+#: `execution`, `runner`, the other tests of `jobs`, and the tests that lie beside this file.
 _NEEDS = {
     "flask": ["contract", "e2e", "faults", "worker"],
-    "figpack": ["e2e", "figures", "nwb", "jobs/test_figpack_*"],
+    "figpack": ["e2e", "figures", "nwb", "jobs/test_figpack_*", "jobs/test_containers.py"],
 }
 _MISSING = [package for package in _NEEDS if find_spec(package) is None]
 

@@ -219,9 +219,13 @@ def is_locked(directory: Path) -> bool:
     from filelock import FileLock, Timeout  # here: job processes do without it
 
     try:
-        os.close(open_regular(directory / LOCK_FILE, os.O_RDWR))
+        descriptor = open_regular(directory / LOCK_FILE, os.O_RDWR)
     except OSError:  # no runner has it
         return False
+    found = os.fstat(descriptor)
+    os.close(descriptor)
+    if found.st_nlink > 1 and found.st_size > 0:
+        return False  # it is another file, which the lock would empty
     lock = FileLock(str(directory / LOCK_FILE), timeout=0)
     try:
         lock.acquire()
