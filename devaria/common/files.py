@@ -24,6 +24,8 @@ LOCK_FILE = ".devaria_runner.lock"
 _HOLDER_FILE = ".devaria_runner.pid"
 _MAX_HOLDER_BYTES = 100
 _LOCK_TIMEOUT_SEC = 0.5
+#: How much of a name stays in that of a file that is set aside: most systems take 255 bytes.
+_MAX_KEPT_NAME_BYTES = 200
 
 
 def filled_in(name: str) -> Path:
@@ -203,7 +205,8 @@ def set_aside(path: Path) -> Path:
     Raises:
         OSError: The file cannot be renamed.
     """
-    stem = f"{path.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}"
+    kept = os.fsdecode(os.fsencode(path.name)[:_MAX_KEPT_NAME_BYTES])
+    stem = f"{kept}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (stem if count == 1 else f"{stem}-{count}" for count in itertools.count(1))
     paths = map(path.with_name, names)
     aside = next(each for each in paths if not os.path.lexists(each))

@@ -107,7 +107,9 @@ def _own_group() -> Optional[Path]:
 
 
 def _places_of_cgroup2() -> Iterator[Path]:
-    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+    # Paths are bytes.
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape")
+    for line in mounts.splitlines():
         _device, place, kind, *_rest = line.split()
         if kind == "cgroup2":
             yield Path(place)
@@ -127,8 +129,13 @@ def _move_to(group: Path) -> None:
 
 
 def _remove(group: Path) -> None:
-    with contextlib.suppress(OSError):
-        for below in group.iterdir():  # a job may make groups in its own
-            if below.is_dir():
-                _remove(below)
-        group.rmdir()
+    """Remove a group, and those that a job has made in it, at any depth."""
+    above = [group]
+    while above:
+        try:
+            below = [each for each in above[-1].iterdir() if each.is_dir()]
+            if not below:
+                above.pop().rmdir()
+            above += below
+        except OSError:  # it is in use, or gone
+            return

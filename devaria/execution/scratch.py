@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Iterator, Mapping, Optional
+from typing import Iterator, List, Mapping, Optional
 
 from devaria.common.folders import remove_folder
 
@@ -95,8 +95,11 @@ def sweep(environ: Mapping[str, str], runner_id: str) -> None:
 
 
 def _of_this_user(root: str) -> Iterator[Path]:
+    found: List[Path] = []
     with contextlib.suppress(OSError):
-        for folder in sorted(Path(root).glob(f"{_PREFIX}*")):
+        found = sorted(Path(root).glob(f"{_PREFIX}*"))
+    for folder in found:
+        with contextlib.suppress(OSError):  # another runner has removed it
             status = folder.lstat()
             is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
             if stat.S_ISDIR(status.st_mode) and is_own:

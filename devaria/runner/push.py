@@ -34,11 +34,13 @@ class Push:
         self._has_seen_garbage = False
 
     def start(self, job_types: Sequence[str]) -> None:
-        """Subscribe, if the variables are set.
+        """Subscribe, if the variables are set, and once: a runner may start several times.
 
         Args:
             job_types: Those that the runner offers.
         """
+        if self._session is not None:
+            return
         try:
             access = RelayAccess.of(self._settings.environ, insecure=self._settings.insecure)
         except BadSetting as error:

@@ -14,6 +14,7 @@ from devaria.common.files import (
     filled_in,
     is_locked,
     prepare_directory,
+    set_aside,
     write_atomically,
 )
 
@@ -165,3 +166,15 @@ def test_a_second_name_does_not_free_a_lock(tmp_path):
         os.link(tmp_path / ".devaria_runner.lock", tmp_path / "other")
         with pytest.raises(DirectoryLocked), directory_lock(tmp_path):
             pass
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "\u00e9" * 127])
+def test_what_has_a_long_name_can_be_set_aside(tmp_path, name):
+    """There is room for what is added to the name."""
+    path = tmp_path / name
+    path.write_text("kept")
+
+    aside = set_aside(path)
+
+    assert not path.exists()
+    assert aside.read_text() == "kept"

@@ -10,7 +10,7 @@ import pytest
 from core_fixtures import Process
 from waiting import wait_until
 
-from devaria.execution.cgroup import JobGroup, _own_group, new_group
+from devaria.execution.cgroup import JobGroup, _own_group, _remove, new_group
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups")
 
@@ -95,3 +95,15 @@ def test_memory_of_processes_and_of_shared_memory_counts(tmp_path):
     (tmp_path / "memory.stat").write_text("anon 1000000\nfile 77000000\nshmem 300000\n")
 
     assert group.memory_bytes() == 1_300_000
+
+
+def test_groups_in_a_group_are_removed_at_any_depth(tmp_path):
+    """A job may make as many as it likes, and none of them stops the runner."""
+    inside = tmp_path / "group"
+    for _ in range(1_100):
+        inside.mkdir()
+        inside = inside / "d"
+
+    _remove(tmp_path / "group")
+
+    assert list(tmp_path.iterdir()) == []

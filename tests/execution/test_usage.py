@@ -15,6 +15,11 @@ from waiting import wait_until
 from devaria.execution.limits import JobLimits
 from devaria.execution.usage import DiskUse, SharedMemory, bytes_below
 
+_PAGE = 4096 if sys.platform == "win32" else os.sysconf("SC_PAGE_SIZE")
+
+#: What a file of a million bytes takes in memory.
+IN_PAGES = -(-1_000_000 // _PAGE) * _PAGE
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="files as POSIX has them")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/dev/shm")
 
@@ -151,8 +156,16 @@ def test_whose_a_file_of_shared_memory_is(whose, how, counts):
 
         found = before.bytes_beside(job)
 
-        assert found == (1_003_520 if counts else 0)
-        assert before.upper_bytes() == 1_003_520  # in pages
+        assert found == (IN_PAGES if counts else 0)
+        assert before.upper_bytes() == IN_PAGES
         assert SharedMemory(folder).upper_bytes() == 0
         if holder is not None:
             holder.communicate(timeout=PATIENCE_SEC)
+
+
+def test_one_large_folder_is_counted_in_pauses(tmp_path):
+    """The runner looks at its signals and limits between them."""
+    for number in range(1_000):
+        (tmp_path / str(number)).touch()
+
+    assert len(list(bytes_below(str(tmp_path)))) >= 4

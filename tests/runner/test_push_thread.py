@@ -36,6 +36,8 @@ def test_from_a_message_to_the_end(relay, tmp_path):
     wake_ups: queue.Queue[None] = queue.Queue()
     push = Push(settings, lambda: wake_ups.put(None))
     push.start(["hello_world"])
+    push.start(["hello_world"])  # the runner starts anew after a shortage
+    assert threads().count("push") == 1
     relay.wait_for_poll()
     assert not push.has_news()
     relay.new_job()
