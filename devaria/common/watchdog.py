@@ -31,12 +31,13 @@ class Watchdog:
         """
         end_sec, key = time.monotonic() + seconds, object()
         with self._changed:
-            self._limits[key] = end_sec, act
             if not self._is_running:
-                self._is_running = True
+                # Before anything is noted: there may be no thread left (RuntimeError).
                 threading.Thread(target=self._run, name="watchdog", daemon=True).start()
+                self._is_running = True
             elif end_sec < self._wakes_sec:
                 self._changed.notify()
+            self._limits[key] = end_sec, act
         try:
             yield
         finally:
@@ -45,13 +46,18 @@ class Watchdog:
 
     def _run(self) -> None:
         with self._changed:
-            while self._limits:
-                now_sec = time.monotonic()
-                for key, (end_sec, act) in tuple(self._limits.items()):
-                    if end_sec <= now_sec:
-                        del self._limits[key]
-                        act()
-                ends = (end_sec for end_sec, _ in self._limits.values())
-                self._wakes_sec = min(ends, default=now_sec)
-                self._changed.wait(self._wakes_sec - now_sec)
-            self._is_running = False
+            try:
+                self._watch()
+            finally:
+                self._is_running = False
+
+    def _watch(self) -> None:
+        while self._limits:
+            now_sec = time.monotonic()
+            for key, (end_sec, act) in tuple(self._limits.items()):
+                if end_sec <= now_sec:
+                    del self._limits[key]
+                    act()
+            ends = (end_sec for end_sec, _ in self._limits.values())
+            self._wakes_sec = min(ends, default=now_sec)
+            self._changed.wait(self._wakes_sec - now_sec)

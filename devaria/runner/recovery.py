@@ -2,8 +2,11 @@
 
 import logging
 import time
-from typing import List, Mapping, Optional, Set
+from functools import partial
+from typing import Callable, List, Mapping, Optional, Set, TypeVar
 
+from devaria.client.client import WorkerClient
+from devaria.client.models import JobState
 from devaria.common.errors import NotFound, NotOurs, WorkerError, WorkerGivenUp
 from devaria.execution.outcome import JobOutcome
 from devaria.jobs.loading import FoundHandler
@@ -13,6 +16,8 @@ from devaria.runner.journal import CLAIMING, DONE, RUNNING, JournalEntry
 
 #: The most starts of a job. Only if the runner or the machine dies is it started again.
 MAX_RUNS = 2
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -86,31 +91,36 @@ class Recovery:
             except WorkerError as error:
                 _log.debug("%s", error)
 
-        try:
-            self._tools.caller.until_answered(
-                lambda client: client.heartbeat(entry.runner_id, entry.job_id, None, None, ""),
-                final=NotOurs,
-            )
-        except NotOurs:
-            return self._claimer.is_ours(entry)
-        return True
+        return self._answer(entry, partial(_takes_heartbeat, entry)) or self._claimer.is_ours(entry)
 
     def _run_again(self, entry: JournalEntry) -> None:
         reason = self._why_not_here(entry)
         if reason is not None:
             _log.error("Job %s was left behind, and cannot run here: %s", entry.job_id, reason)
             return
-        try:
-            job = self._tools.caller.until_answered(
-                lambda client: client.job_detail(entry.job_id), final=NotFound
-            )
-        except NotFound:
+        job = self._answer(entry, partial(_detail, entry))
+        if job is None:
             _log.info("Job %s was deleted", entry.job_id)
             self._tools.journal.remove(entry.job_id)
             return
         _log.info("Job %s was left behind; running it", entry.job_id)
         self._tools.prestart.num_expected = 0
         JobRun(self._tools, entry).run(job.input_params)
+
+    def _answer(self, entry: JournalEntry, request: Callable[[WorkerClient], T]) -> T:
+        """Ask about a job for as long as nothing answers.
+
+        Raises:
+            WorkerError: The worker, or something in its place, answers with an error again and
+                again. Other jobs must not wait for this one.
+        """
+        while True:
+            try:
+                return self._tools.caller.few_times(request)
+            except WorkerError as error:
+                if error.status is not None:
+                    raise
+            self._tools.caller.until_answered(lambda client: client.verify(entry.runner_id))
 
     def _why_not_here(self, entry: JournalEntry) -> Optional[str]:
         """Return why a job cannot run here, or what to do about it; None if it can run."""
@@ -142,3 +152,18 @@ class Recovery:
             for job in jobs
             if job.is_in_hand and job.job_id not in known
         ]
+
+
+def _takes_heartbeat(entry: JournalEntry, client: WorkerClient) -> bool:
+    try:
+        client.heartbeat(entry.runner_id, entry.job_id, None, None, "")
+    except NotOurs:
+        return False
+    return True
+
+
+def _detail(entry: JournalEntry, client: WorkerClient) -> Optional[JobState]:
+    try:
+        return client.job_detail(entry.job_id)
+    except NotFound:
+        return None

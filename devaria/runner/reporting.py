@@ -12,6 +12,7 @@ from devaria.common.errors import (
     NotFound,
     Refused,
     ServerError,
+    StrangeAnswer,
     TooLarge,
     WorkerError,
 )
@@ -58,6 +59,10 @@ def deliver(caller: Caller, entry: JournalEntry, timing: Timing) -> bool:
     # This one holds nothing that a worker could refuse, so it is repeated without end.
     last = JobOutcome(None, "Job execution failed: the worker refused every report of it", "")
     return report.is_delivered(last, is_last=True)
+
+
+#: The errors that may be about the body of a report. A firewall answers with a page of its own.
+_REFUSALS = (Refused, ServerError, StrangeAnswer)
 
 
 class _RefusedBodyError(Refused):
@@ -109,10 +114,12 @@ class _Report:
                 settled = self._settled(outcome)
                 if settled is not None:
                     return settled
-                if isinstance(error, (Refused, ServerError)) and self._takes_heartbeats(outcome):
+                if isinstance(error, _REFUSALS) and self._takes_heartbeats(outcome):
                     repeats_left -= 1
                     if repeats_left <= 0 and not is_last:
                         raise _RefusedBodyError(str(error)) from None
+                if failures.count == 0:
+                    _log.warning("Job %s cannot be reported yet: %s", self._job_id, error)
                 wait_sec = failures.note(error)
             else:
                 return True

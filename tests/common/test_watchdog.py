@@ -3,6 +3,7 @@
 import threading
 from typing import List
 
+import pytest
 from waiting import wait_until
 
 from devaria.common.watchdog import Watchdog
@@ -45,4 +46,23 @@ def test_a_block_that_ends_in_time_is_forgotten() -> None:
     assert late == []
     acted = threading.Event()
     with watchdog.limit(0, acted.set):  # the thread starts again
+        assert acted.wait(20)
+
+
+def test_a_thread_that_does_not_start_spoils_no_later_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There may be no thread left for a moment."""
+    watchdog, acted, started = Watchdog(), threading.Event(), threading.Thread.start
+    failures = [RuntimeError("can't start new thread")]
+
+    def start(thread: threading.Thread) -> None:
+        if failures:
+            raise failures.pop()
+        started(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError), watchdog.limit(60, acted.set):
+        pass
+    with watchdog.limit(0.01, acted.set):
         assert acted.wait(20)

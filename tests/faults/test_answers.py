@@ -101,3 +101,32 @@ def test_a_flaky_network_is_no_fault_of_the_job(lab):
     assert lab.ended(job_id, BOUND_SEC).status == "completed"
     runner.end()
     assert rule.hits == 6
+
+
+NOT_FOUND = answered(404, '{"error": "Not found"}', "application/json")
+
+
+@pytest.mark.parametrize("fault", [BLOCKED, BAD_GATEWAY, NOT_FOUND], ids=["403", "502", "404"])
+def test_a_job_left_behind_does_not_block_the_others(lab, fault):
+    """A runner cannot find out about a job of its earlier run: that one is left, the next runs."""
+    left = lab.submit_waiting()
+    runner = lab.runner(timing=TIMING)
+    left.wait_for_start()
+    runner.kill()
+    rule = lab.proxy.on("heartbeat", fault)
+    job_id = lab.submit("good")
+    runner = lab.runner(timing=TIMING)
+    assert lab.ended(job_id, BOUND_SEC).status == "completed"
+    runner.end()
+    assert rule.hits
+    assert lab.journal()
+
+
+def test_a_report_that_is_blocked_is_sent_with_less(lab):
+    """A firewall may dislike what a job has printed: its page is no answer of the worker's."""
+    lab.proxy.on("complete", BLOCKED)
+    job_id = lab.submit("good")
+    runner = lab.runner(timing={**TIMING, "repeats_for_less_console": 2, "repeats_for_loss": 4})
+    assert lab.ended(job_id, BOUND_SEC).status == "failed"
+    runner.wait_for("cannot be reported yet", BOUND_SEC)
+    runner.end()

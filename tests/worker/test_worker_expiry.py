@@ -50,6 +50,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Say that the figure lives."""
         self._send(200, ALIVE)
 
+    def late(self):
+        """Say that the figure lives, after a while."""
+        self.server.ended.wait(0.1)
+        self.good()
+
     def moved(self):
         """Redirect to an answer that says so."""
         self._send(302, b"", Location=f"{self.server.url}/good/figpack.json")
@@ -119,6 +124,14 @@ def test_a_host_that_misbehaves_costs_little_time(host, check, monkeypatch, way)
     assert not check.all_alive({"figpack_url": f"{host.url}/{way}/index.html"})
     assert time.monotonic() - start < BOUND_SEC  # drips would go on for ever
     assert host.asked == [f"/{way}/figpack.json"]
+
+
+def test_all_figures_of_a_result_share_the_time(host, check, monkeypatch):
+    """A result may name thousands; each is asked for once."""
+    monkeypatch.setattr(expiry, "DEADLINE_SEC", 0.5)
+    urls = [f"{host.url}/late/{number // 2}/index.html" for number in range(2_000)]
+    assert not check.all_alive([{"figpack_url": url} for url in urls])
+    assert len(host.asked) == len(set(host.asked)) <= 6
 
 
 def test_the_connection_to_a_slow_host_is_cut(host, check, monkeypatch):

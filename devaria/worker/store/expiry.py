@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from typing import Any, Iterator, List, Optional
 
 import requests
@@ -59,9 +60,11 @@ class FigureCheck:
         Returns:
             True if all figures exist; so a result without figures never expires.
         """
-        return all(url.endswith(INDEX) and self._is_alive(url) for url in figure_urls(output))
+        end = time.monotonic() + DEADLINE_SEC
+        urls = dict.fromkeys(figure_urls(output))  # each once
+        return all(url.endswith(INDEX) and self._is_alive(url, end) for url in urls)
 
-    def _is_alive(self, url: str) -> bool:
+    def _is_alive(self, url: str, end: float) -> bool:
         # A request to this very worker would need a second thread, and requests in all threads
         # would wait for each other.
         own = self._figures.figure_id(url)
@@ -69,24 +72,29 @@ class FigureCheck:
             return _lives(self._figures.description(own), self._clock())
         if not self._free.acquire(blocking=False):
             return True
-        try:
-            return _lives(self._asked(url[: -len(INDEX)] + "/" + DESCRIPTION), self._clock())
-        finally:
-            self._free.release()
+        return _lives(self._asked(url[: -len(INDEX)] + "/" + DESCRIPTION, end), self._clock())
 
-    def _asked(self, url: str) -> Any:
+    def _asked(self, url: str, end: float) -> Any:
         """Return the JSON at a URL; None if it cannot be had in time.
 
-        A thread does it, since nothing can end a lookup of a name that hangs.
+        A thread does it, since nothing can end a lookup of a name that hangs. Such a thread counts
+        as a check until it ends.
         """
         found: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        threading.Thread(
-            target=lambda: found.put(_fetched(url, self._hosts)),
-            name="devaria-worker-figure",
-            daemon=True,
-        ).start()
+
+        def ask() -> None:
+            try:
+                found.put(_fetched(url, self._hosts, end - time.monotonic()))
+            finally:
+                self._free.release()
+
         try:
-            return found.get(timeout=DEADLINE_SEC)
+            threading.Thread(target=ask, name="devaria-worker-figure", daemon=True).start()
+        except BaseException:
+            self._free.release()
+            raise
+        try:
+            return found.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
             return None  # as on the hosted worker, a figure that cannot be reached has expired
 
@@ -113,9 +121,9 @@ def _lives(description: Any, now: int) -> bool:
     return description.get("pinned") is True or in_future
 
 
-def _fetched(url: str, hosts: PublicHosts) -> Any:
+def _fetched(url: str, hosts: PublicHosts, seconds: float) -> Any:
     adapter = _GuardedAdapter(hosts)
-    with BoundedSession() as session, time_limit(DEADLINE_SEC, adapter.cut):
+    with BoundedSession() as session, time_limit(max(0.0, seconds), adapter.cut):
         session.trust_env = False  # proxies and logins are not for a stranger's host
         session.mount("http://", adapter)
         session.mount("https://", adapter)
