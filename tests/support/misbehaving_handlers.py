@@ -343,6 +343,18 @@ class Holds(JobHandler):
         print(f"orphan {orphan('time.sleep(600)')}", flush=True)
         time.sleep(600)
 
+    def kill_the_keeper(self):
+        """End the process that keeps this job, beside such a program."""
+        print(f"orphan {orphan('time.sleep(600)')}", flush=True)
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+
+    def stop_the_keeper(self):
+        """Halt it."""
+        os.kill(os.getppid(), signal.SIGSTOP)
+        print(f"orphan {orphan('time.sleep(600)')}", flush=True)
+        time.sleep(600)
+
     def with_a_grandchild(self):
         """Wait for a program that sleeps."""
         program = subprocess.Popen(["sleep", "600"])
