@@ -95,7 +95,13 @@ class Raises(JobHandler):
                 json.loads("{")
             except ValueError as error:
                 raise RuntimeError(f"in {Path.home()} of {getpass.getuser()}") from error
-        raise errors[kind]
+        if kind == "file of the lab":
+            os.rename("/mnt/labshare/zoe's/probe1.npy", b"/mnt/labshare/probe2.npy")  # noqa: PTH104 - one path as bytes
+        if kind == "in a thread":
+            thread = threading.Thread(target=json.loads, args=("{",))
+            thread.start()
+            thread.join()
+        raise errors.get(kind, errors["foreseen"])
 
 
 class Dies(JobHandler):
