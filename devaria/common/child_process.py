@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import weakref
 from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional, Set
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ _MAX_EVENT_BYTES = 16_000_000
 
 #: Takes the place of what is no event.
 UNREADABLE: Dict[str, Any] = {"event": "unreadable"}
+
+#: Held while a child is started, so that its parent never has one that `started_children` lacks.
+STARTING = threading.Lock()
+_started: "weakref.WeakSet[ChildProcess]" = weakref.WeakSet()
 
 
 class ChildProcess(_Popen):
@@ -40,14 +46,16 @@ class ChildProcess(_Popen):
     def __init__(
         self, module: str, *arguments: str, env: Mapping[str, str], **options: Any
     ) -> None:
-        super().__init__(
-            [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # A crash in C code then prints where it happened.
-            env={**env, "PYTHONFAULTHANDLER": "1"},
-            **options,
-        )
+        with STARTING:
+            super().__init__(
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # A crash in C code then prints where it happened.
+                env={**env, "PYTHONFAULTHANDLER": "1"},
+                **options,
+            )
+            _started.add(self)
 
     def hand_over(self, request: Mapping[str, Any]) -> None:
         """Send a request. A child that is gone shows by its exit code, not here.
@@ -84,6 +92,11 @@ class ChildProcess(_Popen):
         self.close_stdin()
         with self:  # closes the other pipes and waits
             pass
+
+
+def started_children() -> Set[int]:
+    """Return the process ids of each `ChildProcess` of this process. Hold `STARTING` for it."""
+    return {child.pid for child in _started}
 
 
 def exit_text(exit_code: int) -> str:

@@ -139,6 +139,7 @@ def _run(job: Dict[str, Any], runner: ParentPipes, progress: _Progress) -> Dict[
     except HandlerUnavailableError as error:
         return {"event": "unavailable", "reason": str(error)}
     runner.send({"event": "started"})
+    threading.excepthook = _print_error_of_thread
     if "tempfile" in sys.modules:
         # Otherwise it would take another folder without a word, if this disk were full.
         sys.modules["tempfile"].tempdir = job["run_dir"]  # type: ignore[attr-defined] # a module's
@@ -191,6 +192,19 @@ def _public_traceback(error: BaseException, runner: ParentPipes) -> Optional[str
     if is_foreseen or isinstance(error, ValueError):
         return None
     return shortened(public_traceback(error, stack), _MAX_TRACEBACK_BYTES)
+
+
+def _print_error_of_thread(told: threading.ExceptHookArgs) -> None:
+    """Print what ended a thread, as Python does, but not where things lie on this machine."""
+    if told.exc_value is None or isinstance(told.exc_value, SystemExit):
+        return
+    from devaria.execution.tracebacks import public_traceback
+
+    name = told.thread.name if told.thread is not None else "unknown"
+    text = public_traceback(told.exc_value, told.exc_traceback)
+    # A handler may have closed or replaced the stream.
+    with contextlib.suppress(Exception):
+        sys.stderr.write(f"Exception in thread {name}:\n{shortened(text, _MAX_TRACEBACK_BYTES)}")
 
 
 def _flush_streams() -> None:

@@ -10,13 +10,18 @@ ends, and when the runner closes the pipe of requests, by dying or on purpose. I
 started, since a new interpreter would cost more than the rest of a short job. That is safe because
 there is one thread, and no package is loaded yet. Each job process imports this module, so it
 imports little.
+
+A job may kill its keeper. So the runner is a subreaper, too, and ends what is left to it then.
 """
 
 import contextlib
 import os
 import signal
 import sys
-from typing import Dict, List, Optional
+from typing import TYPE_CHECKING, Dict, List, Optional, Set
+
+if TYPE_CHECKING:
+    import subprocess
 
 #: prctl(2): descendants whose parent has ended become children of this process.
 _PR_SET_CHILD_SUBREAPER = 36
@@ -28,6 +33,9 @@ _PR_SET_PDEATHSIG = 1
 KILL_SEC = 5.0
 #: Between two tries, in seconds.
 _KILL_GAP_SEC = 0.001
+
+#: The children that this process had when it began to adopt orphans; empty if it does not adopt.
+_children_before: List[Set[int]] = []
 
 
 def has_keeper() -> bool:
@@ -62,6 +70,67 @@ def split_off_job(group: Optional[str] = None) -> None:
         os._exit(1)
     # A session of its own: what the job does to its own group does not reach the keeper.
     os.setsid()
+
+
+# --- the runner's side -------------------------------------------------------------------------
+
+
+def adopt_orphans() -> None:
+    """Let this process adopt what a job leaves that has killed its keeper.
+
+    It is for a process whose new children are each a `ChildProcess`: `end_orphans` kills others.
+    """
+    if has_keeper():
+        _children_before[:] = [_children()]
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_orphans() -> None:
+    """Kill what this process has adopted, and wait for it, if it adopts orphans."""
+    if not _children_before:
+        return
+    import time
+
+    from devaria.common.child_process import STARTING, started_children
+
+    give_up_at = time.monotonic() + KILL_SEC
+    out_of_reach = set(_children_before[0])
+    while time.monotonic() < give_up_at:
+        with STARTING:
+            orphans = _children() - started_children() - out_of_reach
+        if not orphans:
+            return
+        for pid in orphans:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+            except PermissionError:  # a program of another user
+                out_of_reach.add(pid)
+            except (ProcessLookupError, ChildProcessError):
+                pass
+        time.sleep(_KILL_GAP_SEC)
+
+
+def resume(keeper: "subprocess.Popen[bytes]") -> None:
+    """Let a keeper go on that its job has stopped.
+
+    Args:
+        keeper: The process that the runner has started.
+    """
+    keeper.send_signal(signal.SIGCONT)
+
+
+def _children() -> Set[int]:
+    """Return the children of this process; none where the kernel does not list them."""
+    found: Set[int] = set()
+    for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 - pathlib takes long to import
+        # A thread may have ended.
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/children", "rb") as file:  # noqa: PTH123 - no pathlib
+            found.update(map(int, file.read().split()))
+    return found
+
+
+# --- the keeper --------------------------------------------------------------------------------
 
 
 def _prctl(option: int, argument: int) -> None:

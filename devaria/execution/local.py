@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence, Type
 
+from devaria.execution.keeper import adopt_orphans
 from devaria.execution.limits import JobLimits
 from devaria.execution.outcome import JobOutcome
 from devaria.execution.process import JobProcess
@@ -45,6 +46,7 @@ def run_in_job_process(
     wakeup = Wakeup()
     stop = StopRequest(wakeup)
     stop.listen()
+    adopt_orphans()
     process = JobProcess(wakeup, os.environ, handlers)
     process.console.echo_to(show_console)
 

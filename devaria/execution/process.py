@@ -19,7 +19,7 @@ from devaria.common.timing import Timing
 from devaria.execution.cgroup import new_group
 from devaria.execution.console import Console
 from devaria.execution.events import Event, Heard, Misfit, Progress, Unavailable, parsed
-from devaria.execution.keeper import KILL_SEC, has_keeper
+from devaria.execution.keeper import KILL_SEC, end_orphans, has_keeper, resume
 from devaria.execution.limits import JobLimits, LimitWatch
 from devaria.execution.outcome import JobOutcome, death_of, failure_of, outcome_of
 from devaria.execution.scratch import Scratch
@@ -33,7 +33,6 @@ _ENDING_WATCH_SEC = 0.01
 #: How long to wait for the end of the pipe before waiting for the process itself, in seconds. The
 #: end of the pipe is noticed at once; a wait for a process sleeps up to 50 ms between two checks.
 _PIPE_END_SEC = 0.05
-
 
 _TIMING = Timing()
 
@@ -212,6 +211,7 @@ class JobProcess:
     def _end_process(self, grace_sec: float) -> None:
         """End the child, and all that it has started."""
         if has_keeper() and self._is_in_use:
+            resume(self._process)
             if self._process.poll() is None and grace_sec > 0:
                 self._process.terminate()  # the keeper passes it on
                 self._wait_for_exit(grace_sec)
@@ -220,6 +220,7 @@ class JobProcess:
             self._wait_for_exit(KILL_SEC + self._timing.job_exit_sec)
             grace_sec = 0.0
         end_group(self._process, grace_sec)
+        end_orphans()
 
     def _wait_for_exit(self, timeout_sec: float) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):

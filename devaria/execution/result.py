@@ -5,6 +5,7 @@ Every job process imports this module, so it imports little. In particular it st
 """
 
 import math
+import os
 from typing import Any, Dict, List, Optional
 
 from devaria.common.contract import MAX_VALUE_DEPTH, OUTPUT_LIMIT
@@ -61,12 +62,47 @@ def ready_result(returned: Any) -> Dict[str, Any]:
 
 def failure_text(error: BaseException) -> str:
     """Return the error message for the worker when a handler raises."""
-    text = _text_of(error)
+    text = without_folders(_text_of(error), error)
     if isinstance(error, ValueError):
         return f"Invalid parameters: {text}"
     if isinstance(error, NotJsonError) or type(error) is JobError:
         return f"Job execution failed: {text}"
     return f"Job execution failed: {type(error).__name__}: {text}"
+
+
+def without_folders(text: str, error: BaseException) -> str:
+    """Cut the absolute paths of files that could not be used to their last part.
+
+    Args:
+        text: A text about an exception.
+        error: The exception. The paths are those of each `OSError` in its chain.
+    """
+    waiting: List[Optional[BaseException]] = [error]
+    seen: List[BaseException] = []
+    while waiting:
+        each = waiting.pop()
+        if each is None or any(each is other for other in seen):
+            continue
+        seen.append(each)
+        waiting += [each.__cause__, each.__context__]
+        waiting += getattr(each, "exceptions", None) or []  # Python 3.11 has groups
+        if isinstance(each, OSError):
+            for name in (each.filename, each.filename2):
+                text = _with_last_part(text, name)
+    return text
+
+
+def _with_last_part(text: str, name: Any) -> str:
+    if not isinstance(name, (str, bytes, os.PathLike)):
+        return text
+    path = os.fsdecode(name)
+    last = path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    if not os.path.isabs(path) or not last:  # noqa: PTH117 - pathlib takes long to import
+        return text
+    # As it is, and as `repr` writes it.
+    for form in (path, repr(path)[1:-1], repr(os.fsencode(path))[2:-1]):
+        text = text.replace(form, last)
+    return text
 
 
 def too_big(output_data: Any) -> Optional[str]:

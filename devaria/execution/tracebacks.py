@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Dict, List, Optional
 
 from devaria.common.machine import without_machine
+from devaria.execution.result import without_folders
 
 #: What the texts of an exception's chain are looked for in.
 _PACKAGE = "devaria"
@@ -37,12 +38,13 @@ def public_traceback(error: BaseException, stack: Optional[TracebackType]) -> st
 
     Returns:
         The traceback. The path of a module begins with its package; that of any other file is its
-        name. The home folder, the user and the host are not named.
+        name. The home folder, the user and the host are not named, nor the folder of a file that
+        could not be used.
     """
     try:
         told = traceback.TracebackException(type(error), error, stack)
         _shorten_paths(told)
-        text = "".join(told.format())
+        text = without_folders("".join(told.format()), error)
     except BaseException:  # an exception may fail when it is printed
         text = f"Traceback: {type(error).__name__}\n"
     return without_machine(text)

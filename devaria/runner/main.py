@@ -9,6 +9,7 @@ from devaria.common.config import RunnerSettings
 from devaria.common.errors import DevariaError, OutOfResources, out_of_resources
 from devaria.common.files import directory_lock, prepare_directory
 from devaria.common.redaction import MIN_KEY_CHARACTERS, is_too_short
+from devaria.execution.keeper import adopt_orphans
 from devaria.execution.signals import StopRequest, Wakeup
 from devaria.jobs.loading import find_handlers
 from devaria.runner.log import set_up_logging
@@ -44,6 +45,7 @@ def run_runner(settings: RunnerSettings, *, verbose: bool) -> int:
             _log.warning("no file of a runner; it is set aside as %s", path)
         _warn_of_short_keys(settings)
         stop.listen()
+        adopt_orphans()
         client = WorkerClient(settings.worker_url, settings.api_key, settings.timing)
         try:
             return JobRunner(settings, client, find_handlers(settings.handlers), wakeup, stop).run()

@@ -41,6 +41,7 @@ def is_populated(group):
 PARENT = """
 import os, sys
 from pathlib import Path
+from types import SimpleNamespace
 
 (Path(sys.argv[1]) / "cgroup.procs").write_text("0")
 
@@ -51,7 +52,13 @@ from devaria.execution.signals import Wakeup
 process = JobProcess(Wakeup(), os.environ, ["test=misbehaving_handlers:Holds"])
 process.console.echo_to(lambda data: print(data.decode(), end="", flush=True))
 process.hand_over("test", {"how": "with an orphan"}, lambda *_: None)
-print(process.wait(JobLimits(float(sys.argv[2]), 1e12), lambda: None).error_message, flush=True)
+limits = SimpleNamespace(**JobLimits(600, 1e12).__dict__)
+
+def end_time():
+    if sys.argv[2] == "limit" and "orphan" in process.console.text():
+        limits.timeout_sec = 0.01
+
+print(process.wait(limits, end_time).error_message, flush=True)
 """
 
 
@@ -68,7 +75,7 @@ def group_of(pid):
 @pytest.mark.parametrize("end", ["limit", "runner killed"])
 def test_all_of_a_job_is_in_its_group_and_ends_with_it(delegated, end):
     """The group is removed, too, by this runner or by the next one."""
-    with Process("-c", PARENT, str(delegated), "1.5" if end == "limit" else "600") as runner:
+    with Process("-c", PARENT, str(delegated), end) as runner:
         orphan = int(runner.wait_for_line("orphan").split()[1])
         with contextlib.suppress(OSError):  # it may have ended at its limit already
             assert group_of(orphan).startswith("devaria-job-")

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -63,7 +64,13 @@ def test_what_left_the_session_ends_when_the_jobs_process_is_killed(runner):
 @pytest.mark.usefixtures("_impatient")
 def test_what_left_the_session_ends_at_the_jobs_time_limit(runner):
     """The limit holds for all that the job has started."""
-    error, console = runner.error("Holds", limits=JobLimits(1.51, 1e12), how="with an orphan")
+    limits = SimpleNamespace(**JobLimits(600, 1e12).__dict__)
+
+    def end_time():
+        if "orphan" in runner.process.console.text():
+            limits.timeout_sec = 0.01
+
+    error, console = runner.error("Holds", limits=limits, why_stop=end_time, how="with an orphan")
 
     assert "time limit" in error
     assert is_gone(pid_in(console))
@@ -137,6 +144,71 @@ def test_a_keeper_ends_its_job_when_the_pipe_of_requests_closes(runner):
 
     runner.process._process.wait(PATIENCE_SEC)
     assert is_gone(job.pid)
+
+
+ADOPTING = """
+import os, subprocess, sys
+from devaria.common.child_process import own_group
+from devaria.execution.keeper import adopt_orphans
+from devaria.execution.limits import JobLimits
+from devaria.execution.process import JobProcess
+from devaria.execution.signals import Wakeup
+
+older = subprocess.Popen(["sleep", "600"], **own_group())
+adopt_orphans()
+waiting = JobProcess(Wakeup(), os.environ)
+process = JobProcess(Wakeup(), os.environ, ["test=misbehaving_handlers:Holds"])
+process.console.echo_to(lambda data: print(data.decode(), end="", flush=True))
+process.hand_over("test", {"how": "kill the keeper"}, lambda *_: None)
+print(process.wait(JobLimits(600, 1e12), lambda: None).error_message, flush=True)
+print("others", older.poll(), waiting.is_waiting, flush=True)
+waiting.close()
+older.kill()
+older.wait()
+try:
+    print("left", os.waitpid(-1, os.WNOHANG), flush=True)
+except ChildProcessError:
+    print("nothing left", flush=True)
+"""
+
+
+def test_a_job_that_kills_its_keeper_leaves_nothing():
+    """The runner finds what it has left, and touches nothing else."""
+    with Process("-c", ADOPTING) as parent:
+        pid = pid_in(parent.wait_for_line("orphan"))
+        parent.wait()
+
+        assert "was killed by SIGKILL" in parent.output
+        assert is_gone(pid)
+        assert "others None True" in parent.output
+        assert "nothing left" in parent.output
+
+
+def test_devaria_run_leaves_nothing_of_a_job_that_kills_its_keeper():
+    """It adopts what the job leaves, as a runner does."""
+    run = ["-m", "devaria", "run", "test", "--handlers", "test=misbehaving_handlers:Holds"]
+    with Process(*run, "-p", "how=kill the keeper") as command:
+        pid = pid_in(command.wait_for_line("orphan"))
+        command.wait()
+
+        assert is_gone(pid)
+
+
+def test_a_keeper_that_its_job_has_stopped_goes_on_at_the_end(runner):
+    """The job's end does not wait for it."""
+    told = []
+
+    def end_job():
+        if "orphan" in runner.process.console.text():
+            told.append(runner.process._process.pid)
+            return "it was stopped"
+        return None
+
+    _, console = runner.error("Holds", why_stop=end_job, how="stop the keeper")
+
+    assert is_gone(pid_in(console))
+    # It was not killed: it ended by the signal that it passed on to the job.
+    assert runner.process._process.returncode != -signal.SIGKILL
 
 
 def pid_in(text):

@@ -57,6 +57,26 @@ def test_another_error_has_a_traceback_that_does_not_say_where_things_lie(runner
     assert error.startswith("Job execution failed: RuntimeError: in ")
 
 
+def test_of_the_path_of_a_missing_file_the_last_part_stays(runner):
+    """Where a lab keeps its files is its own affair; the log says it."""
+    error, console = runner.error("Raises", kind="file of the lab")
+
+    assert "probe1.npy" in error
+    assert "probe2.npy" in error
+    assert "FileNotFoundError" in console
+    assert "labshare" not in error + console
+    assert "/mnt/labshare" in runner.process.traceback
+
+
+def test_the_traceback_of_a_thread_does_not_say_where_things_lie(runner):
+    """Python would print it in full."""
+    _, console = runner.error("Raises", kind="in a thread")
+
+    assert "Exception in thread" in console
+    assert '  File "json/decoder.py", line ' in console
+    assert 'File "/' not in console
+
+
 def test_the_paths_of_a_crash_are_shortened():
     """Python prints them when C code crashes."""
     crash = """Fatal Python error: Segmentation fault

@@ -95,7 +95,13 @@ class Raises(JobHandler):
                 json.loads("{")
             except ValueError as error:
                 raise RuntimeError(f"in {Path.home()} of {getpass.getuser()}") from error
-        raise errors[kind]
+        if kind == "file of the lab":
+            os.rename("/mnt/labshare/zoe's/probe1.npy", b"/mnt/labshare/probe2.npy")  # noqa: PTH104 - one path as bytes
+        if kind == "in a thread":
+            thread = threading.Thread(target=json.loads, args=("{",))
+            thread.start()
+            thread.join()
+        raise errors.get(kind, errors["foreseen"])
 
 
 class Dies(JobHandler):
@@ -340,6 +346,18 @@ class Holds(JobHandler):
 
     def with_an_orphan(self):
         """Wait beside a program that has left the session, and has no parent."""
+        print(f"orphan {orphan('time.sleep(600)')}", flush=True)
+        time.sleep(600)
+
+    def kill_the_keeper(self):
+        """End the process that keeps this job, beside such a program."""
+        print(f"orphan {orphan('time.sleep(600)')}", flush=True)
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+
+    def stop_the_keeper(self):
+        """Halt it."""
+        os.kill(os.getppid(), signal.SIGSTOP)
         print(f"orphan {orphan('time.sleep(600)')}", flush=True)
         time.sleep(600)
 
