@@ -268,6 +268,16 @@ def test_bodies_are_small(worker, bearer, path, level, size, is_chunked):
     assert json.loads(body)["details"].startswith("Request body exceeds ")
 
 
+@pytest.mark.parametrize("path", ["/api/admin/jobs/x", "/figpack/api/x", "/api/jobs/x"])
+def test_the_body_of_a_get_is_not_kept(worker, path):
+    """Such routes read none, and some of them check no key."""
+    begun = f"GET {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 700000\r\n\r\n".encode()
+    address = ("127.0.0.1", int(worker.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=BOUND_SEC) as connection:
+        connection.sendall(begun)
+        assert connection.recv(4) == b"HTTP"
+
+
 def test_the_largest_valid_submission_still_passes(worker, http, bearer):
     """Every character escaped, as a client may write it."""
     text = "\\u0001" * 17_000  # each is 6 units in the worker's JSON
