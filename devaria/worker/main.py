@@ -45,7 +45,8 @@ def run_worker(
     Raises:
         BadSetting: The data directory cannot be used, or the port is taken.
     """
-    allow_open_files(MAX_CONNECTIONS + _OTHER_FILES)
+    # A connection may have a file for a large body beside its socket.
+    allow_open_files(2 * MAX_CONNECTIONS + _OTHER_FILES)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _frame: signals.put(number))
