@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from time import monotonic
 from typing import Any, Iterator, List, Optional
 
 import requests
@@ -20,7 +21,7 @@ from devaria.worker.store.database import Clock
 from devaria.worker.store.figures import DESCRIPTION, FigureStore
 
 INDEX = "/index.html"
-#: The time for the whole check of a figure elsewhere, in seconds, with the lookup of the name.
+#: The time for the check of all figures of a result, in seconds, with the lookup of names.
 DEADLINE_SEC = 5.0
 _TIMEOUT_SEC = 3.0  # for connecting, and for each read
 _MAX_BYTES = 1024 * 1024
@@ -59,9 +60,11 @@ class FigureCheck:
         Returns:
             True if all figures exist; so a result without figures never expires.
         """
-        return all(url.endswith(INDEX) and self._is_alive(url) for url in figure_urls(output))
+        end = monotonic() + DEADLINE_SEC
+        urls = dict.fromkeys(figure_urls(output))
+        return all(url.endswith(INDEX) and self._is_alive(url, end) for url in urls)
 
-    def _is_alive(self, url: str) -> bool:
+    def _is_alive(self, url: str, end: float) -> bool:
         # A request to this very worker would need a second thread, and requests in all threads
         # would wait for each other.
         own = self._figures.figure_id(url)
@@ -69,24 +72,29 @@ class FigureCheck:
             return _lives(self._figures.description(own), self._clock())
         if not self._free.acquire(blocking=False):
             return True
-        try:
-            return _lives(self._asked(url[: -len(INDEX)] + "/" + DESCRIPTION), self._clock())
-        finally:
-            self._free.release()
+        found = self._asked(url[: -len(INDEX)] + "/" + DESCRIPTION, end - monotonic())
+        return _lives(found, self._clock())
 
-    def _asked(self, url: str) -> Any:
+    def _asked(self, url: str, time_sec: float) -> Any:
         """Return the JSON at a URL; None if it cannot be had in time.
 
-        A thread does it, since nothing can end a lookup of a name that hangs.
+        A thread does it, since nothing can end a lookup of a name that hangs. The check counts
+        among those that run until the thread has ended.
         """
         found: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        threading.Thread(
-            target=lambda: found.put(_fetched(url, self._hosts)),
-            name="devaria-worker-figure",
-            daemon=True,
-        ).start()
+
+        def ask() -> None:
+            try:
+                found.put(_fetched(url, self._hosts, time_sec))
+            finally:
+                self._free.release()
+
+        if time_sec <= 0:
+            self._free.release()
+            return None
+        threading.Thread(target=ask, name="devaria-worker-figure", daemon=True).start()
         try:
-            return found.get(timeout=DEADLINE_SEC)
+            return found.get(timeout=time_sec)
         except queue.Empty:
             return None  # as on the hosted worker, a figure that cannot be reached has expired
 
@@ -113,9 +121,9 @@ def _lives(description: Any, now: int) -> bool:
     return description.get("pinned") is True or in_future
 
 
-def _fetched(url: str, hosts: PublicHosts) -> Any:
+def _fetched(url: str, hosts: PublicHosts, time_sec: float) -> Any:
     adapter = _GuardedAdapter(hosts)
-    with BoundedSession() as session, time_limit(DEADLINE_SEC, adapter.cut):
+    with BoundedSession() as session, time_limit(time_sec, adapter.cut):
         session.trust_env = False  # proxies and logins are not for a stranger's host
         session.mount("http://", adapter)
         session.mount("https://", adapter)
