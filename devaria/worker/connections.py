@@ -5,19 +5,22 @@ it lacks is here: a time for each whole request, checks before a body is receive
 limit for bodies that depends on the route.
 """
 
+import errno
 import logging
 import math
 import socket
 import sys
 import time
 from functools import partial
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
+
+_log = logging.getLogger(__name__)
 
 #: More connections are not kept: for a new one, the slowest is closed.
 MAX_CONNECTIONS = 500
@@ -36,6 +39,8 @@ _LOOK_SEC = 0.5
 #: Connections that may exist beside those that are kept: they are about to be closed.
 _CLOSING = 100
 
+#: Smaller bodies stay in memory: those of all routes but reports of runners and files of figures.
+_IN_MEMORY_BYTES = 1024**2
 _MAX_BODY_BYTES = 1024**3  # for the files of figures; other bodies have smaller limits
 # With 1, waitress sees that the client of a request that waits is gone. Before 3.0.1, the last for
 # Python 3.8, it could then also answer requests after one that it refused (CVE-2024-49768).
@@ -170,6 +175,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress comes without type
     # waitress would look by the wall clock, and not for as long as that is set back.
     next_channel_cleanup = math.inf
     _next_look = 0.0
+    _accepts_at = 0.0
+    _has_told_of_files = False
 
     def readable(self) -> bool:
         """Look after the connections, and say whether to accept more; waitress calls this."""
@@ -179,17 +186,37 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress comes without type
             for connection in list(self.active_channels.values()):
                 connection.will_close = connection.will_close or connection.is_overdue(now)
         accepts: bool = super().readable()
-        return accepts
+        return accepts and now >= self._accepts_at
+
+    def accept(self) -> Optional[Tuple[socket.socket, Any]]:
+        """Accept a connection; if no more files may be open, close another one first."""
+        try:
+            accepted: Optional[Tuple[socket.socket, Any]] = super().accept()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            if not self._has_told_of_files:
+                self._has_told_of_files = True
+                _log.warning("too many open files: old connections are closed for new ones")
+            self._close_slowest()
+            self._accepts_at = time.monotonic() + _LOOK_SEC / 10
+            return None
+        return accepted
 
     def handle_accept(self) -> None:
         """Accept a connection; close another one if there are too many."""
         super().handle_accept()
-        kept = [each for each in self.active_channels.values() if not each.will_close]
-        if len(kept) > MAX_CONNECTIONS:
-            # Requests that are complete, and so those that wait, are left alone.
-            free = [each for each in kept if not each.requests]
-            for slowest in sorted(free, key=lambda each: each.closing_order)[:1]:
-                slowest.will_close = True
+        if len(self._kept()) > MAX_CONNECTIONS:
+            self._close_slowest()
+
+    def _kept(self) -> List[_Connection]:
+        return [each for each in self.active_channels.values() if not each.will_close]
+
+    def _close_slowest(self) -> None:
+        # Requests that are complete, and so those that wait, are left alone.
+        free = [each for each in self._kept() if not each.requests]
+        for slowest in sorted(free, key=lambda each: each.closing_order)[:1]:
+            slowest.will_close = True
 
 
 def make_server(
@@ -211,6 +238,7 @@ def make_server(
         threads=threads,
         ident="devaria-worker",
         channel_timeout=idle_sec,
+        inbuf_overflow=_IN_MEMORY_BYTES,
         max_request_body_size=_MAX_BODY_BYTES,
         connection_limit=MAX_CONNECTIONS + _CLOSING,
         asyncore_use_poll=True,  # `select` takes no file number over 1023

@@ -45,7 +45,7 @@ def run_worker(
     Raises:
         BadSetting: The data directory cannot be used, or the port is taken.
     """
-    # A connection has a socket, and a file for a body that is too long for memory.
+    # A connection may have a file for a large body beside its socket.
     allow_open_files(2 * MAX_CONNECTIONS + _OTHER_FILES)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -9,6 +9,7 @@ import requests
 from devaria.worker.dashboard.job_forms import ParamForm
 from devaria.worker.keys import WorkerKeys
 from devaria.worker.server import LocalWorker
+from devaria.worker.store.database import DatabaseBusy
 
 STATES = ("pending", "claimed", "in_progress", "completed", "failed")
 PAGES = ("/dashboard", "/dashboard/submit", "/dashboard/jobs/{}", "/dashboard/jobs/{}/console")
@@ -243,6 +244,25 @@ def test_rerun_submits_the_same_job_anew_in_every_state(browser, stores, status)
     assert job["job_id"] != job_id
     assert reply.status_code == 303
     assert reply.headers["Location"] == f"{browser.home}/jobs/{job['job_id']}"
+
+
+def test_a_rerun_never_loses_the_job(browser, stores, monkeypatch):
+    """It is one statement: the database cannot become busy after a deletion."""
+    real = type(stores.jobs._database).execute
+    writes = []
+
+    def second_is_busy(database, statement, *parameters):
+        if "INTO jobs" in statement or "FROM jobs WHERE job_id = ?" in statement[:40]:
+            if statement.startswith(("DELETE", "INSERT", "REPLACE")):
+                writes.append(statement)
+            if len(writes) > 1:
+                raise DatabaseBusy
+        return real(database, statement, *parameters)
+
+    job_id = stores.job("failed")
+    monkeypatch.setattr(type(stores.jobs._database), "execute", second_is_busy)
+    browser.post(f"/dashboard/jobs/{job_id}/rerun")
+    assert len(stores.jobs.newest(9)) == 1
 
 
 @pytest.mark.parametrize("status", STATES)

@@ -154,9 +154,24 @@ def test_a_name_that_is_looked_up_for_ever_costs_little_time(check, monkeypatch)
         return real(host, *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", hangs)
-    monkeypatch.setattr(expiry, "DEADLINE_SEC", 0.5)
-    assert not check.all_alive({"figpack_url": "http://figures.example/index.html"})
+    monkeypatch.setattr(expiry, "DEADLINE_SEC", 0.2)
+    for number in range(4):
+        assert not check.all_alive({"figpack_url": f"http://figures.example/{number}/index.html"})
+    # The threads that hang still count, so that there are never more of them.
+    assert check.all_alive({"figpack_url": "http://figures.example/index.html"})
     ended.set()
+
+
+def test_the_figures_of_a_result_share_one_deadline(host, check, monkeypatch):
+    """Each is asked for once, and none when the time is over."""
+    urls = [f"{host.url}/good/{name}/index.html" for name in "aab"]
+    output = [{"figpack_url": url} for url in urls]
+    assert check.all_alive(output)
+    assert host.asked == ["/good/a/figpack.json", "/good/b/figpack.json"]
+    times = iter([0.0, 0.0, expiry.DEADLINE_SEC])
+    monkeypatch.setattr(expiry, "monotonic", lambda: next(times), raising=False)
+    assert not check.all_alive(output)
+    assert len(host.asked) == 3
 
 
 def test_the_whole_check_has_five_seconds():

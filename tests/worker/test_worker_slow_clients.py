@@ -1,6 +1,7 @@
 """Clients that are slow, or have no key: they take neither connections nor memory from others."""
 
 import contextlib
+import errno
 import json
 import socket
 import threading
@@ -274,6 +275,16 @@ def test_bodies_are_small(worker, bearer, path, level, size, is_chunked):
     assert json.loads(body)["details"].startswith("Request body exceeds ")
 
 
+@pytest.mark.parametrize("path", ["/api/admin/jobs/x", "/figpack/api/x", "/api/jobs/x"])
+def test_the_body_of_a_get_is_not_kept(worker, path):
+    """Such routes read none, and some of them check no key."""
+    begun = f"GET {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 700000\r\n\r\n".encode()
+    address = ("127.0.0.1", int(worker.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=BOUND_SEC) as connection:
+        connection.sendall(begun)
+        assert connection.recv(4) == b"HTTP"
+
+
 def test_the_largest_valid_submission_still_passes(worker, http, bearer):
     """Every character escaped, as a client may write it."""
     text = "\\u0001" * 17_000  # each is 6 units in the worker's JSON
@@ -322,3 +333,30 @@ def test_two_hundred_idle_runners_keep_their_connections(worker):
                 received = b""
                 while b"devaria-worker" not in received.partition(b"\r\n\r\n")[2]:
                     received += each.recv(4096)
+
+
+def test_without_a_file_for_a_new_connection_an_old_one_is_closed(
+    worker, http, monkeypatch, caplog
+):
+    """The client gets in, and the log says it once."""
+    real = socket.socket.accept
+    failed = []
+
+    def accept(listener):
+        if len(failed) < 3:
+            failed.append(listener)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(listener)
+
+    slow = Slow(worker, HALF_HEAD)
+    slow.open(3)
+    wait_until(lambda: num_connections(worker) == 3)
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    assert http.get(f"{worker.url}/health", timeout=BOUND_SEC).ok
+    for each in slow.sockets:
+        with contextlib.suppress(ConnectionError):
+            assert each.recv(1) == b""
+        each.close()
+    said = [each.getMessage() for each in caplog.records if "open files" in each.getMessage()]
+    assert len(said) == 1
+    assert not any(each.exc_info for each in caplog.records)

@@ -12,7 +12,7 @@ from waiting import BOUND_SEC, wait_until
 
 from devaria.worker.server import LocalWorker
 from devaria.worker.store import database
-from devaria.worker.store.database import Database
+from devaria.worker.store.database import Database, DatabaseBusy
 from devaria.worker.store.figures import GB, FigureStore
 from devaria.worker.upkeep import Upkeep
 
@@ -108,7 +108,6 @@ def test_a_locked_database_is_503_with_retry_after(worker, http, monkeypatch):
     body = {"job_type": "t", "input_params": {}}
     url = f"{worker.url}/api/jobs/submit"
     headers = {"Authorization": "Bearer submit-key"}
-    worker._database._idle.clear()  # those have the longer time
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         reply = http.post(url, json=body, headers=headers, timeout=BOUND_SEC)
@@ -116,7 +115,31 @@ def test_a_locked_database_is_503_with_retry_after(worker, http, monkeypatch):
         assert int(reply.headers["Retry-After"]) > 0
         assert reply.json() == {"error": "The database is busy; try again"}
         other.execute("ROLLBACK")
-    assert http.post(url, json=body, headers=headers, timeout=BOUND_SEC).status_code == 201
+    wait_until(
+        lambda: http.post(url, json=body, headers=headers, timeout=BOUND_SEC).status_code == 201
+    )
+
+
+def test_after_a_wait_in_vain_others_do_not_wait(tmp_path, monkeypatch):
+    """They would hold all threads, for as long as another process holds the database."""
+    monkeypatch.setattr(database, "_LOCK_SEC", 0.1)
+    monkeypatch.setattr(database, "_PAUSE_SEC", BOUND_SEC)
+    path = tmp_path / "jobs.sqlite3"
+    held = Database(path)
+    statement = "DELETE FROM jobs"
+    with contextlib.closing(held), contextlib.closing(
+        sqlite3.connect(path, isolation_level=None)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseBusy, match="locked"):
+            held.execute(statement)
+        with pytest.raises(DatabaseBusy, match="another process"):
+            held.execute(statement)
+        held.execute("SELECT 1")
+        other.execute("ROLLBACK")
+        held._blocked_until = 0.001  # the pause is over
+        held.execute(statement)
+        assert held._blocked_until == 0
 
 
 def test_the_time_for_a_lock_is_less_than_a_client_waits():

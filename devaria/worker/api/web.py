@@ -86,7 +86,7 @@ def answer(status: int = 200, /, **body: Any) -> Response:
 def max_body_bytes() -> int:
     """Return how long the body of the current request may be, in bytes."""
     if request.method not in ("POST", "PUT"):
-        return _IGNORED_BYTES  # nobody reads it
+        return _IGNORED_BYTES  # no such route reads one, and some check no key
     return MAX_BODY_BYTES.get(request.blueprint or "", _IGNORED_BYTES)
 
 

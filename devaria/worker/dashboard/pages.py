@@ -109,14 +109,13 @@ def delete(job_id: str) -> BaseResponse:
 
 @blueprint.post("/<session>/jobs/<job_id>/rerun")
 def rerun(job_id: str) -> BaseResponse:
-    """Delete a job, submit it again, and redirect to the new job."""
+    """Put a new job in a job's place, and redirect to the new one."""
     jobs = services().jobs
     job = jobs.get(job_id)
-    if job is None:
+    again = jobs.rerun(job) if job else None
+    if again is None:
         return Response(_page("gone.html"), 404)
-    jobs.delete(job_id)
-    again, _ = jobs.submit(job["job_type"], _params(job))
-    return redirect(url_for("dashboard.show", job_id=again["job_id"]), 303)
+    return redirect(url_for("dashboard.show", job_id=again), 303)
 
 
 @blueprint.get("/<session>/submit")

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import threading
 from pathlib import Path
+from time import monotonic
 from typing import Any, Callable, List, NamedTuple, Sequence
 
 from devaria.worker.store.news import JobNews
@@ -62,8 +63,10 @@ CREATE INDEX IF NOT EXISTS jobs_by_runner ON jobs (claimed_by, seq);
 """
 
 _INCREMENTAL = 2  # the value of `PRAGMA auto_vacuum`
-#: How long a statement waits for a lock, in seconds.
+#: How long a statement waits for a lock, in seconds, with its wait for other statements.
 _LOCK_SEC = 2.0
+#: How long no statement tries to write after one has waited in vain, in seconds.
+_PAUSE_SEC = 1.0
 #: What the log before the database may keep after it was applied.
 _MAX_WAL_BYTES = 16 * 1024 * 1024
 #: How many free pages are given back to the system by one statement.
@@ -105,6 +108,7 @@ class Database:
         self._path = path
         self._lock = threading.Lock()
         self._writing = threading.Lock()
+        self._blocked_until = 0.0  # 0 if the last statement that wrote was not kept out
         self._idle: List[sqlite3.Connection] = []
         self._is_closed = False
         _make_private(path)
@@ -131,7 +135,7 @@ class Database:
         try:
             return self._execute(statement, parameters)
         except sqlite3.OperationalError as error:
-            if "locked" in str(error) or "busy" in str(error):
+            if _is_busy(error):
                 raise DatabaseBusy(str(error)) from error
             raise
 
@@ -156,20 +160,31 @@ class Database:
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> Outcome:
         if statement.startswith("SELECT"):
-            return self._execute_now(statement, parameters)
-        # SQLite's own waiting is a poll, which under load lets some writers wait for long.
-        if not self._writing.acquire(timeout=_LOCK_SEC):
+            return self._execute_now(statement, parameters, _LOCK_SEC)
+        end = monotonic() + _LOCK_SEC
+        # SQLite's own waiting is a poll, which under load lets some writers wait for long. While
+        # another process holds the database, one statement at a time looks whether it is free.
+        if not self._writing.acquire(timeout=0 if self._blocked_until else _LOCK_SEC):
             raise DatabaseBusy("other statements wait for the database")
         try:
-            return self._execute_now(statement, parameters)
+            if monotonic() < self._blocked_until:
+                raise DatabaseBusy("another process holds the database")
+            outcome = self._execute_now(statement, parameters, max(0.0, end - monotonic()))
+            self._blocked_until = 0.0
+        except sqlite3.OperationalError as error:
+            if _is_busy(error):
+                self._blocked_until = monotonic() + _PAUSE_SEC
+            raise
         finally:
             self._writing.release()
+        return outcome
 
-    def _execute_now(self, statement: str, parameters: Sequence[Any]) -> Outcome:
+    def _execute_now(self, statement: str, parameters: Sequence[Any], lock_sec: float) -> Outcome:
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         connection = connection or self._connect()
         try:
+            connection.execute(f"PRAGMA busy_timeout = {int(lock_sec * 1000)}")
             cursor = connection.execute(statement, parameters)
             return Outcome(cursor.fetchall(), cursor.rowcount)
         finally:
@@ -201,6 +216,10 @@ class Database:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return "locked" in str(error) or "busy" in str(error)
 
 
 def _make_private(path: Path) -> None:

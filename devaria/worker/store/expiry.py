@@ -2,7 +2,7 @@
 
 import queue
 import threading
-import time
+from time import monotonic
 from typing import Any, Iterator, List, Optional
 
 import requests
@@ -21,7 +21,7 @@ from devaria.worker.store.database import Clock
 from devaria.worker.store.figures import DESCRIPTION, FigureStore
 
 INDEX = "/index.html"
-#: The time for the whole check of a figure elsewhere, in seconds, with the lookup of the name.
+#: The time for the check of all figures of a result, in seconds, with the lookup of names.
 DEADLINE_SEC = 5.0
 _TIMEOUT_SEC = 3.0  # for connecting, and for each read
 _MAX_BYTES = 1024 * 1024
@@ -60,8 +60,8 @@ class FigureCheck:
         Returns:
             True if all figures exist; so a result without figures never expires.
         """
-        end = time.monotonic() + DEADLINE_SEC
-        urls = dict.fromkeys(figure_urls(output))  # each once
+        end = monotonic() + DEADLINE_SEC
+        urls = dict.fromkeys(figure_urls(output))
         return all(url.endswith(INDEX) and self._is_alive(url, end) for url in urls)
 
     def _is_alive(self, url: str, end: float) -> bool:
@@ -72,29 +72,29 @@ class FigureCheck:
             return _lives(self._figures.description(own), self._clock())
         if not self._free.acquire(blocking=False):
             return True
-        return _lives(self._asked(url[: -len(INDEX)] + "/" + DESCRIPTION, end), self._clock())
+        found = self._asked(url[: -len(INDEX)] + "/" + DESCRIPTION, end - monotonic())
+        return _lives(found, self._clock())
 
-    def _asked(self, url: str, end: float) -> Any:
+    def _asked(self, url: str, time_sec: float) -> Any:
         """Return the JSON at a URL; None if it cannot be had in time.
 
-        A thread does it, since nothing can end a lookup of a name that hangs. Such a thread counts
-        as a check until it ends.
+        A thread does it, since nothing can end a lookup of a name that hangs. The check counts
+        among those that run until the thread has ended.
         """
         found: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
         def ask() -> None:
             try:
-                found.put(_fetched(url, self._hosts, end - time.monotonic()))
+                found.put(_fetched(url, self._hosts, time_sec))
             finally:
                 self._free.release()
 
-        try:
-            threading.Thread(target=ask, name="devaria-worker-figure", daemon=True).start()
-        except BaseException:
+        if time_sec <= 0:
             self._free.release()
-            raise
+            return None
+        threading.Thread(target=ask, name="devaria-worker-figure", daemon=True).start()
         try:
-            return found.get(timeout=max(0.0, end - time.monotonic()))
+            return found.get(timeout=time_sec)
         except queue.Empty:
             return None  # as on the hosted worker, a figure that cannot be reached has expired
 
@@ -121,9 +121,9 @@ def _lives(description: Any, now: int) -> bool:
     return description.get("pinned") is True or in_future
 
 
-def _fetched(url: str, hosts: PublicHosts, seconds: float) -> Any:
+def _fetched(url: str, hosts: PublicHosts, time_sec: float) -> Any:
     adapter = _GuardedAdapter(hosts)
-    with BoundedSession() as session, time_limit(max(0.0, seconds), adapter.cut):
+    with BoundedSession() as session, time_limit(time_sec, adapter.cut):
         session.trust_env = False  # proxies and logins are not for a stranger's host
         session.mount("http://", adapter)
         session.mount("https://", adapter)

@@ -200,6 +200,19 @@ class JobStore:
             self._database.news.is_taken(job_id)
         return deleted.changed == 1
 
+    def rerun(self, job: Job) -> Optional[str]:
+        """Put a new job in a job's place; return its id, or None if the job is gone."""
+        again, now = str(uuid.uuid4()), self._clock()
+        replaced = self._database.execute(
+            "REPLACE INTO jobs (job_id, job_hash, job_type, input_params, created_at, updated_at)"
+            " SELECT ?, job_hash, job_type, input_params, ?, ? FROM jobs WHERE job_id = ?",
+            *(again, now, now, job["job_id"]),
+        )
+        if replaced.changed:
+            self._database.news.is_taken(job["job_id"])
+            self._database.news.is_pending(again, job["job_type"])
+        return again if replaced.changed else None
+
     def newest(self, limit: int, **columns: str) -> List[Job]:
         """List at most ``limit`` jobs, the newest first.
 
