@@ -101,13 +101,14 @@ def _own_group() -> Optional[Path]:
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
             if line.startswith("0::"):
-                for mounted in _places_of_cgroup2():
+                for mounted in _places_in(Path("/proc/self/mounts").read_bytes()):
                     return mounted / line[len("0::/") :]
     return None
 
 
-def _places_of_cgroup2() -> Iterator[Path]:
-    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+def _places_in(mounts: bytes) -> Iterator[Path]:
+    """Return where control groups are mounted. A mount's name may be any bytes."""
+    for line in mounts.decode("utf-8", "surrogateescape").splitlines():
         _device, place, kind, *_rest = line.split()
         if kind == "cgroup2":
             yield Path(place)
@@ -127,8 +128,11 @@ def _move_to(group: Path) -> None:
 
 
 def _remove(group: Path) -> None:
-    with contextlib.suppress(OSError):
-        for below in group.iterdir():  # a job may make groups in its own
-            if below.is_dir():
-                _remove(below)
-        group.rmdir()
+    """Remove a group and those below it: a job may make some, at any depth."""
+    groups = [str(group)]
+    for each in groups:  # it grows meanwhile: each group stands before those below it
+        with contextlib.suppress(OSError), os.scandir(each) as entries:
+            groups += [below.path for below in entries if below.is_dir(follow_symlinks=False)]
+    for each in reversed(groups):
+        with contextlib.suppress(OSError):
+            Path(each).rmdir()

@@ -95,8 +95,8 @@ def sweep(environ: Mapping[str, str], runner_id: str) -> None:
 
 
 def _of_this_user(root: str) -> Iterator[Path]:
-    with contextlib.suppress(OSError):
-        for folder in sorted(Path(root).glob(f"{_PREFIX}*")):
+    for folder in sorted(Path(root).glob(f"{_PREFIX}*")):
+        with contextlib.suppress(OSError):  # another runner may have removed it meanwhile
             status = folder.lstat()
             is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
             if stat.S_ISDIR(status.st_mode) and is_own:

@@ -22,6 +22,9 @@ _LOOK_SEC = 0.02
 #: A full count of the disk is begun again after this many times as long as the last one took.
 _REST_FACTOR = 5.0
 
+#: So many entries of one folder are counted without a pause.
+_ENTRIES_AT_ONCE = 256
+
 #: A device and a file's number on it.
 _FileId = Tuple[int, int]
 
@@ -174,7 +177,7 @@ def bytes_below(folder: str) -> Iterator[float]:
         folder: The folder.
 
     Yields:
-        The bytes so far, after each folder; infinity if a path is too long for the system.
+        The bytes so far, after each folder and every 256 entries of one; infinity if a path is too long for the system.
     """
     total = 0.0
     seen: Set[_FileId] = set()
@@ -182,7 +185,9 @@ def bytes_below(folder: str) -> Iterator[float]:
     while folders:
         try:
             with os.scandir(folders.pop()) as entries:
-                for entry in entries:
+                for count, entry in enumerate(entries):
+                    if count and count % _ENTRIES_AT_ONCE == 0:
+                        yield total
                     with contextlib.suppress(FileNotFoundError):
                         status = entry.stat(follow_symlinks=False)
                         total += _newly_seen_bytes(status, seen)

@@ -10,7 +10,7 @@ import pytest
 from core_fixtures import Process
 from waiting import wait_until
 
-from devaria.execution.cgroup import JobGroup, _own_group, new_group
+from devaria.execution.cgroup import JobGroup, _own_group, _places_in, new_group
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups")
 
@@ -95,3 +95,26 @@ def test_memory_of_processes_and_of_shared_memory_counts(tmp_path):
     (tmp_path / "memory.stat").write_text("anon 1000000\nfile 77000000\nshmem 300000\n")
 
     assert group.memory_bytes() == 1_300_000
+
+
+def test_groups_at_any_depth_are_removed(tmp_path):
+    """A job makes as many as it likes, more than Python's stack is deep. No link is followed."""
+    group = deep = tmp_path / "group"
+    for _ in range(1_100):
+        deep /= "x"
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    deep.mkdir(parents=True)
+    (tmp_path / "group" / "link").symlink_to(outside)
+
+    JobGroup(group).end()
+
+    assert outside.exists()
+    assert not (group / "x").exists()
+
+
+def test_a_place_may_have_any_name():
+    """Names of other mounts, too, are bytes."""
+    mounts = b"disk /mnt/\xff ext4 rw 0 0\ncgroup2 /sys/fs/\xfe cgroup2 rw 0 0\n"
+
+    assert list(_places_in(mounts)) == [Path(os.fsdecode(b"/sys/fs/\xfe"))]
