@@ -85,13 +85,13 @@ class JobProcess:
         self._group = new_group()
         try:
             self._process = self._start(environ)
-        except OSError:
+        except BaseException:  # a lack of memory, too
             self._remove_places()
             raise
         try:
             self._console_reader = _started_thread("job-console", self._read_console)
             self._event_reader = _started_thread("job-events", self._read_events)
-        except OSError:
+        except BaseException:  # a lack of memory, too
             self._end_process(0.0)
             self._sentinel.forget(self._process)
             self._process.end()
@@ -109,7 +109,7 @@ class JobProcess:
         try:
             if not has_keeper():
                 self._sentinel.watch(process)
-        except OSError:
+        except BaseException:  # a lack of memory, too
             end_group(process, 0.0)
             process.end()
             raise

@@ -100,11 +100,12 @@ def test_memory_of_processes_and_of_shared_memory_counts(tmp_path):
 def test_groups_at_any_depth_are_removed(tmp_path):
     """A job makes as many as it likes, more than Python's stack is deep. No link is followed."""
     group = deep = tmp_path / "group"
+    group.mkdir()
     for _ in range(1_100):
         deep /= "x"
+        deep.mkdir()
     outside = tmp_path / "outside"
     outside.mkdir()
-    deep.mkdir(parents=True)
     (tmp_path / "group" / "link").symlink_to(outside)
 
     JobGroup(group).end()
