@@ -177,8 +177,8 @@ def bytes_below(folder: str) -> Iterator[float]:
         folder: The folder.
 
     Yields:
-        The bytes so far, after each folder and every 256 entries of one; infinity if a path is too
-            long for the system.
+        The bytes so far, after each folder and after 256 entries of a large one; infinity if a path
+        is too long for the system.
     """
     total = 0.0
     seen: Set[_FileId] = set()
