@@ -10,6 +10,7 @@ import itertools
 import os
 import socket
 import stat
+import sys
 import time
 from pathlib import Path
 from typing import Iterator, List
@@ -24,8 +25,8 @@ LOCK_FILE = ".devaria_runner.lock"
 _HOLDER_FILE = ".devaria_runner.pid"
 _MAX_HOLDER_BYTES = 100
 _LOCK_TIMEOUT_SEC = 0.5
-#: How much of a name stays in that of a file that is set aside: most systems take 255 bytes.
-_MAX_KEPT_NAME_BYTES = 200
+#: So much of a name is kept in the name of what is set aside; a name has at most 255 bytes.
+_MAX_STEM_BYTES = 200
 
 
 def filled_in(name: str) -> Path:
@@ -73,6 +74,8 @@ def directory_lock(directory: Path) -> Iterator[List[Path]]:
         aside = set_aside_odd(
             directory / LOCK_FILE, also_shared=_has_content(directory / LOCK_FILE)
         )
+        with contextlib.suppress(FileNotFoundError):  # what is there must be ours to open
+            os.close(open_regular(directory / LOCK_FILE, os.O_RDWR))
         lock.acquire()
     except Timeout:
         raise DirectoryLocked(
@@ -98,6 +101,8 @@ def directory_lock(directory: Path) -> Iterator[List[Path]]:
 def open_regular(path: Path, flags: int, mode: int = 0o600) -> int:
     """Open a regular file as `os.open` does, and nothing else.
 
+    A job may have taken away this user's rights to a file of its own. They are given back.
+
     Args:
         path: The file.
         flags: Beside those of `CAREFUL`.
@@ -109,7 +114,12 @@ def open_regular(path: Path, flags: int, mode: int = 0o600) -> int:
     Raises:
         OSError: It cannot be opened; or it is a link, folder, pipe, socket or device.
     """
-    descriptor = os.open(path, flags | CAREFUL, mode)
+    try:
+        descriptor = os.open(path, flags | CAREFUL, mode)
+    except PermissionError:
+        if not _took_rights(path):
+            raise
+        descriptor = os.open(path, flags | CAREFUL, mode)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
@@ -205,13 +215,24 @@ def set_aside(path: Path) -> Path:
     Raises:
         OSError: The file cannot be renamed.
     """
-    kept = os.fsdecode(os.fsencode(path.name)[:_MAX_KEPT_NAME_BYTES])
-    stem = f"{kept}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = os.fsencode(path.name)[:_MAX_STEM_BYTES].decode("utf-8", "ignore")
+    stem = f"{name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (stem if count == 1 else f"{stem}-{count}" for count in itertools.count(1))
     paths = map(path.with_name, names)
     aside = next(each for each in paths if not os.path.lexists(each))
     path.rename(aside)
     return aside
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in a folder durable. Windows has no such call, and needs none."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def is_locked(directory: Path) -> bool:
@@ -238,6 +259,22 @@ def is_locked(directory: Path) -> bool:
         return False
     lock.release()
     return False
+
+
+def _took_rights(path: Path) -> bool:
+    """Take the rights to a file of this user, through no link. Return whether that was done."""
+    if not hasattr(os, "O_PATH"):  # only Linux can open a file without any right
+        return False
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        found = os.fstat(descriptor)
+        is_own = found.st_uid == os.getuid() and found.st_nlink == 1
+        if is_own and stat.S_ISREG(found.st_mode):
+            Path(f"/proc/self/fd/{descriptor}").chmod(0o600)
+            return True
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _has_content(path: Path) -> bool:

@@ -101,15 +101,14 @@ def _own_group() -> Optional[Path]:
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
             if line.startswith("0::"):
-                for mounted in _places_of_cgroup2():
+                for mounted in _places_in(Path("/proc/self/mounts").read_bytes()):
                     return mounted / line[len("0::/") :]
     return None
 
 
-def _places_of_cgroup2() -> Iterator[Path]:
-    # Paths are bytes.
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape")
-    for line in mounts.splitlines():
+def _places_in(mounts: bytes) -> Iterator[Path]:
+    """Return where control groups are mounted. A mount's name may be any bytes."""
+    for line in mounts.decode("utf-8", "surrogateescape").splitlines():
         _device, place, kind, *_rest = line.split()
         if kind == "cgroup2":
             yield Path(place)
@@ -129,13 +128,11 @@ def _move_to(group: Path) -> None:
 
 
 def _remove(group: Path) -> None:
-    """Remove a group, and those that a job has made in it, at any depth."""
-    above = [group]
-    while above:
-        try:
-            below = [each for each in above[-1].iterdir() if each.is_dir()]
-            if not below:
-                above.pop().rmdir()
-            above += below
-        except OSError:  # it is in use, or gone
-            return
+    """Remove a group and those below it: a job may make some, at any depth."""
+    groups = [str(group)]
+    for each in groups:  # it grows meanwhile: each group stands before those below it
+        with contextlib.suppress(OSError), os.scandir(each) as entries:
+            groups += [below.path for below in entries if below.is_dir(follow_symlinks=False)]
+    for each in reversed(groups):
+        with contextlib.suppress(OSError):
+            Path(each).rmdir()

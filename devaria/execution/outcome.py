@@ -1,7 +1,7 @@
 """How a job ended, as the runner knows it and as the worker accepts it."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Dict, Optional, Union
 
 from devaria.common.child_process import exit_text
@@ -26,6 +26,9 @@ _SMALL_OUTPUT = OUTPUT_LIMIT // 5
 
 #: How many of the last console lines an error message quotes.
 _LAST_LINES = 5
+
+#: The longest outcome on disk, in bytes. An entry of the journal has a little more room.
+_MAX_OUTCOME_BYTES = 31_000_000
 
 _MEGABYTE = 1_000_000
 
@@ -128,6 +131,15 @@ def fitted(outcome: JobOutcome) -> JobOutcome:
         message = shortened(message, _MAX_ERROR_BYTES)
     console = shortened(outcome.console_output, room)
     return replace(outcome, error_message=message, console_output=console)
+
+
+def keepable(outcome: JobOutcome) -> JobOutcome:
+    """Return an outcome that an entry has room for: one that is too big becomes an error."""
+    if len(json.dumps(asdict(outcome))) <= _MAX_OUTCOME_BYTES:
+        return outcome
+    reason = "Job execution failed: its result and its console are too big to be kept"
+    error = outcome.error_message or reason
+    return fitted(replace(outcome, output_data=None, error_message=error))
 
 
 def _with_output_that_fits(outcome: JobOutcome) -> JobOutcome:

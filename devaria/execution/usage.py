@@ -22,8 +22,8 @@ _LOOK_SEC = 0.02
 #: A full count of the disk is begun again after this many times as long as the last one took.
 _REST_FACTOR = 5.0
 
-#: A count of the disk may pause after so many files, which take about a millisecond.
-_FILES_AT_ONCE = 256
+#: So many entries of one folder are counted without a pause.
+_ENTRIES_AT_ONCE = 256
 
 #: A device and a file's number on it.
 _FileId = Tuple[int, int]
@@ -177,8 +177,8 @@ def bytes_below(folder: str) -> Iterator[float]:
         folder: The folder.
 
     Yields:
-        The bytes so far, after each folder and after some hundred files; infinity if a path is too
-        long for the system.
+        The bytes so far, after each folder and after 256 entries of a large one; infinity if a path
+        is too long for the system.
     """
     total = 0.0
     seen: Set[_FileId] = set()
@@ -186,8 +186,8 @@ def bytes_below(folder: str) -> Iterator[float]:
     while folders:
         try:
             with os.scandir(folders.pop()) as entries:
-                for number, entry in enumerate(entries, 1):
-                    if number % _FILES_AT_ONCE == 0:
+                for count, entry in enumerate(entries):
+                    if count and count % _ENTRIES_AT_ONCE == 0:
                         yield total
                     with contextlib.suppress(FileNotFoundError):
                         status = entry.stat(follow_symlinks=False)

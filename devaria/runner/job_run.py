@@ -13,7 +13,7 @@ from devaria.common.config import RunnerSettings
 from devaria.common.machine import without_crash_paths, without_machine
 from devaria.common.redaction import redacted, value_without_keys
 from devaria.execution.limits import JobLimits
-from devaria.execution.outcome import JobOutcome
+from devaria.execution.outcome import JobOutcome, keepable
 from devaria.execution.preloaded import OutOfDateError
 from devaria.execution.process import JobProcess
 from devaria.execution.signals import StopRequest, Wakeup
@@ -206,6 +206,7 @@ class JobRun:
     def _report(self, outcome: JobOutcome) -> None:
         """Report the outcome until the worker has acknowledged it."""
         tools, job_id = self._tools, self._entry.job_id
+        outcome = keepable(outcome)
         self._entry = tools.journal.note_outcome(self._entry, outcome)
         tools.status.update(owes_report=True)
         try:

@@ -14,13 +14,12 @@ import logging
 import os
 import re
 import stat
-import sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import List, Optional, Tuple
 
 from devaria.common.errors import BadSetting, out_of_resources
-from devaria.common.files import read_regular, set_aside, write_atomically
+from devaria.common.files import read_regular, set_aside, sync_folder, write_atomically
 from devaria.common.folders import is_folder, remove_folder
 from devaria.common.sendable import is_id, is_text
 from devaria.execution.outcome import JobOutcome
@@ -103,10 +102,12 @@ class Journal:
         for each in (self._root, folder):
             _make_folder(each)
         data = json.dumps(asdict(entry)).encode("ascii")
+        if len(data) > _MAX_ENTRY_BYTES:
+            raise OSError(errno.EFBIG, f"longer than {_MAX_ENTRY_BYTES:,} bytes")
         write_atomically(folder / ENTRY_FILE, data)
-        _sync_folder(folder)
+        sync_folder(folder)
         if entry.state == CLAIMING:  # the folder is new
-            _sync_folder(self._root)
+            sync_folder(self._root)
 
     def note_run(self, entry: JournalEntry) -> JournalEntry:
         """Write down that a job is started once more, and return its new entry."""
@@ -169,20 +170,30 @@ class Journal:
         if os.path.lexists(self._root):
             aside += _make_folder(self._root)
         for folder, is_right in found_in(self._root):
-            if not is_right:
-                aside.append(set_aside(folder))
-                continue
-            _make_folder(folder)
-            path = folder / ENTRY_FILE
-            if not os.path.lexists(path):
-                _sweep(folder)
-                continue
-            entry = read_entry(path)
-            if entry is not None and self._folder(entry.job_id) == folder:
-                good.append(entry)
-                continue
-            aside.append(set_aside(path))
+            try:
+                self._read_one(folder, is_right, good, aside)
+            except OSError as error:
+                if out_of_resources(error):
+                    raise
+                _log.error("cannot read %s in the journal: %s", folder.name, error.strerror)
         return sorted(good, key=lambda entry: entry.state != DONE), aside
+
+    def _read_one(
+        self, folder: Path, is_right: bool, good: List[JournalEntry], aside: List[Path]
+    ) -> None:
+        if not is_right:
+            aside.append(set_aside(folder))
+            return
+        _make_folder(folder)
+        path = folder / ENTRY_FILE
+        if not os.path.lexists(path):
+            _sweep(folder)
+            return
+        entry = read_entry(path)
+        if entry is not None and self._folder(entry.job_id) == folder:
+            good.append(entry)
+        else:
+            aside.append(set_aside(path))
 
     def _folder(self, job_id: str) -> Path:
         # The worker chose the job id: a name like "..", or one that is too long, must do no harm.
@@ -285,14 +296,3 @@ def _is_output(value: object) -> bool:
         return isinstance(value, dict) and json_ready(value) is not None
     except NotJsonError:
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in a folder durable. Windows has no such call, and needs none."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

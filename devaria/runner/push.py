@@ -34,7 +34,7 @@ class Push:
         self._has_seen_garbage = False
 
     def start(self, job_types: Sequence[str]) -> None:
-        """Subscribe, if the variables are set, and once: a runner may start several times.
+        """Subscribe, if the variables are set. A further call does nothing.
 
         Args:
             job_types: Those that the runner offers.
@@ -49,10 +49,9 @@ class Push:
         if access is not None:
             _log.info("Push from %s", access.url)
             self._job_types = frozenset(job_types)
-            self._session = RelaySession(access, self._timing)
-            threading.Thread(
-                target=self._work, args=(self._session,), name="push", daemon=True
-            ).start()
+            session = RelaySession(access, self._timing)
+            threading.Thread(target=self._work, args=(session,), name="push", daemon=True).start()
+            self._session = session  # only now: without a thread, the next call tries again
 
     def end(self) -> None:
         """End the thread at once, also in a long poll."""

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 import threading
 
 import pytest
@@ -54,6 +55,40 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path):
         assert process.output == "refused\n"
 
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+WITHOUT_RIGHTS = """
+import os, sys
+import filelock
+from pathlib import Path
+from devaria.common.files import LOCK_FILE, directory_lock, open_regular, read_regular
+if os.getuid() == 0:  # now, since that user may not be able to import anything
+    os.setuid(65534)
+directory = Path(sys.argv[1])
+for name in (LOCK_FILE, "file", "link"):
+    path = directory / name
+    path.symlink_to("kept") if name == "link" else path.write_text("content")
+    if name != "link":
+        path.chmod(0)
+(directory / "kept").touch(mode=0)
+with directory_lock(directory):
+    print("locked")
+print(read_regular(directory / "file", 100).decode())
+try:
+    open_regular(directory / "link", os.O_RDONLY)
+except OSError:
+    print(oct((directory / "kept").stat().st_mode & 0o777))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files are opened without any right")
+def test_rights_that_a_job_has_taken_away_are_given_back():
+    """Root has all rights; so another user does this. What a link leads to stays as it is."""
+    with tempfile.TemporaryDirectory() as directory:  # that user may not enter `tmp_path`
+        os.chmod(directory, 0o777)  # noqa: PTH101 - for that other user
+        with Process("-c", WITHOUT_RIGHTS, directory) as process:
+            code = process.wait()
+        assert (code, process.output) == (0, "locked\ncontent\n0o0\n")
 
 
 # --- directory and lock ----------------------------------------------------------------------

@@ -3,16 +3,19 @@
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import core_fixtures
 import psutil
 import pytest
-from core_fixtures import Process
+from core_fixtures import Process, environment
 from job_processes import is_gone
 from waiting import wait_until
 
+from devaria.execution.process import JobProcess
+from devaria.execution.signals import Wakeup
 from devaria.jobs.loading import HandlerUnavailableError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
@@ -155,3 +158,19 @@ def test_what_a_job_started_ends_when_its_runner_is_killed():
         finally:
             if not is_gone(grandchild.pid):
                 grandchild.kill()
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_a_start_without_memory_leaves_nothing(tmp_path, monkeypatch, error):
+    """Neither a process nor a folder."""
+
+    def start(_thread):
+        raise error
+
+    children = set(psutil.Process().children())
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(error):
+        JobProcess(Wakeup(), environment(TMPDIR=str(tmp_path)))
+
+    assert list(tmp_path.iterdir()) == []
+    assert set(psutil.Process().children()) <= children

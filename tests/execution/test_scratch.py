@@ -9,7 +9,7 @@ import pytest
 from core_fixtures import environment
 
 from devaria.execution.process import JobProcess
-from devaria.execution.scratch import SWEEP_AFTER_SEC, Scratch, scratch_root, sweep
+from devaria.execution.scratch import SWEEP_AFTER_SEC, Scratch, _of_this_user, scratch_root, sweep
 from devaria.execution.signals import Wakeup
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders as POSIX has them")
@@ -108,3 +108,15 @@ def test_other_names_and_links_stay(place, tmp_path):
     sweep(place, "a")
 
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_folder_that_goes_meanwhile_does_not_end_the_sweep(tmp_path):
+    """Two runners may sweep at the same time."""
+    for name in "abc":
+        (tmp_path / f"devaria-job-{name}").mkdir()
+    folders = _of_this_user(str(tmp_path))
+    assert next(folders).name == "devaria-job-a"
+
+    (tmp_path / "devaria-job-b").rmdir()
+
+    assert [each.name for each in folders] == ["devaria-job-c"]

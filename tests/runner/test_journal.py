@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from devaria.execution.console import Console
-from devaria.execution.outcome import JobOutcome
+from devaria.execution.outcome import JobOutcome, keepable
 from devaria.runner.journal import CLAIMING, DONE, JOURNAL_FOLDER, RUNNING, Journal, JournalEntry
 from devaria.runner.status import owed_jobs
 
@@ -466,3 +466,32 @@ class JournalMachine(RuleBasedStateMachine):
 
 TestJournalMachine = JournalMachine.TestCase
 TestJournalMachine.settings = settings(deadline=None, max_examples=20, stateful_step_count=15)
+
+
+# --- too long, and not to be read ------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names as POSIX has them")
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127])
+def test_a_file_with_the_longest_name_is_set_aside(tmp_path, name):
+    """Its name has no room for an addition; the other jobs are read all the same."""
+    journal = Journal(tmp_path)
+    journal.write(ENTRY)
+    (tmp_path / JOURNAL_FOLDER / name).touch()
+
+    good, (aside,) = journal.entries()
+
+    assert good == [ENTRY]
+    assert aside.exists()
+
+
+def test_an_outcome_that_is_too_big_becomes_an_error_that_is_kept(tmp_path):
+    """Reading would set it aside, and the job would never be reported."""
+    journal, big = Journal(tmp_path), JobOutcome({"a": "x" * 33_000_000}, None, "console")
+    with pytest.raises(OSError, match="longer than"):
+        journal.write(ENTRY.started().ended(big))
+
+    entry = journal.note_outcome(ENTRY.started(), keepable(big))
+
+    assert entry.outcome.error_message.endswith("too big to be kept")
+    assert journal.entries() == ([entry], [])

@@ -82,3 +82,16 @@ def test_without_the_variables_there_is_no_thread(tmp_path):
     push.start(["hello_world"])
     assert not threads()
     push.end()
+
+
+def test_a_further_start_makes_no_further_thread(relay, tmp_path):
+    """The runner begins anew after each shortage of memory."""
+    push = Push(RunnerSettings("https://w", "r-key", tmp_path, environ=relay.environ), lambda: None)
+    push.start(["hello_world"])
+    relay.wait_for_poll()
+    push.start(["hello_world"])
+    try:
+        assert threads().count("push") == 1
+    finally:
+        push.end()
+    wait_until(lambda: not threads(), "the end of the thread", PATIENCE_SEC)
