@@ -115,9 +115,10 @@ def test_what_left_the_session_ends_when_the_runner_is_killed():
 def test_the_keeper_does_not_get_the_jobs_signals(runner):
     """A job may signal its own group; the keeper is not in it."""
     runner.start("Tells")
-    wait_until(lambda: psutil.Process(runner.process._process.pid).children())
+    keeper = runner.process._process.pid
+    wait_until(lambda: psutil.Process(keeper).children())
 
-    assert os.getsid(job_pid(runner.process)) != os.getsid(runner.process._process.pid)
+    wait_until(lambda: os.getsid(job_pid(runner.process)) != os.getsid(keeper))
 
 
 def test_a_job_ends_with_its_keeper(runner):
