@@ -142,10 +142,9 @@ class WorkerClient:
             "progress_total": progress_total,
             "console_output": console_output,
         }
-        path = _runner_path(job_id, "heartbeat")
         quick = self.timing.of_heartbeats
         limits = {"read_timeout_sec": quick.read_timeout_sec, "limit_sec": quick.answer_sec}
-        self._post(path, body, runner_id=runner_id, **limits)
+        self._post(_runner_path(job_id, "heartbeat"), body, runner_id=runner_id, **limits)
 
     def complete(self, runner_id: str, job_id: str, output_data: Any, console_output: str) -> None:
         """Report a job's result. The first report of a job wins.
@@ -196,8 +195,7 @@ class WorkerClient:
 
     def check(self, job_type: str, input_params: JsonObject) -> Optional[JobState]:
         """Return the state of a job that was submitted before, else None. Nothing is submitted."""
-        body = {"job_type": job_type, "input_params": input_params}
-        answer = self._post("/api/jobs/check", body)
+        answer = self._post("/api/jobs/check", {"job_type": job_type, "input_params": input_params})
         return state_of(answer) if answer.get("exists") else None
 
     def job(self, job_id: str) -> JobState:
@@ -238,16 +236,20 @@ class WorkerClient:
         """
         return self.look(job_id, None, None, closely=True).job
 
+    def find_job(self, job_id: str) -> Optional[JobState]:
+        """Return what `job_detail` does; None if there is no such job, or not any more."""
+        try:
+            return self.job_detail(job_id)
+        except NotFound:
+            return None
+
     def is_claimed_by(self, runner_id: str, job_id: str) -> bool:
         """Return whether a job is claimed by a runner and has not ended.
 
         A runner asks this after a request was refused, before it gives a job up.
         """
-        try:
-            job = self.job_detail(job_id)
-        except NotFound:
-            return False
-        return job.claimed_by == runner_id and job.is_in_hand
+        job = self.find_job(job_id)
+        return job is not None and job.claimed_by == runner_id and job.is_in_hand
 
     def jobs_of_runner(self, runner_id: str) -> List[JobState]:
         """List the last 100 jobs that a runner claimed. The runner key is enough.
@@ -255,8 +257,7 @@ class WorkerClient:
         Raises:
             NotFound: The worker does not know the runner.
         """
-        answer = self._get(f"/api/admin/runners/{quote(runner_id, safe='')}")
-        return states_of(answer)
+        return states_of(self._get(f"/api/admin/runners/{quote(runner_id, safe='')}"))
 
     def jobs(self, status: Optional[str] = None, limit: int = 100) -> List[JobState]:
         """List jobs, the newest first.

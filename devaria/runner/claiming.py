@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from typing import Callable, Counter, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Counter, Dict, List, Optional, Sequence, Tuple, TypeVar
 
 from devaria.client.client import WorkerClient
 from devaria.client.models import Job, JobList
@@ -20,6 +20,8 @@ _MAX_LOST_RACES = 2
 #: If others claim from the same queue, a list is trusted for this time, in seconds. The worker
 #: answers 120 lists a minute: a runner that uses each for half a second stays within that.
 _FRESH_SEC = 0.5
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -237,16 +239,17 @@ class Claimer:
 
     def is_ours(self, entry: JournalEntry) -> bool:
         """Ask the worker whether it has given a job to this runner; raise as `claim` does."""
+        runner_id, job_id = entry.runner_id, entry.job_id
+        return self.ask(entry, lambda client: client.is_claimed_by(runner_id, job_id))
+
+    def ask(self, entry: JournalEntry, request: Callable[[WorkerClient], T]) -> T:
+        """Make a request about a job a few times; a few times more if the worker was away."""
         caller = self._tools.caller
-
-        def ask(client: WorkerClient) -> bool:
-            return client.is_claimed_by(entry.runner_id, entry.job_id)
-
         try:
-            return caller.few_times(ask)
+            return caller.few_times(request)
         except WorkerError:
             caller.until_answered(lambda client: client.verify(entry.runner_id))
-        return caller.few_times(ask)  # the worker is there again
+        return caller.few_times(request)  # the worker is there again
 
     def _run_job(self, job: Job, runner_id: str) -> bool:
         """Claim a job, run it and report it. Return whether this runner got it."""

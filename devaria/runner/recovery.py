@@ -3,11 +3,10 @@
 import logging
 import time
 from functools import partial
-from typing import Callable, List, Mapping, Optional, Set, TypeVar
+from typing import List, Mapping, Optional, Set
 
 from devaria.client.client import WorkerClient
-from devaria.client.models import JobState
-from devaria.common.errors import NotFound, NotOurs, WorkerError, WorkerGivenUp
+from devaria.common.errors import NotOurs, WorkerError, WorkerGivenUp
 from devaria.execution.outcome import JobOutcome
 from devaria.jobs.loading import FoundHandler
 from devaria.runner.claiming import Claimer
@@ -16,8 +15,6 @@ from devaria.runner.journal import CLAIMING, DONE, RUNNING, JournalEntry
 
 #: The most starts of a job. Only if the runner or the machine dies is it started again.
 MAX_RUNS = 2
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -91,14 +88,15 @@ class Recovery:
             except WorkerError as error:
                 _log.debug("%s", error)
 
-        return self._answer(entry, partial(_takes_heartbeat, entry)) or self._claimer.is_ours(entry)
+        takes_heartbeat = self._claimer.ask(entry, partial(_takes_heartbeat, entry))
+        return takes_heartbeat or self._claimer.is_ours(entry)
 
     def _run_again(self, entry: JournalEntry) -> None:
         reason = self._why_not_here(entry)
         if reason is not None:
             _log.error("Job %s was left behind, and cannot run here: %s", entry.job_id, reason)
             return
-        job = self._answer(entry, partial(_detail, entry))
+        job = self._claimer.ask(entry, lambda client: client.find_job(entry.job_id))
         if job is None:
             _log.info("Job %s was deleted", entry.job_id)
             self._tools.journal.remove(entry.job_id)
@@ -106,21 +104,6 @@ class Recovery:
         _log.info("Job %s was left behind; running it", entry.job_id)
         self._tools.prestart.num_expected = 0
         JobRun(self._tools, entry).run(job.input_params)
-
-    def _answer(self, entry: JournalEntry, request: Callable[[WorkerClient], T]) -> T:
-        """Ask about a job for as long as nothing answers.
-
-        Raises:
-            WorkerError: The worker, or something in its place, answers with an error again and
-                again. Other jobs must not wait for this one.
-        """
-        while True:
-            try:
-                return self._tools.caller.few_times(request)
-            except WorkerError as error:
-                if error.status is not None:
-                    raise
-            self._tools.caller.until_answered(lambda client: client.verify(entry.runner_id))
 
     def _why_not_here(self, entry: JournalEntry) -> Optional[str]:
         """Return why a job cannot run here, or what to do about it; None if it can run."""
@@ -160,10 +143,3 @@ def _takes_heartbeat(entry: JournalEntry, client: WorkerClient) -> bool:
     except NotOurs:
         return False
     return True
-
-
-def _detail(entry: JournalEntry, client: WorkerClient) -> Optional[JobState]:
-    try:
-        return client.job_detail(entry.job_id)
-    except NotFound:
-        return None

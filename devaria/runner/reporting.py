@@ -9,7 +9,6 @@ from typing import Any, Callable, Iterator, Optional, TypeVar
 from devaria.client.client import WorkerClient
 from devaria.client.models import JobState
 from devaria.common.errors import (
-    NotFound,
     Refused,
     ServerError,
     StrangeAnswer,
@@ -142,7 +141,9 @@ class _Report:
             What `is_delivered` is to return; None if the report is still owed.
         """
         try:
-            job = self._caller.few_times(self._detail, owed_since=self._owed_since)
+            job = self._caller.few_times(
+                lambda client: client.find_job(self._job_id), owed_since=self._owed_since
+            )
         except WorkerError:
             return None  # the next report finds out
         if job is None:
@@ -152,12 +153,6 @@ class _Report:
         if job.claimed_by == self._runner_id and job.is_in_hand:
             return None
         return None if job.status == "pending" and self._may_claim_back() else False
-
-    def _detail(self, client: WorkerClient) -> Optional[JobState]:
-        try:
-            return client.job_detail(self._job_id)
-        except NotFound:
-            return None
 
     def _may_claim_back(self) -> bool:
         """Claim a job again that the worker made pending while this runner was out of reach.
