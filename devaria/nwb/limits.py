@@ -1,7 +1,10 @@
 """The limits on what is read of a submitted file."""
 
+import threading
 from dataclasses import dataclass, fields
 from typing import Any, Dict, Mapping
+
+from devaria.nwb.errors import NwbError
 
 _PREFIX = "DEVARIA_"
 
@@ -75,6 +78,35 @@ class ReadLimits:
         if found.get("max_units", 1) > _MOST_UNITS:
             raise ValueError(f"{_PREFIX}MAX_UNITS must be at most {_MOST_UNITS:,}")
         return cls(**found)
+
+
+class FetchCount:
+    """Counts the bytes that are fetched of one file. Any number of threads may use it.
+
+    Args:
+        shown: The file, for the error.
+        max_fetch_bytes: How many there may be.
+    """
+
+    def __init__(self, shown: str, max_fetch_bytes: int) -> None:
+        self._shown = shown
+        self._most = max_fetch_bytes
+        self._fetched = 0
+        self._counting = threading.Lock()
+
+    def add(self, num_bytes: int) -> None:
+        """Count more of them.
+
+        Raises:
+            NwbError: They are too many.
+        """
+        with self._counting:
+            self._fetched += num_bytes
+        if self._fetched > self._most:
+            raise NwbError(
+                f"{self._shown} needs more than the {self._most / 1e6:,.0f} MB that may be fetched "
+                "(DEVARIA_MAX_FETCH_BYTES)"
+            )
 
 
 def _positive(variable: str, text: str) -> int:

@@ -13,9 +13,9 @@ import requests.adapters
 from certificate import CERTIFICATE
 from range_server import LOOPBACK, FakeTime, RangeServer
 
+from devaria.common.http import addresses
 from devaria.common.http.addresses import is_public
 from devaria.nwb.errors import InvalidInputError, NwbError
-from devaria.nwb.http import address_guard
 from devaria.nwb.http.ranges import HttpRanges
 
 #: Hosts that are not public, in the spellings that attackers use.
@@ -73,7 +73,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> List[str]:
         asked.append(address[0])
         raise OSError("no connections in this test")
 
-    monkeypatch.setattr(address_guard, "create_connection", create_connection)
+    monkeypatch.setattr(addresses, "create_connection", create_connection)
     return asked
 
 

@@ -13,11 +13,22 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Iterable, List, Union
+from typing import Callable, Iterable, List, Tuple, Union
+
+from urllib3.util.connection import create_connection
 
 from devaria.common.text import one_line
 
 _Address = Union[IPv4Address, IPv6Address]
+
+#: Opens a connection to a host and a port, within seconds: `PublicHosts.connect`, or another
+#: process that calls it.
+Connect = Callable[[str, int, float], socket.socket]
+
+#: The options that urllib3 sets: small messages are not held back.
+_SOCKET_OPTIONS: List[Tuple[int, int, Union[int, bytes]]] = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+]
 
 #: Networks that are not part of the public internet (IANA IPv4 and IPv6 Special-Purpose Address
 #: Registries; 192.88.99.0/24 and 2002::/16 are 6to4, 2001::/23 holds Teredo). They are listed here
@@ -89,6 +100,32 @@ class PublicHosts:
         if _bare(host) not in self._hosts and not all(map(self._is_allowed, addresses)):
             raise ForbiddenHost(f"{one_line(host, 253)} is not on the public internet")
         return [str(address) for address in dict.fromkeys(addresses)]
+
+    def connect(self, host: str, port: int, timeout_sec: float) -> socket.socket:
+        """Connect to a host, whose addresses are checked first.
+
+        Args:
+            host: A name, or an address in any spelling.
+            port: Port of the connection.
+            timeout_sec: Longest time to connect.
+
+        Returns:
+            The connected socket.
+
+        Raises:
+            ForbiddenHost: One of its addresses is not allowed.
+            OSError: The name cannot be resolved now, or there is no connection.
+        """
+        addresses = self.addresses(host, port)
+        fault = OSError("the host has no address")
+        for address in addresses:
+            try:
+                return create_connection(
+                    (address, port), timeout_sec / len(addresses), socket_options=_SOCKET_OPTIONS
+                )
+            except OSError as error:
+                fault = error
+        raise fault
 
     def _is_allowed(self, address: _Address) -> bool:
         return is_public(address) or str(address) in self._hosts

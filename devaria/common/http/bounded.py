@@ -7,13 +7,14 @@ could hold a thread for ever. A thread that waits for a byte cannot be asked to 
 import contextlib
 import socket
 import threading
-from typing import Any, Callable, Iterator, Optional, Type
+from typing import Any, Callable, Iterator, Optional, Tuple, Type
 
 import requests
 from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from devaria.common.http.addresses import Connect
 from devaria.common.http.warm_connections import WarmHttpsConnection
 from devaria.common.watchdog import Watchdog
 
@@ -31,6 +32,11 @@ class BoundedSession(requests.Session):
 class CuttableConnection(HTTPConnection):
     """A connection that every thread can cut, in every state."""
 
+    #: What opens the connection, if it is not urllib3. A class attribute that is a function would
+    #: become a method, so it is in a tuple.
+    connecting: Tuple[Optional[Connect]] = (None,)
+    #: The time to connect if the request has none, in seconds.
+    connect_timeout_sec = 10.0
     #: Called with the connection when it is open, before a byte goes over it.
     opened: Optional[Callable[["CuttableConnection"], None]] = None
     _handle: Optional[socket.socket] = None
@@ -59,7 +65,16 @@ class CuttableConnection(HTTPConnection):
 
     def connect_socket(self) -> socket.socket:
         """Return a connected socket, before TLS."""
-        return super()._new_conn()
+        (connect,) = self.connecting
+        if connect is None:
+            return super()._new_conn()
+        return connect(self.host, self.port or self.default_port, self.time_to_connect)
+
+    @property
+    def time_to_connect(self) -> float:
+        """The longest time to connect, in seconds."""
+        told = self.timeout
+        return float(told) if isinstance(told, (int, float)) else self.connect_timeout_sec
 
     def _new_conn(self) -> socket.socket:
         connected = self.connect_socket()

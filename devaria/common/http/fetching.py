@@ -15,6 +15,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 
+from devaria.common.http.addresses import Connect
 from devaria.common.http.bounded import (
     BoundedSession,
     CuttableConnection,
@@ -67,6 +68,7 @@ class Fetcher:
         max_bytes: The largest body, as it is sent and as it is decoded.
         takes_gzip: Whether to ask for compressed answers.
         trust_env: Whether the proxies of the environment are used.
+        connect: Opens connections, to the hosts that it allows; None to allow all.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Fetcher:
         max_bytes: int = MAX_ANSWER_BYTES,
         takes_gzip: bool = True,
         trust_env: bool = True,
+        connect: Optional[Connect] = None,
     ) -> None:
         self.has_ended = False
         self._max_bytes = max_bytes
@@ -83,7 +86,7 @@ class Fetcher:
         self._connection: Optional[CuttableConnection] = None
         self._is_late = False
         self._session = BoundedSession()
-        adapter = _Adapter(self._note_connection, max_bytes + _MAX_EXTRA_BYTES)
+        adapter = _Adapter(self._note_connection, max_bytes + _MAX_EXTRA_BYTES, connect)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         self._session.trust_env = trust_env
@@ -184,12 +187,17 @@ class Fetcher:
 class _Adapter(HTTPAdapter):
     """Opens connections, also through a proxy, and tells of each."""
 
-    def __init__(self, note: Callable[[CuttableConnection], None], max_bytes: int) -> None:
+    def __init__(
+        self,
+        note: Callable[[CuttableConnection], None],
+        max_bytes: int,
+        connect: Optional[Connect],
+    ) -> None:
         response = type("BoundedResponse", (_Response,), {"max_bytes": max_bytes})
         self._connections = type(
             "BoundedConnection",
             (CuttableConnection,),
-            {"opened": staticmethod(note), "response_class": response},
+            {"opened": staticmethod(note), "response_class": response, "connecting": (connect,)},
         )
         super().__init__()
 

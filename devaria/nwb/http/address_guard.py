@@ -8,41 +8,20 @@ header, TLS server name and certificate are still those of the name.
 
 import socket
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, List, Tuple, Union
+from typing import Any, Iterator, List
 
-from urllib3.util.connection import create_connection
-
-from devaria.common.http.addresses import ForbiddenHost, PublicHosts
+from devaria.common.http.addresses import Connect, ForbiddenHost, PublicHosts
 from devaria.common.http.bounded import CuttableConnection, time_limit, use_connections
 from devaria.common.http.warm_connections import SharedCertificatesAdapter
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.retry import RetryableFault
 
-#: Opens a connection to a host and a port, within seconds: `AddressGuard.connect`, or another
-#: process that calls it.
-Connect = Callable[[str, int, float], socket.socket]
-
-#: The options that urllib3 sets: small messages are not held back.
-_SOCKET_OPTIONS: List[Tuple[int, int, Union[int, bytes]]] = [
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-]
-
-#: The time-out if requests has none.
-_CONNECT_TIMEOUT_SEC = 10.0
-
 
 class AddressGuard(PublicHosts):
-    """Decides which hosts a submitted URL may lead to."""
+    """Decides which hosts a submitted URL may lead to. Its errors are those of reading a file."""
 
     def addresses(self, host: str, port: int) -> List[str]:
-        """Resolve a host once, and check all its addresses.
-
-        Args:
-            host: A name, or an address in any spelling.
-            port: Port of the connection.
-
-        Returns:
-            Its addresses, one or more; all are allowed.
+        """Resolve a host as `PublicHosts` does.
 
         Raises:
             NwbError: One of its addresses is not allowed.
@@ -59,33 +38,19 @@ class AddressGuard(PublicHosts):
             raise RetryableFault("the name of its host is not known (DNS)") from None
 
     def connect(self, host: str, port: int, timeout_sec: float) -> socket.socket:
-        """Connect to a host, whose addresses are checked first.
-
-        Args:
-            host: A name, or an address in any spelling.
-            port: Port of the connection.
-            timeout_sec: Longest time to connect.
-
-        Returns:
-            The connected socket.
+        """Connect to a host as `PublicHosts` does.
 
         Raises:
             NwbError: One of its addresses is not allowed.
             RetryableFault: The name cannot be resolved now, or there is no connection.
         """
-        fault = ""
-        addresses = self.addresses(host, port)
-        for address in addresses:
-            try:
-                return create_connection(
-                    (address, port), timeout_sec / len(addresses), socket_options=_SOCKET_OPTIONS
-                )
-            except socket.timeout:
-                fault = "no connection in time"
-            except OSError:
-                fault = "the connection failed"
         # Not an OSError, which urllib3 would replace by an exception of its own.
-        raise RetryableFault(fault)
+        try:
+            return super().connect(host, port, timeout_sec)
+        except socket.timeout:
+            raise RetryableFault("no connection in time") from None
+        except OSError:
+            raise RetryableFault("the connection failed") from None
 
 
 class GuardedAdapter(SharedCertificatesAdapter):
@@ -117,24 +82,15 @@ class GuardedAdapter(SharedCertificatesAdapter):
 
 
 class _GuardedConnection(CuttableConnection):
-    connecting: Tuple[Connect]
     head_timeout_sec: float
 
     def connect(self) -> None:
-        with self._time_limit(2 * self._connect_timeout()):
+        with self._time_limit(2 * self.time_to_connect):
             super().connect()
 
     def getresponse(self, *args: Any, **kwargs: Any) -> Any:
         with self._time_limit(self.head_timeout_sec):
             return super().getresponse(*args, **kwargs)
-
-    def connect_socket(self) -> socket.socket:
-        port = self.port or self.default_port
-        # A class attribute that is a function would become a method.
-        return self.connecting[0](self.host, port, self._connect_timeout())
-
-    def _connect_timeout(self) -> float:
-        return self.timeout if isinstance(self.timeout, (int, float)) else _CONNECT_TIMEOUT_SEC
 
     @contextmanager
     def _time_limit(self, seconds: float) -> Iterator[None]:

@@ -8,13 +8,14 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import requests
 from requests.adapters import BaseAdapter
 
+from devaria.common.http.addresses import Connect
 from devaria.nwb.errors import NwbError
-from devaria.nwb.http.address_guard import AddressGuard, Connect, GuardedAdapter
+from devaria.nwb.http.address_guard import AddressGuard, GuardedAdapter
 from devaria.nwb.http.answers import WRONG_LENGTH, announced_size, body_of, codings_of, decoded
 from devaria.nwb.http.refusals import checked_part, meaning_of
 from devaria.nwb.http.retry import HttpTiming, Retry, RetryableFault
 from devaria.nwb.http.session import HttpSession, joined_bytes
-from devaria.nwb.limits import ReadLimits
+from devaria.nwb.limits import FetchCount, ReadLimits
 from devaria.nwb.params import shown_url
 
 #: Most requests at once.
@@ -68,8 +69,7 @@ class HttpObjects:
         self._limits = limits
         self._closed = threading.Event()
         self._retry = Retry(timing, wait or self._closed.wait, clock)
-        self._fetched = 0
-        self._counting = threading.Lock()
+        self._fetched = FetchCount(self.shown_url, limits.max_fetch_bytes)
 
     def close(self) -> None:
         """Close the connections, and end waits between tries in other threads."""
@@ -186,7 +186,7 @@ class HttpObjects:
             if span != "0-":
                 raise _error(url, "is on a server without byte ranges, which are needed for it")
             content = self._whole(response, url, most_bytes)
-            self._count(len(content))
+            self._fetched.add(len(content))
             return content, len(content)
         part = checked_part(response, self._session)
         if part is None:
@@ -197,7 +197,7 @@ class HttpObjects:
         if part.stop - part.start > most_bytes:
             raise _too_long(url, most_bytes)
         content = body_of(part, self._session.pieces(response), part.stop)
-        self._count(len(content))
+        self._fetched.add(len(content))
         return content, part.stop if part.size is None else part.size
 
     def _whole(self, response: requests.Response, url: str, most_bytes: int) -> bytes:
@@ -214,16 +214,6 @@ class HttpObjects:
         if expected is not None and len(content) != expected:
             raise RetryableFault(WRONG_LENGTH)
         return content
-
-    def _count(self, num_bytes: int) -> None:
-        with self._counting:
-            self._fetched += num_bytes
-        if self._fetched > self._limits.max_fetch_bytes:
-            most = self._limits.max_fetch_bytes / 1e6
-            raise NwbError(
-                f"{self.shown_url} needs more than the {most:,.0f} MB that may be fetched "
-                "(DEVARIA_MAX_FETCH_BYTES)"
-            )
 
     def _url_of(self, key: str) -> str:
         parts = urlsplit(self.url)

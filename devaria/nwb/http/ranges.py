@@ -15,9 +15,10 @@ from typing import Callable, Iterable, List, Optional, Tuple, TypeVar
 import requests
 from requests.adapters import BaseAdapter
 
+from devaria.common.http.addresses import Connect
 from devaria.nwb.errors import NoFileError, NwbError
 from devaria.nwb.file_kind import foreign_fault, is_lindi
-from devaria.nwb.http.address_guard import AddressGuard, Connect, GuardedAdapter
+from devaria.nwb.http.address_guard import AddressGuard, GuardedAdapter
 from devaria.nwb.http.answers import (
     WRONG_LENGTH,
     Version,
@@ -34,7 +35,7 @@ from devaria.nwb.http.refusals import MAY_BE_EXPIRED, checked_part, refusal
 from devaria.nwb.http.retry import HttpTiming, Retry, RetryableFault
 from devaria.nwb.http.session import HttpSession, joined_bytes
 from devaria.nwb.http.tail import FileTail
-from devaria.nwb.limits import ReadLimits
+from devaria.nwb.limits import FetchCount, ReadLimits
 
 #: Length of the first request: enough for the metadata at the start of most files.
 FIRST_BYTES = 256 * 1024
@@ -104,8 +105,7 @@ class HttpRanges:
         self._closed = threading.Event()
         self._retry = Retry(timing, wait or self._closed.wait, clock)
         self._clock = clock
-        self._fetched = 0
-        self._counting = threading.Lock()
+        self._fetched = FetchCount(self._session.shown_url, self._limits.max_fetch_bytes)
         self._version = Version(0, None, None)
         self._current_url = self.url  # of the last range, after redirects
         self._download: Optional[DownloadedFile] = None
@@ -144,7 +144,7 @@ class HttpRanges:
         """
         if self._download is not None:
             return self._download.read(start, stop)
-        self._count(stop - start)
+        self._fetched.add(stop - start)
         return self._read_range(start, stop)
 
     def known(self, start: int, stop: int) -> Optional[bytes]:
@@ -178,14 +178,6 @@ class HttpRanges:
             return self._retry.run(operation)
         except RetryableFault as error:
             raise NwbError(f"{self._session.shown_url}: {error}") from None
-
-    def _count(self, num_bytes: int) -> None:
-        with self._counting:
-            self._fetched += num_bytes
-        most = self._limits.max_fetch_bytes
-        if self._fetched > most:
-            needs = f"needs more than the {most / 1e6:,.0f} MB that may be fetched"
-            raise self._error(f"{needs} (DEVARIA_MAX_FETCH_BYTES)")
 
     def _read_first(self) -> bytes:
         """Read the first bytes of the file, and find out its version."""
@@ -283,7 +275,7 @@ class HttpRanges:
                 raise self._error("changed on the server while it was read")
             if not part.start <= start < part.stop <= self.size:
                 raise RetryableFault("the server sent another range than requested")
-            self._count(start - part.start)  # what comes before it, of no use
+            self._fetched.add(start - part.start)  # what comes before it, of no use
             self._current_url = response.url
             return body_of(part, self._session.pieces(response), stop)[start - part.start :]
 

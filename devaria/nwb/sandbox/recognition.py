@@ -5,9 +5,9 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Union
 from urllib.parse import urlsplit, urlunsplit
 
+from devaria.common.http.addresses import Connect
 from devaria.nwb.errors import NoFileError, NwbError
 from devaria.nwb.file_kind import is_hdf5, is_lindi
-from devaria.nwb.http.address_guard import Connect
 from devaria.nwb.http.objects import HttpObjects
 from devaria.nwb.http.ranges import CONNECTIONS, HttpRanges
 from devaria.nwb.limits import ReadLimits

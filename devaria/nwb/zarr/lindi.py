@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 from devaria.common.text import one_line
 from devaria.nwb.errors import InvalidInputError, NwbError
 from devaria.nwb.http.ranges import HttpRanges
+from devaria.nwb.limits import FetchCount
 from devaria.nwb.params import shown_url
 from devaria.nwb.zarr.ahead import Fetch
 from devaria.nwb.zarr.runs import run_fetches
@@ -68,7 +69,7 @@ class LindiStore:
         self.shown = shown_url(ranges.url)
         self._own = ranges
         self._open_ranges = open_ranges
-        self._room = max_fetch_bytes
+        self._fetched = FetchCount(self.shown, max_fetch_bytes)
         self._files: Dict[str, HttpRanges] = {}
         self._opening = threading.Lock()
         self._members = members(ranges) if is_tar(ranges.head) else {}
@@ -173,10 +174,7 @@ class LindiStore:
         if stop > ranges.size:
             shown = shown_url(url or self.shown)
             raise NwbError(f"{shown} is shorter than {self.shown} says: it is another file")
-        with self._opening:
-            self._room -= stop - start
-        if self._room < 0:
-            raise NwbError(f"{self.shown} needs more than may be fetched (DEVARIA_MAX_FETCH_BYTES)")
+        self._fetched.add(stop - start)
         return known_or_read(ranges, start, stop)
 
     def _file(self, url: str) -> HttpRanges:

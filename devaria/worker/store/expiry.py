@@ -3,27 +3,20 @@
 import queue
 import threading
 from time import monotonic
-from typing import Any, Iterator, List, Optional
+from typing import Any, Iterator
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util.connection import create_connection
-
+from devaria import __version__
 from devaria.common import js_json
 from devaria.common.http.addresses import PublicHosts
-from devaria.common.http.bounded import (
-    BoundedSession,
-    CuttableConnection,
-    time_limit,
-    use_connections,
-)
+from devaria.common.http.fetching import Fetcher, FetchError
 from devaria.worker.store.database import Clock
 from devaria.worker.store.figures import DESCRIPTION, FigureStore
 
 INDEX = "/index.html"
 #: The time for the check of all figures of a result, in seconds, with the lookup of names.
 DEADLINE_SEC = 5.0
-_TIMEOUT_SEC = 3.0  # for connecting, and for each read
+_TIMEOUTS_SEC = (3.0, 3.0)  # for connecting, and for each silence
+_AGENT = f"devaria/{__version__}"
 _MAX_BYTES = 1024 * 1024
 #: How many checks may run at a time: each holds a thread of the server.
 _MAX_CHECKS = 4
@@ -122,70 +115,13 @@ def _lives(description: Any, now: int) -> bool:
 
 
 def _fetched(url: str, hosts: PublicHosts, time_sec: float) -> Any:
-    adapter = _GuardedAdapter(hosts)
-    with BoundedSession() as session, time_limit(time_sec, adapter.cut):
-        session.trust_env = False  # proxies and logins are not for a stranger's host
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-        try:
-            return _read(session, url)
-        except Exception:  # urllib3 lets many kinds through, and all mean the same
-            return None
-
-
-def _read(session: requests.Session, url: str) -> Any:
-    content = b""
-    headers = {"Accept-Encoding": "identity"}
-    with session.get(
-        url, stream=True, timeout=_TIMEOUT_SEC, headers=headers, allow_redirects=False
-    ) as response:
-        if not 200 <= response.status_code < 300:
-            return None
-        # Small pieces: a server may compress all the same, and a piece may become a thousand times
-        # as long.
-        for chunk in response.iter_content(8 * 1024):
-            content += chunk
-            if len(content) > _MAX_BYTES:
-                return None
-    return js_json.loads(content)
-
-
-class _GuardedAdapter(HTTPAdapter):
-    """Connects to allowed hosts only; all its connections can be cut."""
-
-    def __init__(self, hosts: PublicHosts) -> None:
-        self._hosts = hosts
-        self._opened: List[CuttableConnection] = []
-        self._is_cut = False
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Set up the connection pools; requests calls this."""
-        super().init_poolmanager(*args, **kwargs)
-        attributes = {"hosts": self._hosts, "opened": staticmethod(self._open)}
-        use_connections(self.poolmanager, type("Guarded", (_Guarded,), attributes))
-
-    def cut(self) -> None:
-        """Cut all connections, also those that are opened later."""
-        self._is_cut = True
-        for connection in self._opened:
-            connection.cut()
-
-    def _open(self, connection: CuttableConnection) -> None:
-        self._opened.append(connection)
-        if self._is_cut:
-            connection.cut()
-
-
-class _Guarded(CuttableConnection):
-    hosts: PublicHosts
-
-    def connect_socket(self) -> Any:
-        fault: Optional[OSError] = None
-        port = self.port or self.default_port
-        for address in self.hosts.addresses(self.host, port):
-            try:
-                return create_connection((address, port), _TIMEOUT_SEC)
-            except OSError as error:
-                fault = error
-        raise fault or OSError("the host has no address")
+    """Return the JSON at a URL of a stranger; None if there is none to be had."""
+    # Proxies are not for such a host.
+    fetcher = Fetcher(_AGENT, max_bytes=_MAX_BYTES, trust_env=False, connect=hosts.connect)
+    try:
+        answer = fetcher.fetch("GET", url, limit_sec=time_sec, timeout_sec=_TIMEOUTS_SEC)
+        return js_json.loads(answer.body) if 200 <= answer.status < 300 else None
+    except (FetchError, ValueError):
+        return None
+    finally:
+        fetcher.close()
