@@ -10,19 +10,11 @@ from typing import Callable, Optional
 
 from requests.adapters import BaseAdapter
 
-from devaria.common.http.bounded import BoundedSession
 from devaria.nwb.errors import NwbError
 from devaria.nwb.http.address_guard import AddressGuard, GuardedAdapter
 from devaria.nwb.http.retry import HttpTiming, Retry, RetryableFault
-from devaria.nwb.http.session import (
-    REDIRECTS,
-    REQUEST_ERRORS,
-    printable_fault,
-    redirect_target,
-    retryable_fault,
-)
+from devaria.nwb.http.session import REDIRECTS, HttpSession, redirect_target
 from devaria.nwb.links import DANDI_KEY_VARIABLE
-from devaria.nwb.params import shown_url
 
 
 def signed_url(
@@ -53,34 +45,23 @@ def signed_url(
         NwbError: The API cannot be reached, or refuses the key.
     """
     timing = timing or HttpTiming()
-    with closing(BoundedSession()) as session:
-        session.trust_env = False
-        guarded = GuardedAdapter(AddressGuard(()).connect, 1, timing.read_timeout_sec)
-        session.mount("https://", adapter or guarded)
-        session.headers["Authorization"] = f"token {key}"
+    guarded = GuardedAdapter(AddressGuard().connect, 1, timing.read_timeout_sec)
+    with closing(HttpSession(url, adapter or guarded, timing, clock)) as session:
         try:
-            return Retry(timing, wait, clock).run(lambda: _location(session, url, timing))
+            return Retry(timing, wait, clock).run(lambda: _location(session, key))
         except RetryableFault as error:
-            raise NwbError(f"{shown_url(url)}: {error}") from None
+            raise NwbError(f"{session.shown_url}: {error}") from None
 
 
-def _location(session: BoundedSession, url: str, timing: HttpTiming) -> str:
-    time_out = (timing.connect_timeout_sec, timing.read_timeout_sec)
-    try:
-        response = session.get(url, timeout=time_out, stream=True, allow_redirects=False)
-    except REQUEST_ERRORS as error:
-        fault: Optional[Exception] = printable_fault(error, shown_url(url))
-    else:
-        response.close()
-        fault = retryable_fault(response)
-    if fault is not None:
-        raise fault from None
-    if response.status_code in (401, 403):
+def _location(session: HttpSession, key: str) -> str:
+    headers = {"Authorization": f"token {key}"}
+    with session.send("GET", session.url, headers) as response:
+        status, location = response.status_code, response.headers.get("Location")
+    if status in (401, 403):
         raise NwbError(
-            f"{shown_url(url)}: the DANDI Archive refuses the operator's key for this file "
-            f"(HTTP {response.status_code}); the operator may check {DANDI_KEY_VARIABLE}"
+            f"{session.shown_url}: the DANDI Archive refuses the operator's key for this file "
+            f"(HTTP {status}); the operator may check {DANDI_KEY_VARIABLE}"
         )
-    location = response.headers.get("Location")
-    if response.status_code not in REDIRECTS or location is None:
-        return url
-    return redirect_target(url, location, shown_url(url))
+    if status not in REDIRECTS or location is None:
+        return session.url
+    return redirect_target(session.url, location, session.shown_url)

@@ -86,7 +86,7 @@ class HttpSession:
         """
         headers = {} if span is None else {"Range": f"bytes={span}"}
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._send(method, url, headers)
+            response = self.send(method, url, headers)
             location = response.headers.get("Location")
             if response.status_code not in REDIRECTS or location is None:
                 return response
@@ -133,7 +133,18 @@ class HttpSession:
             fault = self.slowness(count, self._clock() - started)
         raise fault from None
 
-    def _send(self, method: str, url: str, headers: "Dict[str, str]") -> requests.Response:
+    def send(self, method: str, url: str, headers: "Dict[str, str]") -> requests.Response:
+        """Send one request, and follow no redirect.
+
+        Args:
+            method: ``GET`` or ``HEAD``.
+            url: The URL.
+            headers: Headers of this request alone.
+
+        Raises:
+            RetryableFault: As for ``get``.
+            NwbError: The URL cannot be used.
+        """
         timeout = (self._timing.connect_timeout_sec, self._timing.read_timeout_sec)
         host = urlsplit(url).netloc
         fault: Optional[Exception]
