@@ -50,8 +50,7 @@ class JobProcess:
         environ: The runner's environment. The child gets it without the runner's keys.
         handlers: Handlers beside the built-in ones, as `devaria.jobs.loading` takes them.
         sentinel: Ends the child if this process is killed; None for one of its own.
-        runner_id: Marks the scratch folder, so that `remove_left_scratch` can find it if the
-            runner is killed.
+        runner_id: Marks the scratch folder, so that `sweep` can find it if the runner is killed.
         timing: How long to wait for the child.
 
     Raises:

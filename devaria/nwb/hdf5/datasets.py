@@ -147,18 +147,7 @@ class Wanted(WantedRows):
 
 
 def read_each(wanted: List[Wanted], progress: ReadProgress) -> Iterator["npt.NDArray[Any]"]:
-    """Read datasets one after another, and fetch the next ones meanwhile.
-
-    Args:
-        wanted: The datasets.
-        progress: Called with bytes read and bytes in all.
-
-    Yields:
-        The values of each.
-
-    Raises:
-        NwbError: Values are more than the limit, or cannot be read.
-    """
+    """Read datasets as `devaria.nwb.decoding.wanted.read_each` does, and fetch indexes before."""
     _share_indexes(wanted)
     _fetch_indexes(wanted)
     yield from read_wanted(wanted, progress)

@@ -4,7 +4,7 @@ HDF5 brings some of them, and the package hdf5plugin brings five more. They are 
 HDF5 would load from wherever the environment says: here they come from that package only.
 """
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import h5py
 
@@ -46,6 +46,18 @@ _COMPRESSED = {
 _ORDER = ((h5py.h5z.FILTER_SHUFFLE,), tuple(_COMPRESSED), (h5py.h5z.FILTER_FLETCHER32,))
 
 
+def filters_of(plist: Any) -> List[Tuple[int, int, Tuple[int, ...], bytes]]:
+    """Return the filters of a dataset, in the order in which they were applied.
+
+    Args:
+        plist: How the dataset was made.
+
+    Returns:
+        For each, its code, flags, settings and label.
+    """
+    return [plist.get_filter(place) for place in range(plist.get_nfilters())]
+
+
 def refuse_unknown_filters(dataset: h5py.Dataset, name: str) -> None:
     """Refuse a dataset that cannot be decoded here. Filters of hdf5plugin are loaded.
 
@@ -56,9 +68,7 @@ def refuse_unknown_filters(dataset: h5py.Dataset, name: str) -> None:
     Raises:
         NwbError: One of its filters is not known, or not installed.
     """
-    plist = dataset.id.get_create_plist()
-    for position in range(plist.get_nfilters()):
-        code, _, _, label = plist.get_filter(position)
+    for code, _, _, label in filters_of(dataset.id.get_create_plist()):
         if code in PLUGINS:
             if not _loaded_plugin(code):
                 raise NwbError(
@@ -88,7 +98,7 @@ def restore_options(plist: Any) -> None:
     Args:
         plist: How a dataset was made, a copy of which another one will be made with.
     """
-    filters = [plist.get_filter(place) for place in range(plist.get_nfilters())]
+    filters = filters_of(plist)
     if not any(each[0] == BITSHUFFLE for each in filters):
         return
     for code, _, _, _ in filters:
@@ -108,11 +118,9 @@ def thread_steps(dataset: h5py.Dataset, item_bytes: int) -> Optional[List[Step]]
     Returns:
         The filters, in the order in which they were applied; None if any is not supported.
     """
-    plist = dataset.id.get_create_plist()
     steps: List[Step] = []
     allowed = list(_ORDER)
-    for position in range(plist.get_nfilters()):
-        code, _, settings, _ = plist.get_filter(position)
+    for code, _, settings, _ in filters_of(dataset.id.get_create_plist()):
         while allowed and code not in allowed[0]:
             del allowed[0]
         if not allowed:

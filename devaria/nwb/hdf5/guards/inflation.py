@@ -24,7 +24,7 @@ from devaria.nwb.decoding.declared import (
 )
 from devaria.nwb.decoding.selection import Where
 from devaria.nwb.errors import NwbError
-from devaria.nwb.hdf5.filters import BITSHUFFLE, BLOSC, BLOSC2, LZ4, PLUGINS, ZSTD
+from devaria.nwb.hdf5.filters import BITSHUFFLE, BLOSC, BLOSC2, LZ4, PLUGINS, ZSTD, filters_of
 from devaria.nwb.hdf5.guards.reads import read_slab, reading_values, rows_at_once
 
 #: Every chunk may inflate to so much: what lzf makes of a short chunk need not be counted.
@@ -54,8 +54,7 @@ class InflationGuard:
     """
 
     def __init__(self, dataset: h5py.Dataset) -> None:
-        plist = dataset.id.get_create_plist()
-        filters = [plist.get_filter(place) for place in range(plist.get_nfilters())]
+        filters = filters_of(dataset.id.get_create_plist())
         codes = [each[0] for each in filters]
         num_values = math.prod(dataset.chunks or ())
         self.most_bytes = longest_filtered(num_values * dataset.dtype.itemsize)
